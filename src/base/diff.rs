@@ -1,0 +1,1 @@
+//! Unified differences of two texts, as `diff -u` prints them.

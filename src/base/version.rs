@@ -1,0 +1,1 @@
+//! Comparing Debian version numbers (deb-version(7)).

@@ -1,0 +1,15 @@
+//! The engine: orders resources, plans, applies, verifies, rolls back, recovers. It knows the contract of a resource
+//! and no kind of it.
+//!
+//! The life of one step: `observe` (read only) → `compare` (pure) → `capture` (what undo needs, committed to the
+//! journal before anything changes) → `apply` → `observe` and `compare` again: nothing may be left.
+
+pub mod error;
+pub mod progress;
+pub mod resource;
+pub mod undo;
+
+pub use progress::{Event, Progress, Silent};
+pub use error::{Error, Result};
+pub use resource::{Action, Change, Context, Debt, DebtKind, Node, Resource, State};
+pub use undo::{Decode, Outcome, Scope, Undo, UndoRecord, Undoers};

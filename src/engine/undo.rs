@@ -1,0 +1,88 @@
+//! Taking a change back: records that outlive versions, and the contract of undoing them.
+
+use super::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+/// What the journal keeps of a step so that it can be taken back: kind, version, JSON. Fields are only ever added, and
+/// are optional; every released version still decodes (`tests/compat`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoRecord {
+    /// Which decoder reads it.
+    pub kind: String,
+    /// The version of the data's form, from 1.
+    pub version: u32,
+    /// What undoing needs.
+    pub data: Value,
+}
+
+impl UndoRecord {
+    /// A record of `kind` in its first form.
+    pub fn new(kind: &str, data: Value) -> Self {
+        UndoRecord { kind: kind.to_owned(), version: 1, data }
+    }
+}
+
+/// How much of a step is taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    Whole,
+    /// Only what this module asked for (of a step that several share).
+    Module(String),
+}
+
+/// How undoing one step ended. A failure is an `Err`, and the rollback goes on to the next step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// Taken back.
+    Undone,
+    /// Nothing was there to take back: as good.
+    AlreadyGone,
+    /// Someone changed it after us: left alone, or its copy kept. The lines say what and where.
+    Kept(Vec<String>),
+    /// A part is taken back; this record undoes the rest.
+    Partly(UndoRecord),
+}
+
+/// A decoded undo record.
+pub trait Undo: Send + Debug {
+    /// What undoing would do now, one line each, for `rollback --dry-run`. Reads only.
+    fn describe(&self, context: &Context<'_>, scope: &Scope) -> Result<Vec<String>>;
+
+    /// Takes the change back. Doing it twice is harmless; what is already gone is success. `after` is what
+    /// [`settle`](Undo::settle) returned when the step was applied, when it came to that.
+    fn undo(&self, context: &Context<'_>, scope: &Scope, after: Option<&Value>) -> Result<Outcome>;
+
+    /// Called once after the step was applied (by recovery, when a crash came between): what there is to remember
+    /// that was not known before, such as the files that maintainer scripts made.
+    fn settle(&self, _context: &Context<'_>) -> Result<Option<Value>> {
+        Ok(None)
+    }
+}
+
+/// Reads one kind of record, of any released version.
+pub type Decode = fn(version: u32, data: &Value) -> Result<Box<dyn Undo>>;
+
+/// All kinds of undo records that this program can read.
+#[derive(Debug, Clone, Default)]
+pub struct Undoers(BTreeMap<&'static str, Decode>);
+
+impl Undoers {
+    /// With these kinds.
+    pub fn new(kinds: &[(&'static str, Decode)]) -> Self {
+        Undoers(kinds.iter().copied().collect())
+    }
+
+    /// The undo of a record; an error when its kind or version is unknown (the host was last changed by a newer
+    /// version of the program).
+    pub fn decode(&self, record: &UndoRecord) -> Result<Box<dyn Undo>> {
+        match self.0.get(record.kind.as_str()) {
+            Some(decode) => decode(record.version, &record.data),
+            None => Err(super::Error::UnknownRecord { kind: record.kind.clone(), version: record.version }),
+        }
+    }
+}

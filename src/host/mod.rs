@@ -1,0 +1,123 @@
+//! The only code that touches the machine: files, programs, the clock, locks.
+//!
+//! Everything above works on `&dyn Host`. [`RealHost`](real::RealHost) is the machine (or a directory that stands for
+//! it, in tests); [`ReadOnly`](read_only::ReadOnly) is the same host with every effect refused, which is what a dry
+//! run is given; [`FakeHost`](fake::FakeHost) fails or dies at a chosen effect, for the crash suite.
+//!
+//! Paths are absolute paths of the managed host. With a root prefix, programs are looked up under that root too: a
+//! fake root brings its own `apt-get` and `systemctl`, and no test can reach the real ones.
+
+pub mod command;
+pub mod error;
+
+pub use command::{Command, Output};
+pub use error::{Error, Result};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a path is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link and its target, as written.
+    Link(PathBuf),
+    /// A socket, device or pipe: never ours.
+    Other,
+}
+
+/// Owner, mode and extended attributes of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// The permission bits with set-uid, set-gid and sticky: `mode & 0o7777`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Extended attributes (ACLs and capabilities are among them), by full name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Attributes {
+    /// Owned by root, with this mode and no extended attributes.
+    pub fn root(mode: u32) -> Self {
+        Attributes { mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
+    }
+}
+
+/// What `lstat` and `listxattr` say of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// What it is.
+    pub kind: Kind,
+    /// Owner, mode, extended attributes.
+    pub attributes: Attributes,
+    /// Size in bytes.
+    pub size: u64,
+    /// Last change of the content, nanoseconds since the epoch.
+    pub modified: i128,
+}
+
+/// A file system's room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that a process of root may still use.
+    pub available: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// The device number: two paths with the same one share their room.
+    pub device: u64,
+    /// Mounted read-only.
+    pub read_only: bool,
+}
+
+/// A held lock; released when dropped.
+pub trait Guard: Send + Debug {}
+
+/// The machine. The first group of functions only looks; the second changes, and is refused in a dry run.
+pub trait Host: Send + Sync + Debug {
+    /// What is at `path`, not following a last symbolic link; `None` when nothing is.
+    fn meta(&self, path: &Path) -> Result<Option<Meta>>;
+    /// The content of the file at `path`, following links.
+    fn read(&self, path: &Path) -> Result<Vec<u8>>;
+    /// The names in a directory, sorted; empty when there is no such directory.
+    fn list(&self, dir: &Path) -> Result<Vec<OsString>>;
+    /// The room of the file system that holds `path` (or its nearest existing parent).
+    fn space(&self, path: &Path) -> Result<Space>;
+    /// Runs a program that only looks.
+    fn look(&self, command: &Command) -> Result<Output>;
+    /// Whether a program of this name can be run.
+    fn has_program(&self, name: &str) -> bool;
+    /// Nanoseconds since the epoch.
+    fn now(&self) -> i128;
+    /// Sleeps.
+    fn pause(&self, time: Duration);
+    /// The pid of the process that holds an fcntl write lock on `path` (dpkg's and apt's kind of lock).
+    fn lock_holder(&self, path: &Path) -> Result<Option<u32>>;
+
+    /// Puts a file in place at once: written beside, owner and mode set, synced, renamed, its directory synced.
+    /// Follows no link at `path`: a link there is replaced.
+    fn write(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<()>;
+    /// Makes one directory; its parent must exist.
+    fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()>;
+    /// Puts a symbolic link in place at once.
+    fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()>;
+    /// Sets owner, then mode, then extended attributes (others than these are removed).
+    fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()>;
+    /// Removes a file, a link or an empty directory. Already gone is success.
+    fn remove(&self, path: &Path) -> Result<()>;
+    /// Runs a program that changes something.
+    fn run(&self, command: &Command) -> Result<Output>;
+    /// Takes the lock at `path`, for this process; `Error::Locked` names who holds it.
+    fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>>;
+}

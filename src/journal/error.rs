@@ -1,0 +1,29 @@
+//! What can go wrong with the journal.
+
+/// The result of journal functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused.
+    #[error("the journal: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// A file of the store refused.
+    #[error("the object store: {0}")]
+    Io(#[from] std::io::Error),
+    /// An object is not there, or is not what its name says.
+    #[error("object {0} is damaged or missing")]
+    Damaged(String),
+    /// What is written does not parse.
+    #[error("the journal holds {0}")]
+    Corrupt(String),
+    /// Written by a newer version of the program.
+    #[error("the journal has form {found}; this version knows up to {known}")]
+    TooNew {
+        /// What was found.
+        found: i64,
+        /// What is known.
+        known: i64,
+    },
+}

@@ -1,0 +1,87 @@
+//! The store of pre-images: files named by the SHA-256 of their content, fsynced before anything relies on them.
+
+use super::{Error, Result};
+use crate::base::digest::Digest;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The store. It lies in our own state directory, so it uses the file system directly, not the managed host.
+#[derive(Debug)]
+pub struct Objects {
+    dir: PathBuf,
+}
+
+impl Objects {
+    /// The store in `dir`, which is made (0700) when something is first put.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Objects { dir: dir.into() }
+    }
+
+    /// Keeps `content`; when this returns, it is on the disk. The same content is kept once.
+    pub fn put(&self, content: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(content);
+        let path = self.path(&digest);
+        if fs::metadata(&path).is_ok_and(|m| m.len() == content.len() as u64) {
+            return Ok(digest);
+        }
+        let parent = path.parent().unwrap_or(&self.dir);
+        make_private(parent)?;
+        let beside = parent.join(format!(".{}.{:?}", digest.short(), std::thread::current().id()));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        File::open(parent)?.sync_all()?;
+        Ok(digest)
+    }
+
+    /// The content of `digest`, checked against its name.
+    pub fn get(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        File::open(self.path(digest))
+            .map_err(|_| Error::Damaged(digest.to_string()))?
+            .read_to_end(&mut content)?;
+        if Digest::of(&content) != *digest {
+            return Err(Error::Damaged(digest.to_string()));
+        }
+        Ok(content)
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        let (head, tail) = digest.as_str().split_at(2);
+        self.dir.join(head).join(tail)
+    }
+}
+
+/// Makes a directory and its missing parents, mode 0700, synced into their parents.
+fn make_private(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        make_private(parent)?;
+        match std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e.into()),
+            _ => File::open(parent)?.sync_all()?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_comes_back_and_damage_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Objects::new(dir.path().join("objects"));
+        let digest = store.put(b"before").unwrap();
+        assert_eq!(store.put(b"before").unwrap(), digest);
+        assert_eq!(store.get(&digest).unwrap(), b"before");
+        fs::write(store.path(&digest), b"after!").unwrap();
+        assert!(matches!(store.get(&digest), Err(Error::Damaged(_))));
+    }
+}
