@@ -265,6 +265,14 @@ impl Journal {
         Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 
+    /// One step, by its number.
+    pub fn step(&self, step: i64) -> Result<Option<StepRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!("{STEP} WHERE id = ?1"))?;
+        let mut rows = query.query_map([step], step_row)?;
+        Ok(rows.next().transpose()?)
+    }
+
     /// All steps that stand on the host, newest first: what a rollback of everything would take back.
     pub fn standing(&self) -> Result<Vec<StepRow>> {
         let connection = self.connection();
