@@ -16,6 +16,8 @@ pub mod resource;
 pub mod rollback;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod tests;
 pub mod undo;
 pub mod works;
 
