@@ -70,6 +70,17 @@ pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result
     Ok(recovery)
 }
 
+/// Before a rollback: what a crash cut off is no longer under way, and its half-made steps are looked at.
+pub fn settle_all(works: &Works<'_>) -> Result<()> {
+    for tx in works.journal.transactions()? {
+        if tx.state == TransactionState::Running {
+            settle(works, tx.id)?;
+            works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
+        }
+    }
+    Ok(())
+}
+
 /// Lets the undo records of half-made steps look at what there is to remember, while it is fresh.
 fn settle(works: &Works<'_>, tx: TransactionId) -> Result<()> {
     for step in works.journal.steps(tx)? {
