@@ -52,10 +52,7 @@ impl FakeHost {
 
     /// A host on `root` with a fault at effect `number` (from 1).
     pub fn with_fault(root: PathBuf, number: u64, fault: Fault) -> Self {
-        FakeHost {
-            fault: Some((number, fault)),
-            ..FakeHost::new(root)
-        }
+        FakeHost { fault: Some((number, fault)), ..FakeHost::new(root) }
     }
 
     /// How many effects were asked for so far.
@@ -76,11 +73,7 @@ impl FakeHost {
     }
 
     /// One effect: `whole` does it, `half` does what is left of it when the power goes in the middle.
-    fn effect<T>(
-        &self,
-        whole: impl FnOnce() -> Result<T>,
-        half: impl FnOnce() -> Result<()>,
-    ) -> Result<T> {
+    fn effect<T>(&self, whole: impl FnOnce() -> Result<T>, half: impl FnOnce() -> Result<()>) -> Result<T> {
         self.alive()?;
         let number = self.effects.fetch_add(1, Ordering::SeqCst) + 1;
         let Some((_, fault)) = self.fault.filter(|(chosen, _)| *chosen == number) else {
@@ -131,10 +124,7 @@ impl Host for FakeHost {
 
     /// Only moves the clock on.
     fn pause(&self, time: Duration) {
-        self.clock.fetch_add(
-            i64::try_from(time.as_nanos()).unwrap_or(0),
-            Ordering::SeqCst,
-        );
+        self.clock.fetch_add(i64::try_from(time.as_nanos()).unwrap_or(0), Ordering::SeqCst);
     }
 
     fn lock_holder(&self, path: &Path) -> Result<Option<u32>> {
@@ -147,15 +137,7 @@ impl Host for FakeHost {
     }
 
     fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        let half = || {
-            self.real.make_directory(
-                path,
-                &Attributes {
-                    mode: 0o700,
-                    ..attributes.clone()
-                },
-            )
-        };
+        let half = || self.real.make_directory(path, &Attributes { mode: 0o700, ..attributes.clone() });
         self.effect(|| self.real.make_directory(path, attributes), half)
     }
 
@@ -174,17 +156,11 @@ impl Host for FakeHost {
     }
 
     fn run(&self, command: &Command) -> Result<Output> {
-        self.effect(
-            || self.real.run(command),
-            || self.real.run(command).map(drop),
-        )
+        self.effect(|| self.real.run(command), || self.real.run(command).map(drop))
     }
 
     fn run_watched(&self, command: &Command, on_line: &mut dyn FnMut(&str)) -> Result<Output> {
-        self.effect(
-            || self.real.run_watched(command, on_line),
-            || self.real.run(command).map(drop),
-        )
+        self.effect(|| self.real.run_watched(command, on_line), || self.real.run(command).map(drop))
     }
 
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>> {
@@ -200,10 +176,7 @@ mod tests {
 
     fn two_writes(host: &FakeHost) -> [Result<()>; 2] {
         let mode = Attributes::root(0o644);
-        [
-            host.write(Path::new(PATH), b"one", &mode),
-            host.write(Path::new(PATH), b"two", &mode),
-        ]
+        [host.write(Path::new(PATH), b"one", &mode), host.write(Path::new(PATH), b"two", &mode)]
     }
 
     #[test]
