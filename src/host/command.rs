@@ -91,7 +91,9 @@ impl Command {
         for arg in &self.args {
             line.push(' ');
             let plain = !arg.is_empty()
-                && arg.chars().all(|c| c.is_ascii_alphanumeric() || "@%+=:,./-_{}".contains(c));
+                && arg
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "@%+=:,./-_{}".contains(c));
             if plain {
                 line.push_str(arg);
             } else {
