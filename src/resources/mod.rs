@@ -1,1 +1,11 @@
-//! (being written)
+//! The kinds of things that can be put right and undone, one file each.
+
+pub mod file;
+pub mod owner;
+pub mod part;
+pub mod preimage;
+pub mod seen;
+pub mod spec;
+
+#[cfg(test)]
+mod bench;
