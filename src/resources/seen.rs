@@ -132,11 +132,16 @@ impl Seen {
         })
     }
 
+    /// A file, in the words of [`words`](Self::words).
+    pub fn words_of_file() -> &'static str {
+        "a file"
+    }
+
     /// In a few words, for messages.
     pub fn words(&self) -> String {
         match self {
             Seen::Absent => "nothing".into(),
-            Seen::File { .. } => "a file".into(),
+            Seen::File { .. } => Seen::words_of_file().into(),
             Seen::Directory { .. } => "a directory".into(),
             Seen::Link { target } => format!("a link to {target}"),
             Seen::Other => "a device, socket or pipe".into(),
