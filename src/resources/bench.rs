@@ -2,21 +2,20 @@
 
 use super::preimage;
 use crate::engine::{Change, Context, Outcome, Resource, Scope, Silent, State, Undoers};
-use crate::host::{self, Attributes, Command, Guard, Host, Kind, Meta, Output, Space};
+use crate::host::Host;
+use crate::host::fake::{FakeHost, Fault};
+use crate::host::real::RealHost;
 use crate::journal::Objects;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A temporary root with a host, an object store and the programs that a test puts there.
 #[derive(Debug)]
 pub struct Bench {
     dir: tempfile::TempDir,
-    host: RootHost,
+    host: RealHost,
     objects: Objects,
 }
 
@@ -24,10 +23,9 @@ impl Bench {
     /// An almost empty Debian: `/etc` with the accounts files, `/run`, `/var/lib`.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("root");
         let bench = Bench {
             objects: Objects::new(dir.path().join("objects")),
-            host: RootHost { root },
+            host: RealHost::new(dir.path().join("root")),
             dir,
         };
         for d in [
@@ -43,9 +41,13 @@ impl Bench {
         bench
     }
 
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
     /// The real path of `path`.
     pub fn at(&self, path: &str) -> PathBuf {
-        self.host.root.join(path.trim_start_matches('/'))
+        self.root().join(path.trim_start_matches('/'))
     }
 
     /// Puts a file there, its parents too.
@@ -97,7 +99,7 @@ impl Bench {
     /// The whole tree: path to kind, mode, owner, content. Our own state and /run are left out.
     pub fn tree(&self) -> BTreeMap<String, String> {
         let mut tree = BTreeMap::new();
-        self.walk(&self.host.root, &mut tree);
+        self.walk(&self.root(), &mut tree);
         tree.retain(|path, _| !path.starts_with("/run/vps-") && !path.starts_with("/var/lib/vps-"));
         tree
     }
@@ -113,7 +115,7 @@ impl Bench {
             } else {
                 "directory".to_owned()
             };
-            let name = format!("/{}", path.strip_prefix(&self.host.root).unwrap().display());
+            let name = format!("/{}", path.strip_prefix(&self.root()).unwrap().display());
             tree.insert(
                 name,
                 format!("{:o} {}:{} {what}", meta.mode(), meta.uid(), meta.gid()),
@@ -197,188 +199,46 @@ impl Step<'_> {
     }
 }
 
+/// The power goes at every effect of the change and of its undo. `make` sets up a bench and the resource.
+///
+/// After each death the change is made again, or taken back at once; the undo is done again. Each time the host must
+/// be as planned, or as before.
+pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
+    for fault in [Fault::DieBefore, Fault::DieMiddle, Fault::DieAfter] {
+        for number in 1.. {
+            let (bench, resource) = make();
+            let before = bench.tree();
+            let (seen, change) = bench.plan(&*resource);
+            let record = resource.capture(&bench.context(), &seen, &change).unwrap();
+            let undo = || {
+                let undo = undoers().decode(&record).unwrap();
+                let _ = undo.undo(&bench.context(), &Scope::Whole, None).unwrap();
+                assert_eq!(bench.tree(), before, "undone after {fault:?} at {number}");
+            };
+            let dying = FakeHost::with_fault(bench.root(), number, fault);
+            let context = Context { host: &dying, ..bench.context() };
+            let died = resource.apply(&context, &seen, &change).is_err();
+            undo();
+            let (seen, change) = bench.plan(&*resource);
+            let _ = resource.apply(
+                &Context { host: &FakeHost::with_fault(bench.root(), number, fault), ..bench.context() },
+                &seen,
+                &change,
+            );
+            resource.apply(&bench.context(), &seen, &change).unwrap();
+            assert_eq!(resource.observe(bench.host()).unwrap(), change.after, "again after {fault:?} at {number}");
+            let dying = FakeHost::with_fault(bench.root(), number, fault);
+            let context = Context { host: &dying, ..bench.context() };
+            let _ = undoers().decode(&record).unwrap().undo(&context, &Scope::Whole, None);
+            undo();
+            if !died && !dying.is_dead() {
+                break;
+            }
+        }
+    }
+}
+
 /// The kinds of records that the kinds of this folder write.
 pub fn undoers() -> Undoers {
     Undoers::new(&[(preimage::KIND, preimage::Paths::decode)])
-}
-
-/// The smallest host on a directory: no extended attributes, no locks. For tests only.
-#[derive(Debug)]
-struct RootHost {
-    root: PathBuf,
-}
-
-impl RootHost {
-    fn real(&self, path: &Path) -> PathBuf {
-        self.root.join(path.strip_prefix("/").unwrap())
-    }
-
-    fn find(&self, name: &str) -> Option<PathBuf> {
-        ["usr/sbin", "usr/bin", "sbin", "bin"]
-            .iter()
-            .map(|d| self.root.join(d).join(name))
-            .find(|p| p.exists())
-    }
-}
-
-fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> host::Error {
-    let path = path.to_owned();
-    move |source| host::Error::Io { act, path, source }
-}
-
-impl Host for RootHost {
-    fn meta(&self, path: &Path) -> host::Result<Option<Meta>> {
-        let real = self.real(path);
-        let meta = match fs::symlink_metadata(&real) {
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(None);
-            }
-            other => other.map_err(io_error("look at", path))?,
-        };
-        let kind = if meta.is_symlink() {
-            Kind::Link(fs::read_link(&real).unwrap())
-        } else if meta.is_dir() {
-            Kind::Directory
-        } else if meta.is_file() {
-            Kind::File
-        } else {
-            Kind::Other
-        };
-        let attributes = Attributes {
-            mode: meta.mode() & 0o7777,
-            uid: meta.uid(),
-            gid: meta.gid(),
-            xattrs: BTreeMap::new(),
-        };
-        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-        Ok(Some(Meta {
-            kind,
-            attributes,
-            size: meta.size(),
-            modified,
-        }))
-    }
-
-    fn read(&self, path: &Path) -> host::Result<Vec<u8>> {
-        fs::read(self.real(path)).map_err(io_error("read", path))
-    }
-
-    fn list(&self, dir: &Path) -> host::Result<Vec<OsString>> {
-        let mut names: Vec<OsString> = match fs::read_dir(self.real(dir)) {
-            Ok(entries) => entries.map(|e| e.unwrap().file_name()).collect(),
-            Err(_) => Vec::new(),
-        };
-        names.sort();
-        Ok(names)
-    }
-
-    fn space(&self, _path: &Path) -> host::Result<Space> {
-        Ok(Space {
-            available: 1 << 34,
-            total: 1 << 35,
-            device: 1,
-            read_only: false,
-        })
-    }
-
-    fn look(&self, command: &Command) -> host::Result<Output> {
-        self.run(command)
-    }
-
-    fn has_program(&self, name: &str) -> bool {
-        self.find(name).is_some()
-    }
-
-    fn now(&self) -> i128 {
-        0
-    }
-
-    fn pause(&self, _time: Duration) {}
-
-    fn lock_holder(&self, _path: &Path) -> host::Result<Option<u32>> {
-        Ok(None)
-    }
-
-    fn write(&self, path: &Path, content: &[u8], attributes: &Attributes) -> host::Result<()> {
-        let real = self.real(path);
-        let beside = real.with_file_name(".beside");
-        fs::write(&beside, content).map_err(io_error("write", path))?;
-        lchown(&beside, Some(attributes.uid), Some(attributes.gid))
-            .map_err(io_error("own", path))?;
-        fs::set_permissions(&beside, fs::Permissions::from_mode(attributes.mode)).unwrap();
-        fs::rename(&beside, &real).map_err(io_error("write", path))
-    }
-
-    fn make_directory(&self, path: &Path, attributes: &Attributes) -> host::Result<()> {
-        fs::create_dir(self.real(path)).map_err(io_error("make", path))?;
-        self.set_attributes(path, attributes)
-    }
-
-    fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> host::Result<()> {
-        let beside = self.real(path).with_file_name(".beside");
-        symlink(target, &beside).map_err(io_error("link", path))?;
-        lchown(&beside, Some(attributes.uid), Some(attributes.gid))
-            .map_err(io_error("own", path))?;
-        fs::rename(&beside, self.real(path)).map_err(io_error("link", path))
-    }
-
-    fn set_attributes(&self, path: &Path, attributes: &Attributes) -> host::Result<()> {
-        lchown(self.real(path), Some(attributes.uid), Some(attributes.gid))
-            .map_err(io_error("own", path))?;
-        fs::set_permissions(self.real(path), fs::Permissions::from_mode(attributes.mode))
-            .map_err(io_error("set the mode of", path))
-    }
-
-    fn remove(&self, path: &Path) -> host::Result<()> {
-        let real = self.real(path);
-        let gone = match fs::symlink_metadata(&real) {
-            Ok(meta) if meta.is_dir() => fs::remove_dir(&real),
-            Ok(_) => fs::remove_file(&real),
-            Err(_) => Ok(()),
-        };
-        gone.map_err(io_error("remove", path))
-    }
-
-    fn run(&self, command: &Command) -> host::Result<Output> {
-        let no_program = || host::Error::NoProgram {
-            program: command.program.clone(),
-        };
-        let program = match command.program.strip_prefix('/') {
-            Some(rest) => Some(self.root.join(rest)).filter(|p| p.exists()),
-            None => self.find(&command.program),
-        };
-        let output = std::process::Command::new(program.ok_or_else(no_program)?)
-            .args(&command.args)
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("VPS_ROOT", &self.root)
-            .output()
-            .map_err(io_error("run", Path::new(&command.program)))?;
-        let code = output.status.code().unwrap_or(128);
-        if command.accept.contains(&code) {
-            return Ok(Output {
-                code,
-                stdout: output.stdout,
-                stderr: output.stderr,
-            });
-        }
-        let tail = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(host::Error::Failed {
-            command: command.shown(),
-            code,
-            tail,
-        })
-    }
-
-    fn lock(&self, _path: &Path, _note: &str) -> host::Result<Box<dyn Guard>> {
-        #[derive(Debug)]
-        struct Free;
-        impl Guard for Free {}
-        Ok(Box::new(Free))
-    }
 }

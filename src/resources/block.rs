@@ -115,7 +115,11 @@ impl Resource for Block {
     fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
         let (old, new, attributes) = self.wanted(context.host)?;
         let before = part::inner(&old, &self.fields.marker).map(|b| String::from_utf8_lossy(b).into_owned());
-        let ours = Part::Block { marker: self.fields.marker.clone(), before };
+        let ours = Part::Block {
+            marker: self.fields.marker.clone(),
+            before,
+            after: self.fields.content.clone(),
+        };
         Paths::capture(context, &[Intent::part(&self.path, Image::file(&new, attributes), ours)])?.record()
     }
 
@@ -136,7 +140,7 @@ impl Resource for Block {
 mod tests {
     use super::*;
     use crate::engine::Outcome;
-    use crate::resources::bench::Bench;
+    use crate::resources::bench::{Bench, survives_every_crash};
     use std::fs;
 
     fn block(content: &str) -> Box<dyn Resource> {
@@ -183,8 +187,17 @@ mod tests {
         let step = bench.step(&*block("one\n"));
         let text = bench.text("/etc/bash.bashrc");
         bench.put("/etc/bash.bashrc", text.replace("one", "edited"));
-        assert_eq!(step.undo(), Outcome::Undone);
+        assert!(matches!(step.undo(), Outcome::Kept(lines) if lines[0].contains("/kept/")));
         assert_eq!(bench.tree(), before);
+    }
+
+    #[test]
+    fn no_crash_leaves_half_a_block() {
+        survives_every_crash(|| {
+            let bench = Bench::new();
+            bench.put("/etc/bash.bashrc", "first\n");
+            (bench, block("one\n"))
+        });
     }
 
     #[test]

@@ -277,7 +277,7 @@ impl Write<'_> {
 mod tests {
     use super::*;
     use crate::engine::Outcome;
-    use crate::resources::bench::Bench;
+    use crate::resources::bench::{Bench, survives_every_crash};
     use serde_json::json;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
@@ -441,6 +441,21 @@ mod tests {
         let _ = bench.there_and_back(&*once);
         bench.put("/etc/once", "mine\n");
         assert!(!bench.plan(&*once).1.is_needed());
+    }
+
+    #[test]
+    fn no_crash_leaves_a_half_made_file() {
+        survives_every_crash(|| {
+            let bench = Bench::new();
+            bench.put("/etc/motd", "theirs\n");
+            (bench, file("/etc/motd", json!({"content": "ours\n", "mode": "0600"})))
+        });
+        survives_every_crash(|| {
+            let bench = Bench::new();
+            bench.program("true", ":");
+            let fields = json!({"content": "x\n", "check": "true", "check_after": "true"});
+            (bench, file("/etc/a/b/c", fields))
+        });
     }
 
     #[test]

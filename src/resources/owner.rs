@@ -1,79 +1,36 @@
-//! Names of owners and groups, as `/etc/passwd` and `/etc/group` give them (passwd(5), group(5)).
+//! Owners by name: a plan names the user that a file will belong to before that user exists.
 
 use crate::engine::{Error, Result};
+use crate::host::accounts::Accounts;
 use crate::host::{Attributes, Host};
-use std::path::Path;
-
-/// The names and numbers of one of both files, in its order.
-#[derive(Debug, Clone, Default)]
-pub struct Names(Vec<(String, u32)>);
-
-impl Names {
-    /// The users of the host.
-    pub fn users(host: &dyn Host) -> Result<Names> {
-        Names::read(host, "/etc/passwd")
-    }
-
-    /// The groups of the host.
-    pub fn groups(host: &dyn Host) -> Result<Names> {
-        Names::read(host, "/etc/group")
-    }
-
-    fn read(host: &dyn Host, path: &str) -> Result<Names> {
-        let path = Path::new(path);
-        match host.meta(path)? {
-            Some(_) => Ok(Names::parse(&String::from_utf8_lossy(&host.read(path)?))),
-            None => Ok(Names::default()),
-        }
-    }
-
-    /// The names and numbers in `text`: first and third field.
-    pub fn parse(text: &str) -> Names {
-        let entry = |line: &str| {
-            let mut fields = line.split(':');
-            Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
-        };
-        Names(text.lines().filter_map(entry).collect())
-    }
-
-    /// The name of `id`; the number itself when it has none. 0 is root even where the files are missing.
-    pub fn name(&self, id: u32) -> String {
-        match self.0.iter().find(|(_, n)| *n == id) {
-            Some((name, _)) => name.clone(),
-            None if id == 0 => "root".to_owned(),
-            None => id.to_string(),
-        }
-    }
-
-    /// The number of `name`, or the number that `name` is.
-    ///
-    /// # Errors
-    /// `owner-unknown` when there is no such account.
-    pub fn id(&self, name: &str) -> Result<u32> {
-        match self.0.iter().find(|(n, _)| n == name) {
-            Some((_, id)) => Ok(*id),
-            None if name == "root" => Ok(0),
-            None => name.parse().map_err(|_| {
-                Error::refused(
-                    "owner-unknown",
-                    format!("cannot give a file to {name}"),
-                    "there is no such account",
-                )
-                .fix(format!("let the resource need user:{name} or group:{name}"))
-            }),
-        }
-    }
-}
 
 /// Owner and mode as the kernel wants them, without extended attributes.
+///
+/// # Errors
+/// `owner-unknown` when there is no such user or group.
 pub fn attributes(host: &dyn Host, mode: u32, owner: &str, group: &str) -> Result<Attributes> {
-    let uid = Names::users(host)?.id(owner)?;
-    let gid = Names::groups(host)?.id(group)?;
-    Ok(Attributes {
-        uid,
-        gid,
-        ..Attributes::root(mode)
-    })
+    let accounts = Accounts::read(host)?;
+    let uid = match accounts.user(owner) {
+        Some(user) => user.uid,
+        None => number(owner, "user")?,
+    };
+    let gid = match accounts.group(group) {
+        Some(group) => group.gid,
+        None => number(group, "group")?,
+    };
+    Ok(Attributes { uid, gid, ..Attributes::root(mode) })
+}
+
+/// The names of this owner and group; the numbers themselves where there is no name.
+pub fn names(host: &dyn Host, attributes: &Attributes) -> Result<(String, String)> {
+    let accounts = Accounts::read(host)?;
+    let nameless = |id: u32| if id == 0 { root() } else { id.to_string() };
+    let owner = accounts.user_of(attributes.uid).map(|user| user.name.clone());
+    let group = accounts.group_of(attributes.gid).map(|group| group.name.clone());
+    Ok((
+        owner.unwrap_or_else(|| nameless(attributes.uid)),
+        group.unwrap_or_else(|| nameless(attributes.gid)),
+    ))
 }
 
 /// Who owns a file of which nothing else is said.
@@ -81,25 +38,32 @@ pub fn root() -> String {
     "root".to_owned()
 }
 
+/// The number that a name without an account stands for: root is 0 even where the account files are missing.
+fn number(name: &str, kind: &str) -> Result<u32> {
+    if name == "root" {
+        return Ok(0);
+    }
+    name.parse().map_err(|_| {
+        let why = format!("there is no {kind} of that name");
+        Error::refused("owner-unknown", format!("cannot give a file to {name}"), why)
+            .fix(format!("let the resource need {kind}:{name}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::bench::Bench;
 
     #[test]
     fn names_and_numbers_are_found_both_ways() {
-        let names = Names::parse(
-            "root:x:0:0::/root:/bin/sh\nada:x:1000:1000:Ada:/home/ada:/bin/bash\nbroken\n",
-        );
-        assert_eq!(names.name(1000), "ada");
-        assert_eq!(names.name(7), "7");
-        assert_eq!(names.id("ada").unwrap(), 1000);
-        assert_eq!(names.id("1001").unwrap(), 1001);
-        assert!(matches!(
-            names.id("bob"),
-            Err(Error::Refused {
-                code: "owner-unknown",
-                ..
-            })
-        ));
+        let bench = Bench::new();
+        let ada = attributes(bench.host(), 0o600, "ada", "adm").unwrap();
+        assert_eq!((ada.uid, ada.gid), (1000, 4));
+        assert_eq!(names(bench.host(), &ada).unwrap(), ("ada".to_owned(), "adm".to_owned()));
+        let stranger = Attributes { uid: 77, ..Attributes::root(0) };
+        assert_eq!(names(bench.host(), &stranger).unwrap(), ("77".to_owned(), "root".to_owned()));
+        let error = attributes(bench.host(), 0, "bob", "root").unwrap_err();
+        assert!(matches!(error, Error::Refused { code: "owner-unknown", .. }));
     }
 }

@@ -15,6 +15,8 @@ pub enum Part {
         marker: String,
         /// The text between the marker lines before; `None` when there was no such block.
         before: Option<String>,
+        /// The text as we wrote it.
+        after: String,
     },
     /// One line, without its newline.
     Line {
@@ -29,23 +31,23 @@ impl Part {
     /// `text` with our part taken back out, the former one in its place; `None` when our part is not in it any more.
     pub fn take_out(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Part::Block {
-                marker,
-                before: None,
-            } => find(text, marker).map(|whole| replace(text, whole, b"")),
-            Part::Block {
-                marker,
-                before: Some(inner),
-            } => find(text, marker)
-                .map(|whole| replace(text, whole, block(marker, inner).as_bytes())),
+            Part::Block { marker, before, .. } => {
+                let former = before.as_ref().map(|b| block(marker, b)).unwrap_or_default();
+                find(text, marker).map(|whole| replace(text, whole, former.as_bytes()))
+            }
             Part::Line { before, after } => {
                 let line = find_line(text, |line| line == after.as_bytes())?;
-                let former = before
-                    .as_ref()
-                    .map(|b| format!("{b}\n"))
-                    .unwrap_or_default();
+                let former = before.as_ref().map(|b| format!("{b}\n")).unwrap_or_default();
                 Some(replace(text, line, former.as_bytes()))
             }
+        }
+    }
+
+    /// Whether somebody edited our part itself in `text`.
+    pub fn is_edited(&self, text: &[u8]) -> bool {
+        match self {
+            Part::Block { marker, after, .. } => inner(text, marker).is_some_and(|b| b != after.as_bytes()),
+            Part::Line { .. } => false,
         }
     }
 }
@@ -150,10 +152,7 @@ mod tests {
         assert!(with.ends_with(b"alias ll='ls -l'\n# END vps-configurator: shell\n"));
         assert_eq!(inner(&with, "shell"), Some(&b"alias ll='ls -l'\n"[..]));
         assert_eq!(put(&with, "shell", "alias ll='ls -l'", Place::End), with);
-        let part = Part::Block {
-            marker: "shell".into(),
-            before: None,
-        };
+        let part = Part::Block { marker: "shell".into(), before: None, after: "x".into() };
         assert_eq!(part.take_out(&with).as_deref(), Some(foreign));
         assert_eq!(part.take_out(foreign), None);
     }
@@ -162,10 +161,7 @@ mod tests {
     fn what_others_wrote_behind_the_block_stays() {
         let with = put(b"a\n", "m", "ours\n", Place::Start);
         let edited = append(&with, b"theirs\n");
-        let part = Part::Block {
-            marker: "m".into(),
-            before: Some("old\n".into()),
-        };
+        let part = Part::Block { marker: "m".into(), before: Some("old\n".into()), after: "ours\n".into() };
         let out = part.take_out(&edited).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),

@@ -8,7 +8,7 @@ use super::part::Part;
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::engine::{Context, Error, Outcome, Result, Scope, Undo, UndoRecord};
-use crate::host::{Attributes, Host, Kind};
+use crate::host::{Attributes, Host, Kind, temporary_name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -259,7 +259,10 @@ impl Paths {
                         restore_line(entry)
                     )
                 }
-                Decision::TakeOut(_) => {
+                Decision::TakeOut { edited: true, .. } => {
+                    format!("keep a copy of {path}, in which our part was edited; then take that part out")
+                }
+                Decision::TakeOut { .. } => {
                     format!("take our part out of {path}, which was changed since")
                 }
                 Decision::RemoveDirectory => format!("remove the directory {path} if it is empty"),
@@ -318,8 +321,13 @@ enum Decision {
     Restore(Option<String>),
     /// Somebody changed it since: keep a copy, then put back.
     CopyThenRestore,
-    /// Somebody changed the rest of the file since: this is the file without our part.
-    TakeOut(Vec<u8>),
+    /// Somebody changed the file since, of which only a part is ours: take that part out.
+    TakeOut {
+        /// The file without our part.
+        rest: Vec<u8>,
+        /// Our part itself was edited: keep a copy.
+        edited: bool,
+    },
     /// We made this directory.
     RemoveDirectory,
     /// Not ours any more, and why.
@@ -352,7 +360,7 @@ fn decide(entry: &Entry, left: Option<&Image>, now: &Image, text: Option<&[u8]>)
         }
         (Image::File { .. }, _, _) => match (&entry.part, text) {
             (Some(part), Some(text)) => match part.take_out(text) {
-                Some(rest) => Decision::TakeOut(rest),
+                Some(rest) => Decision::TakeOut { rest, edited: part.is_edited(text) },
                 None => Decision::Leave("our part is not in it any more".into()),
             },
             _ => Decision::CopyThenRestore,
@@ -373,7 +381,10 @@ fn carry_out(
     let path = &entry.path;
     let tell = |what: String| Some(format!("{}: {what}", path.display()));
     Ok(match decision {
-        Decision::Nothing => (false, None),
+        Decision::Nothing => {
+            clear_debris(context.host, path)?;
+            (false, None)
+        }
         Decision::Restore(note) => {
             put_back(context, path, &entry.before)?;
             (true, note.and_then(tell))
@@ -389,7 +400,8 @@ fn carry_out(
                 )),
             )
         }
-        Decision::TakeOut(rest) => {
+        Decision::TakeOut { rest, edited } => {
+            let copy = if edited { Some(keep_copy(context.host, path)?) } else { None };
             match (&entry.before, context.host.meta(path)?) {
                 (Image::Absent, _) if rest.iter().all(u8::is_ascii_whitespace) => {
                     context.host.remove(path)?
@@ -397,7 +409,8 @@ fn carry_out(
                 (_, Some(meta)) => context.host.write(path, &rest, &meta.attributes)?,
                 (_, None) => {}
             }
-            (true, None)
+            let note = |copy: PathBuf| format!("our part of it was edited since; that version is kept as {}", copy.display());
+            (true, copy.and_then(|copy| tell(note(copy))))
         }
         Decision::RemoveDirectory if context.host.list(path)?.is_empty() => {
             context.host.remove(path)?;
@@ -406,6 +419,17 @@ fn carry_out(
         Decision::RemoveDirectory => (false, tell("the directory is not empty and stays".into())),
         Decision::Leave(why) => (false, tell(format!("left alone, {why}"))),
     })
+}
+
+/// Removes what a crash in the middle of writing `path` left beside it.
+fn clear_debris(host: &dyn Host, path: &Path) -> Result<()> {
+    if let Some(name) = path.file_name() {
+        let beside = path.with_file_name(temporary_name(name));
+        if host.meta(&beside)?.is_some() {
+            host.remove(&beside)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes `path` be `image` again.

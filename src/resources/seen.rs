@@ -1,6 +1,6 @@
 //! What a path looks like to the kinds that look after paths: the state that a plan and the journal carry.
 
-use super::owner::Names;
+use super::owner;
 use crate::base::digest::Digest;
 use crate::engine::{Error, Result, State};
 use crate::host::{Host, Kind};
@@ -92,10 +92,8 @@ impl Seen {
             return Ok(Seen::Absent);
         };
         let owned = || -> Result<Owned> {
-            let attributes = &meta.attributes;
-            let owner = Names::users(host)?.name(attributes.uid);
-            let group = Names::groups(host)?.name(attributes.gid);
-            Ok(Owned::new(attributes.mode, &owner, &group))
+            let (owner, group) = owner::names(host, &meta.attributes)?;
+            Ok(Owned::new(meta.attributes.mode, &owner, &group))
         };
         Ok(match &meta.kind {
             Kind::File => Seen::file(&host.read(path)?, owned()?, secret),
