@@ -16,7 +16,6 @@ pub mod unit_survey;
 pub mod unit_undo;
 pub mod user;
 pub mod user_undo;
-//! The kinds of things that can be put right and undone, one file each.
 
 pub mod block;
 pub mod container;
