@@ -1,7 +1,7 @@
 //! dpkg's and apt's own records, read as text: much cheaper than asking `dpkg-query` (0.6 ms against 14 ms).
 //! Formats: deb822(5), dpkg-query(1), apt's `extended_states` and package lists.
 
-use super::{Host, Result};
+use super::{Host, Result, read_text};
 use crate::base::paths;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -155,7 +155,7 @@ impl<'a> Package<'a> {
         };
         for line in paragraph.split('\n') {
             // Only lines that begin with the first letter of a wanted field are looked at any closer.
-            let Some(b'P' | b'A' | b'V' | b'S' | b'E' | b'I') = line.as_bytes().first() else { continue };
+            let Some(b'P' | b'A' | b'V' | b'S' | b'E' | b'I' | b'D') = line.as_bytes().first() else { continue };
             let Some((field, value)) = line.split_once(':') else { continue };
             let value = value.trim_ascii();
             match field {
@@ -169,6 +169,8 @@ impl<'a> Package<'a> {
                 }
                 "Essential" => found.essential = value == "yes",
                 "Installed-Size" => found.installed_size = value.parse().unwrap_or(0),
+                // The longest part of most paragraphs; dpkg writes nothing that matters here behind it.
+                "Description" => break,
                 _ => {}
             }
         }
@@ -266,7 +268,7 @@ pub fn read_available(host: &dyn Host, lists: &Path, wanted: &BTreeSet<&str>) ->
     let mut found = Vec::new();
     for name in host.list(lists)? {
         if name.to_string_lossy().ends_with("_Packages") {
-            found.extend(available(&String::from_utf8_lossy(&host.read(&lists.join(name))?), wanted));
+            found.extend(available(&read_text(host, &lists.join(name))?, wanted));
         }
     }
     Ok(found)
@@ -295,9 +297,7 @@ pub fn interrupted(host: &dyn Host) -> Result<Interrupted> {
         !name.is_empty() && name.iter().all(u8::is_ascii_digit)
     };
     let updates = host.list(Path::new("/var/lib/dpkg/updates"))?.iter().filter(|name| is_record(name)).count();
-    let status = Path::new(paths::DPKG_STATUS);
-    let text = if host.meta(status)?.is_some() { host.read(status)? } else { Vec::new() };
-    let broken = packages(&String::from_utf8_lossy(&text))
+    let broken = packages(&read_text(host, Path::new(paths::DPKG_STATUS))?)
         .filter(|package| package.status.is_broken_off())
         .map(|package| (package.name.to_owned(), package.status))
         .collect();
