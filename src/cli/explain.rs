@@ -90,12 +90,31 @@ impl Problem {
 
 impl From<engine::Error> for Problem {
     fn from(error: engine::Error) -> Self {
+        Problem::of(&error)
+    }
+}
+
+impl From<host::Error> for Problem {
+    fn from(error: host::Error) -> Self {
+        Problem::of_host(&error)
+    }
+}
+
+impl From<journal::Error> for Problem {
+    fn from(error: journal::Error) -> Self {
+        Problem::of_journal(&error)
+    }
+}
+
+impl Problem {
+    /// A failure of the engine or of a resource, explained.
+    pub fn of(error: &engine::Error) -> Self {
         match error {
-            engine::Error::Host(error) => error.into(),
-            engine::Error::Journal(error) => error.into(),
+            engine::Error::Host(error) => Problem::of_host(error),
+            engine::Error::Journal(error) => Problem::of_journal(error),
             engine::Error::Refused { code, what, why, fix, .. } => {
                 let mut problem = Problem::new(Exit::Failed, code, what, why);
-                problem.fix = fix;
+                problem.fix.clone_from(fix);
                 problem
             }
             engine::Error::NotVerified { id, left } => Problem::new(
@@ -155,10 +174,8 @@ impl From<engine::Error> for Problem {
             .fix("then run vps-configurator rollback again"),
         }
     }
-}
 
-impl From<host::Error> for Problem {
-    fn from(error: host::Error) -> Self {
+    fn of_host(error: &host::Error) -> Self {
         let text = error.to_string();
         match error {
             host::Error::Io { act, path, source } => {
@@ -206,11 +223,9 @@ impl From<host::Error> for Problem {
             host::Error::Injected(_) => Problem::new(Exit::Failed, "injected", "a test made this fail", text),
         }
     }
-}
 
-impl From<journal::Error> for Problem {
-    fn from(error: journal::Error) -> Self {
-        let (code, fix) = match &error {
+    fn of_journal(error: &journal::Error) -> Self {
+        let (code, fix) = match error {
             journal::Error::TooNew { .. } => {
                 ("journal-too-new", "install the version of vps-configurator that last ran here, or a newer one")
             }

@@ -8,7 +8,7 @@ use super::output::Output;
 use crate::base::paths;
 use crate::engine::{Progress, Undoers, Works};
 use crate::host::actor::Actor;
-use crate::host::machine::OsRelease;
+use crate::host::machine::Machine;
 use crate::host::real::RealHost;
 use crate::host::{Guard, Host};
 use crate::journal::Journal;
@@ -72,11 +72,11 @@ impl<'a> Session<'a> {
 
     /// Refuses a system that is not Debian 13.
     pub fn require_debian_13(&self) -> Result<(), Problem> {
-        let system = OsRelease::read(&self.host)?;
-        if system.id == "debian" && system.version_id.as_deref() == Some("13") {
+        let system = Machine::read(&self.host)?.os;
+        if system.id == "debian" && system.version_id == "13" {
             return Ok(());
         }
-        let found = if system.pretty_name.is_empty() { "an unknown system".to_owned() } else { system.pretty_name };
+        let found = if system.pretty.is_empty() { "an unknown system".to_owned() } else { system.pretty };
         Err(Problem::new(
             Exit::Failed,
             "system-unsupported",
@@ -104,7 +104,8 @@ impl<'a> Session<'a> {
 
     /// Who asks, for the records.
     pub fn actor(&self) -> Value {
-        let actor = Actor::of(&self.host, self.environment, &self.command);
+        // Not knowing who it is must stop nobody.
+        let actor = Actor::of_this_process(&self.host, self.environment, &self.command).unwrap_or_default();
         serde_json::to_value(actor).unwrap_or_default()
     }
 

@@ -217,6 +217,9 @@ impl Run<'_> {
 
     /// The first free node in the plan's order; marks it as running. Nodes of failed modules are skipped on the way.
     fn next(&self, board: &mut Board) -> Option<(usize, std::sync::Arc<dyn Resource>)> {
+        if self.policy.is_stopped() {
+            board.stopped = true;
+        }
         if board.stopped {
             return None;
         }

@@ -5,6 +5,8 @@ use crate::host::Host;
 use crate::journal::Journal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pays debts: knows units, which the engine doesn't.
 pub trait Services: Send + Sync + Debug {
@@ -49,4 +51,13 @@ pub struct Policy {
     pub mandatory: BTreeSet<String>,
     /// For each module, the modules that it depends on: it is skipped when one of them failed.
     pub depends_on: BTreeMap<String, BTreeSet<String>>,
+    /// Set from outside to stop at the next step and take everything back.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl Policy {
+    /// Whether somebody asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::SeqCst))
+    }
 }

@@ -10,6 +10,7 @@ use crate::cli::session::Session;
 use crate::cli::story;
 use crate::engine::recover::{Direction, Recovery, is_needed, recover};
 use crate::engine::{Works, debts};
+use crate::profiles::settings::Recovery;
 use crate::resources;
 use serde_json::{Value, json};
 
@@ -62,8 +63,8 @@ pub fn prepare(session: &Session<'_>, works: &Works<'_>) -> Result<(), Problem> 
 
 /// The direction of the configuration; finishing, when that cannot be read: a crash must not wait for a person.
 fn configured(session: &Session<'_>) -> Result<Direction, Problem> {
-    Ok(match crate::cli::setup::settings(session) {
-        Ok(settings) if settings.recovery_undoes => Direction::Undo,
+    Ok(match crate::cli::setup::recovery(session) {
+        Ok(Recovery::Undo) => Direction::Undo,
         _ => Direction::Finish,
     })
 }

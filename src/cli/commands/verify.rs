@@ -6,7 +6,7 @@ use crate::cli::exit::Exit;
 use crate::cli::render::plan as page;
 use crate::cli::session::Session;
 use crate::cli::setup::Setup;
-use crate::modules::probing;
+use crate::modules::probing::{Prober, Verdict};
 use serde_json::json;
 
 /// Runs it. Exit 4 when something differs or a probe fails.
@@ -15,8 +15,9 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     session.require_debian_13()?;
     let setup = Setup::make(session, &flags.select)?;
     let plan = setup.plan(session)?;
-    let results: Vec<_> = setup.probes.iter().map(|probe| probing::run(&session.host, probe)).collect();
-    let failed = results.iter().filter(|result| result.why.is_some()).count();
+    let mut prober = Prober::new(&session.host);
+    let results: Vec<_> = setup.probes.iter().map(|probe| prober.run(probe)).collect();
+    let failed = results.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_))).count();
     let exit = if plan.is_empty() && failed == 0 { Exit::Done } else { Exit::Findings };
     if session.output.is_json() {
         session.output.value(&json!({
@@ -27,17 +28,19 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
             })).collect::<Vec<_>>(),
             "unchanged": plan.unchanged,
             "probes": results.iter().map(|result| json!({
-                "module": result.module, "name": result.name, "passed": result.why.is_none(), "why": result.why
+                "module": result.module, "name": result.name, "verdict": word(&result.verdict), "why": why(&result.verdict)
             })).collect::<Vec<_>>(),
         }));
         return Ok(exit);
     }
     let mut text = String::new();
     for result in &results {
-        match &result.why {
-            None if session.output.is_verbose() => text.push_str(&format!("  ok      [{}] {}\n", result.module, result.name)),
-            None => {}
-            Some(why) => text.push_str(&format!("  FAILED  [{}] {}\n          {why}\n", result.module, result.name)),
+        let failed = matches!(result.verdict, Verdict::Failed(_));
+        if failed || session.output.is_verbose() {
+            text.push_str(&format!("  {:<15} [{}] {}\n", word(&result.verdict), result.module, result.name));
+        }
+        if let Some(why) = why(&result.verdict).filter(|_| failed) {
+            text.push_str(&format!("                  {why}\n"));
         }
     }
     if plan.is_empty() {
@@ -55,4 +58,19 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     text.push_str(&format!("{} of {} probes passed.\n", results.len() - failed, results.len()));
     session.output.text(&text);
     Ok(exit)
+}
+
+fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed(_) => "failed",
+        Verdict::NotApplicable(_) => "not-applicable",
+    }
+}
+
+fn why(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Passed => None,
+        Verdict::Failed(why) | Verdict::NotApplicable(why) => Some(why),
+    }
 }
