@@ -1,6 +1,8 @@
 //! One file for each kind of thing that can be put right and undone.
 
 pub mod account_file;
+pub mod asked;
+pub mod schema;
 pub mod command;
 pub mod fields;
 pub mod firewall;
@@ -30,3 +32,5 @@ pub mod symlink;
 
 #[cfg(test)]
 mod bench;
+
+pub use asked::Spec;
