@@ -1,8 +1,11 @@
-//! One file for each kind of thing that can be put right and undone.
+//! The kinds of things that can be put right and undone, one file each.
 
 pub mod account_file;
+pub mod block;
 pub mod command;
-pub mod fields;
+pub mod container;
+pub mod directory;
+pub mod file;
 pub mod firewall;
 pub mod firewall_live;
 pub mod firewall_rule;
@@ -10,9 +13,18 @@ pub mod firewall_undo;
 pub mod group;
 pub mod home;
 pub mod member;
+pub mod owner;
+pub mod part;
+pub mod preimage;
+pub mod seen;
+pub mod spec;
+pub mod symlink;
 pub mod unit;
 pub mod unit_debt;
 pub mod unit_survey;
 pub mod unit_undo;
 pub mod user;
 pub mod user_undo;
+
+#[cfg(test)]
+mod bench;
