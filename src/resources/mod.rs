@@ -28,3 +28,5 @@ pub mod user_undo;
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod system_tests;
