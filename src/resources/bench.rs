@@ -240,5 +240,13 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
 
 /// The kinds of records that the kinds of this folder write.
 pub fn undoers() -> Undoers {
-    Undoers::new(&[(preimage::KIND, preimage::Paths::decode)])
+    Undoers::new(&[
+        (preimage::KIND, preimage::Paths::decode),
+        (super::command::UNDO, super::command::decode),
+        (super::firewall::UNDO, super::firewall::decode),
+        (super::group::UNDO, super::group::decode),
+        (super::member::UNDO, super::member::decode),
+        (super::unit::UNDO, super::unit::decode),
+        (super::user::UNDO, super::user::decode),
+    ])
 }

@@ -4,7 +4,7 @@
 //! (`irreversible: true`, which the plan shows).
 
 use super::account_file::{self, PASSWD};
-use super::fields;
+use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{
     Action, Change, Context, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
@@ -22,23 +22,23 @@ pub const UNDO: &str = "command";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(deserialize_with = "fields::list")]
+    #[serde(deserialize_with = "spec::list")]
     run: Vec<String>,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     creates: Option<String>,
-    #[serde(default, deserialize_with = "fields::list")]
+    #[serde(default, deserialize_with = "spec::list")]
     unless: Vec<String>,
-    #[serde(default, deserialize_with = "fields::list")]
+    #[serde(default, deserialize_with = "spec::list")]
     undo: Vec<String>,
-    #[serde(default, deserialize_with = "fields::boolean")]
+    #[serde(default, deserialize_with = "spec::boolean")]
     irreversible: bool,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     user: Option<String>,
-    #[serde(default, deserialize_with = "fields::optional_number")]
+    #[serde(default, deserialize_with = "spec::optional_number")]
     timeout: Option<u32>,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     directory: Option<String>,
-    #[serde(default, deserialize_with = "fields::map")]
+    #[serde(default, deserialize_with = "spec::map")]
     env: BTreeMap<String, String>,
 }
 
@@ -111,8 +111,8 @@ impl Run {
         fields: &Map<String, Value>,
         module: &str,
     ) -> Result<Box<dyn Resource>> {
-        let f: Fields = fields::read("command", name, module, fields)?;
-        let invalid = |why: &str| Err(fields::invalid("command", name, module, why));
+        let f: Fields = spec::read("command", name, fields, module)?;
+        let invalid = |why: &str| Err(spec::invalid("command", name, module, why));
         if f.run.is_empty() {
             return invalid("run is empty");
         }
@@ -205,7 +205,7 @@ struct UndoRun {
 
 /// Reads the undo record of a command.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::fields::record::<UndoRun>(UNDO, version, data)
+    super::preimage::from_data::<UndoRun>(UNDO, version, data)
         .map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 

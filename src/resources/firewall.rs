@@ -4,7 +4,7 @@
 //! kept open. A session never breaks: rules first, then policies, then the switch. Nothing of ufw is run to observe (its
 //! Python costs 100 ms): its files are read, and the kernel is asked with one `iptables -S` (3 ms).
 
-use super::fields;
+use super::spec;
 use super::firewall_live as live;
 use super::firewall_rule::{Family, Rule, added, kept_in};
 use super::firewall_undo::UndoFirewall;
@@ -32,13 +32,13 @@ const IPV6: &str = "/proc/sys/net/ipv6";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     incoming: Option<String>,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     outgoing: Option<String>,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     routed: Option<String>,
-    #[serde(default, deserialize_with = "fields::list")]
+    #[serde(default, deserialize_with = "spec::list")]
     rules: Vec<String>,
 }
 
@@ -59,8 +59,8 @@ impl Firewall {
         module: &str,
         keep_open: &[u16],
     ) -> Result<Box<dyn Resource>> {
-        let read: Fields = fields::read("firewall", name, module, fields)?;
-        let invalid = |why: String| fields::invalid("firewall", name, module, why);
+        let read: Fields = spec::read("firewall", name, fields, module)?;
+        let invalid = |why: String| spec::invalid("firewall", name, module, why);
         if name != "ufw" {
             return Err(invalid("the only firewall is ufw".to_owned()));
         }

@@ -45,7 +45,7 @@ pub(super) struct UndoFirewall {
 
 /// Reads the undo record of the firewall.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::fields::record::<UndoFirewall>(UNDO, version, data)
+    super::preimage::from_data::<UndoFirewall>(UNDO, version, data)
         .map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 

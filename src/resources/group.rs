@@ -4,7 +4,7 @@
 //! somebody uses it.
 
 use super::account_file::{self, GROUP, Lines, OF_A_GROUP, PASSWD};
-use super::fields;
+use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{
     Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
@@ -19,9 +19,9 @@ pub const UNDO: &str = "group";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default, deserialize_with = "fields::optional_number")]
+    #[serde(default, deserialize_with = "spec::optional_number")]
     gid: Option<u32>,
-    #[serde(default, deserialize_with = "fields::boolean")]
+    #[serde(default, deserialize_with = "spec::boolean")]
     system: bool,
 }
 
@@ -40,9 +40,9 @@ impl Group {
         fields: &Map<String, Value>,
         module: &str,
     ) -> Result<Box<dyn Resource>> {
-        let read: Fields = fields::read("group", name, module, fields)?;
+        let read: Fields = spec::read("group", name, fields, module)?;
         if !account_file::is_name(name) {
-            return Err(fields::invalid(
+            return Err(spec::invalid(
                 "group",
                 name,
                 module,
@@ -143,7 +143,7 @@ struct UndoGroup {
 
 /// Reads the undo record of a group.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::fields::record::<UndoGroup>(UNDO, version, data)
+    super::preimage::from_data::<UndoGroup>(UNDO, version, data)
         .map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 

@@ -1,7 +1,7 @@
 //! A user's membership in a group, made with gpasswd(1). The name is `user/group`.
 
 use super::account_file::{self, GROUP, GSHADOW, OF_A_GROUP, PASSWD};
-use super::fields;
+use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{
     Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
@@ -32,12 +32,12 @@ impl Member {
         fields: &Map<String, Value>,
         module: &str,
     ) -> Result<Box<dyn Resource>> {
-        let _: Fields = fields::read("member", name, module, fields)?;
+        let _: Fields = spec::read("member", name, fields, module)?;
         let Some((user, group)) = name
             .split_once('/')
             .filter(|(u, g)| account_file::is_name(u) && account_file::is_name(g))
         else {
-            return Err(fields::invalid(
+            return Err(spec::invalid(
                 "member",
                 name,
                 module,
@@ -142,7 +142,7 @@ struct UndoMember {
 
 /// Reads the undo record of a membership.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::fields::record::<UndoMember>(UNDO, version, data)
+    super::preimage::from_data::<UndoMember>(UNDO, version, data)
         .map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 

@@ -1,10 +1,12 @@
-//! One file for each kind of thing that can be put right and undone.
+//! One file for each kind of thing that can be put right and undone, and the table of what each may be given.
 
 pub mod account_file;
 pub mod asked;
-pub mod schema;
+pub mod block;
 pub mod command;
-pub mod fields;
+pub mod container;
+pub mod directory;
+pub mod file;
 pub mod firewall;
 pub mod firewall_live;
 pub mod firewall_rule;
@@ -12,6 +14,13 @@ pub mod firewall_undo;
 pub mod group;
 pub mod home;
 pub mod member;
+pub mod owner;
+pub mod part;
+pub mod preimage;
+pub mod schema;
+pub mod seen;
+pub mod spec;
+pub mod symlink;
 pub mod unit;
 pub mod unit_debt;
 pub mod unit_survey;
@@ -19,18 +28,9 @@ pub mod unit_undo;
 pub mod user;
 pub mod user_undo;
 
-pub mod block;
-pub mod container;
-pub mod directory;
-pub mod file;
-pub mod owner;
-pub mod part;
-pub mod preimage;
-pub mod seen;
-pub mod spec;
-pub mod symlink;
-
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod system_tests;
 
 pub use asked::Spec;

@@ -4,7 +4,7 @@
 //! `static` and generated units have nothing that could be enabled: they satisfy either wish. A unit that isn't there
 //! satisfies the wish that it be disabled and stopped.
 
-use super::fields;
+use super::spec;
 use super::unit_survey::{self, UnitFacts, UnitSurvey};
 use super::unit_undo::{self, UndoUnit};
 use crate::base::ids::ResourceId;
@@ -27,11 +27,11 @@ const LINES: &str = "15";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default, deserialize_with = "fields::optional_boolean")]
+    #[serde(default, deserialize_with = "spec::optional_boolean")]
     enabled: Option<bool>,
-    #[serde(default, deserialize_with = "fields::optional_boolean")]
+    #[serde(default, deserialize_with = "spec::optional_boolean")]
     active: Option<bool>,
-    #[serde(default, deserialize_with = "fields::boolean")]
+    #[serde(default, deserialize_with = "spec::boolean")]
     masked: bool,
 }
 
@@ -65,9 +65,9 @@ impl Unit {
         module: &str,
         survey: &Arc<UnitSurvey>,
     ) -> Result<Box<dyn Resource>> {
-        let read: Fields = fields::read("unit", name, module, fields)?;
+        let read: Fields = spec::read("unit", name, fields, module)?;
         if !is_unit_name(name) {
-            return Err(fields::invalid(
+            return Err(spec::invalid(
                 "unit",
                 name,
                 module,
@@ -75,7 +75,7 @@ impl Unit {
             ));
         }
         if read.masked && (read.enabled == Some(true) || read.active == Some(true)) {
-            return Err(fields::invalid(
+            return Err(spec::invalid(
                 "unit",
                 name,
                 module,
@@ -83,7 +83,7 @@ impl Unit {
             ));
         }
         if !read.masked && read.enabled.is_none() && read.active.is_none() {
-            return Err(fields::invalid(
+            return Err(spec::invalid(
                 "unit",
                 name,
                 module,

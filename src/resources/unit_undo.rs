@@ -37,7 +37,7 @@ pub(super) struct UndoUnit {
 
 /// Reads the undo record of a unit.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::fields::record::<UndoUnit>(UNDO, version, data)
+    super::preimage::from_data::<UndoUnit>(UNDO, version, data)
         .map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 

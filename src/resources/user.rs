@@ -7,7 +7,7 @@
 
 use super::account_file::{self, GROUP, Lines, OF_A_USER, PASSWD, SHADOW, SUBGID, SUBUID};
 use super::user_undo::UndoUser;
-use super::{fields, home};
+use super::{home, spec};
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Command, Host, Kind};
@@ -20,19 +20,19 @@ pub use super::user_undo::{UNDO, decode};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default, deserialize_with = "fields::optional_number")]
+    #[serde(default, deserialize_with = "spec::optional_number")]
     uid: Option<u32>,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     group: Option<String>,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     home: Option<String>,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     shell: Option<String>,
-    #[serde(default, deserialize_with = "fields::optional_text")]
+    #[serde(default, deserialize_with = "spec::optional_text")]
     comment: Option<String>,
-    #[serde(default, deserialize_with = "fields::boolean")]
+    #[serde(default, deserialize_with = "spec::boolean")]
     system: bool,
-    #[serde(default, deserialize_with = "fields::boolean")]
+    #[serde(default, deserialize_with = "spec::boolean")]
     locked: bool,
 }
 
@@ -50,10 +50,10 @@ impl User {
         fields: &Map<String, Value>,
         module: &str,
     ) -> Result<Box<dyn Resource>> {
-        let read: Fields = fields::read("user", name, module, fields)?;
+        let read: Fields = spec::read("user", name, fields, module)?;
         let texts = [&read.group, &read.home, &read.shell, &read.comment];
         if !account_file::is_name(name) {
-            return Err(fields::invalid(
+            return Err(spec::invalid(
                 "user",
                 name,
                 module,
@@ -65,7 +65,7 @@ impl User {
             .flatten()
             .any(|text| text.contains([':', '\n']))
         {
-            return Err(fields::invalid(
+            return Err(spec::invalid(
                 "user",
                 name,
                 module,
@@ -77,7 +77,7 @@ impl User {
             .flatten()
             .any(|path| !path.starts_with('/'))
         {
-            return Err(fields::invalid(
+            return Err(spec::invalid(
                 "user",
                 name,
                 module,

@@ -40,7 +40,7 @@ struct After {
 
 /// Reads the undo record of a user.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::fields::record::<UndoUser>(UNDO, version, data)
+    super::preimage::from_data::<UndoUser>(UNDO, version, data)
         .map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
