@@ -1,6 +1,6 @@
 //! A bench for kinds under test: a host in a temporary root, and the life of a step as the engine drives it.
 
-use super::preimage;
+use super::{hostname, kernel_module, preimage, sysctl};
 use crate::engine::{Change, Context, Outcome, Resource, Scope, Silent, State, Undoers};
 use crate::host::Host;
 use crate::host::fake::{FakeHost, Fault};
@@ -240,5 +240,10 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
 
 /// The kinds of records that the kinds of this folder write.
 pub fn undoers() -> Undoers {
-    Undoers::new(&[(preimage::KIND, preimage::Paths::decode)])
+    Undoers::new(&[
+        (preimage::KIND, preimage::Paths::decode),
+        (hostname::KIND, hostname::decode),
+        (kernel_module::KIND, kernel_module::decode),
+        (sysctl::KIND, sysctl::decode),
+    ])
 }

@@ -4,12 +4,17 @@ pub mod block;
 pub mod container;
 pub mod directory;
 pub mod file;
+pub mod hostname;
+pub mod kernel_module;
+pub mod live;
 pub mod owner;
 pub mod part;
 pub mod preimage;
 pub mod seen;
 pub mod spec;
 pub mod symlink;
+pub mod sysctl;
+pub mod timezone;
 
 #[cfg(test)]
 mod bench;
