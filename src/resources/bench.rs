@@ -1,6 +1,6 @@
 //! A bench for kinds under test: a host in a temporary root, and the life of a step as the engine drives it.
 
-use super::{hostname, kernel_module, preimage, sysctl};
+use super::{hostname, kernel_module, locale, preimage, swap, sysctl};
 use crate::engine::{Change, Context, Outcome, Resource, Scope, Silent, State, Undoers};
 use crate::host::Host;
 use crate::host::fake::{FakeHost, Fault};
@@ -29,7 +29,14 @@ impl Bench {
             dir,
         };
         for d in [
-            "etc", "run", "var/lib", "usr/bin", "usr/sbin", "proc", "tmp",
+            "etc",
+            "run",
+            "var/lib",
+            "var/cache",
+            "usr/bin",
+            "usr/sbin",
+            "proc",
+            "tmp",
         ] {
             fs::create_dir_all(bench.at(&format!("/{d}"))).unwrap();
         }
@@ -66,15 +73,14 @@ impl Bench {
 
     /// Puts the shared simulated program of that name there.
     pub fn simulated(&self, name: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/support/programs")
-            .join(name);
-        self.put(&format!("/usr/sbin/{name}"), fs::read(script).unwrap());
-        fs::set_permissions(
-            self.at(&format!("/usr/sbin/{name}")),
-            fs::Permissions::from_mode(0o755),
-        )
-        .unwrap();
+        self.simulated_at(name, &format!("/usr/sbin/{name}"));
+    }
+
+    /// The same, at a path of its own.
+    pub fn simulated_at(&self, name: &str, path: &str) {
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/programs");
+        self.put(path, fs::read(programs.join(name)).unwrap());
+        fs::set_permissions(self.at(path), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The text of a file.
@@ -100,7 +106,8 @@ impl Bench {
     pub fn tree(&self) -> BTreeMap<String, String> {
         let mut tree = BTreeMap::new();
         self.walk(&self.root(), &mut tree);
-        tree.retain(|path, _| !path.starts_with("/run/vps-") && !path.starts_with("/var/lib/vps-"));
+        let own = ["/run/vps-", "/var/lib/vps-", "/var/cache/vps-"];
+        tree.retain(|path, _| !own.iter().any(|dir| path.starts_with(dir)));
         tree
     }
 
@@ -216,20 +223,36 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
                 assert_eq!(bench.tree(), before, "undone after {fault:?} at {number}");
             };
             let dying = FakeHost::with_fault(bench.root(), number, fault);
-            let context = Context { host: &dying, ..bench.context() };
+            let context = Context {
+                host: &dying,
+                ..bench.context()
+            };
             let died = resource.apply(&context, &seen, &change).is_err();
             undo();
             let (seen, change) = bench.plan(&*resource);
             let _ = resource.apply(
-                &Context { host: &FakeHost::with_fault(bench.root(), number, fault), ..bench.context() },
+                &Context {
+                    host: &FakeHost::with_fault(bench.root(), number, fault),
+                    ..bench.context()
+                },
                 &seen,
                 &change,
             );
             resource.apply(&bench.context(), &seen, &change).unwrap();
-            assert_eq!(resource.observe(bench.host()).unwrap(), change.after, "again after {fault:?} at {number}");
+            assert_eq!(
+                resource.observe(bench.host()).unwrap(),
+                change.after,
+                "again after {fault:?} at {number}"
+            );
             let dying = FakeHost::with_fault(bench.root(), number, fault);
-            let context = Context { host: &dying, ..bench.context() };
-            let _ = undoers().decode(&record).unwrap().undo(&context, &Scope::Whole, None);
+            let context = Context {
+                host: &dying,
+                ..bench.context()
+            };
+            let _ = undoers()
+                .decode(&record)
+                .unwrap()
+                .undo(&context, &Scope::Whole, None);
             undo();
             if !died && !dying.is_dead() {
                 break;
@@ -244,6 +267,8 @@ pub fn undoers() -> Undoers {
         (preimage::KIND, preimage::Paths::decode),
         (hostname::KIND, hostname::decode),
         (kernel_module::KIND, kernel_module::decode),
+        (locale::KIND, locale::decode),
+        (swap::KIND, swap::decode),
         (sysctl::KIND, sysctl::decode),
     ])
 }
