@@ -1,7 +1,7 @@
 //! Who exists on the host: the account databases (passwd(5), group(5), shadow(5), gshadow(5), subuid(5)), read as
 //! text. Changes go through `useradd` and its kin.
 
-use super::{Error, Host, Result};
+use super::{Host, Result, read_text};
 use std::path::Path;
 
 /// A line of `/etc/passwd`.
@@ -75,10 +75,7 @@ pub enum Password {
 
 impl Password {
     fn of(field: &str) -> Self {
-        match field
-            .strip_prefix('!')
-            .map_or(field, |rest| rest.trim_start_matches('!'))
-        {
+        match field.strip_prefix('!').map_or(field, |rest| rest.trim_start_matches('!')) {
             "" if field.is_empty() => Password::Empty,
             "" | "*" | "x" => Password::Impossible,
             hash if hash.starts_with('*') => Password::Impossible,
@@ -110,17 +107,14 @@ impl Accounts {
     /// Reads passwd and group; a missing file is an empty one.
     pub fn read(host: &dyn Host) -> Result<Self> {
         Ok(Accounts {
-            users: parse_passwd(&text_of(host, "/etc/passwd")?),
-            groups: parse_group(&text_of(host, "/etc/group")?),
+            users: parse_passwd(&read_text(host, Path::new("/etc/passwd"))?),
+            groups: parse_group(&read_text(host, Path::new("/etc/group"))?),
         })
     }
 
     /// The accounts of these two texts.
     pub fn parse(passwd: &str, group: &str) -> Self {
-        Accounts {
-            users: parse_passwd(passwd),
-            groups: parse_group(group),
-        }
+        Accounts { users: parse_passwd(passwd), groups: parse_group(group) }
     }
 
     /// All users, in the order of the file.
@@ -159,12 +153,7 @@ impl Accounts {
             return Vec::new();
         };
         let mut names: Vec<&str> = group.members.iter().map(String::as_str).collect();
-        names.extend(
-            self.users
-                .iter()
-                .filter(|user| user.gid == group.gid)
-                .map(|user| user.name.as_str()),
-        );
+        names.extend(self.users.iter().filter(|user| user.gid == group.gid).map(|user| user.name.as_str()));
         names.sort_unstable();
         names.dedup();
         names
@@ -173,12 +162,7 @@ impl Accounts {
     /// The supplementary groups of the user `name`, sorted.
     pub fn groups_of(&self, name: &str) -> Vec<&str> {
         let is_member = |group: &&Group| group.members.iter().any(|member| member == name);
-        let mut names: Vec<&str> = self
-            .groups
-            .iter()
-            .filter(is_member)
-            .map(|group| group.name.as_str())
-            .collect();
+        let mut names: Vec<&str> = self.groups.iter().filter(is_member).map(|group| group.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -192,7 +176,7 @@ impl Accounts {
 
 /// The lines of `/etc/shadow`; needs root.
 pub fn read_shadow(host: &dyn Host) -> Result<Vec<Shadow>> {
-    Ok(parse_shadow(&text_of(host, "/etc/shadow")?))
+    Ok(parse_shadow(&read_text(host, Path::new("/etc/shadow"))?))
 }
 
 /// The administrators of each group that has any, of `/etc/gshadow`: name, administrators.
@@ -210,30 +194,13 @@ pub fn parse_subordinate(text: &str) -> Vec<SubordinateRange> {
     let line = |line: &str| {
         let mut fields = line.trim().split(':');
         let (owner, start, count) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(SubordinateRange {
-            owner: owner.to_owned(),
-            start: start.parse().ok()?,
-            count: count.parse().ok()?,
-        })
+        Some(SubordinateRange { owner: owner.to_owned(), start: start.parse().ok()?, count: count.parse().ok()? })
     };
     text.lines().filter_map(line).collect()
 }
 
-fn text_of(host: &dyn Host, path: &str) -> Result<String> {
-    match host.read(Path::new(path)) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(String::new())
-        }
-        Err(e) => Err(e),
-    }
-}
-
 fn names(list: &str) -> Vec<String> {
-    list.split(',')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn parse_passwd(text: &str) -> Vec<User> {
@@ -260,11 +227,7 @@ fn parse_group(text: &str) -> Vec<Group> {
         let &[name, _, gid, members] = fields.as_slice() else {
             return None;
         };
-        Some(Group {
-            name: name.to_owned(),
-            gid: gid.parse().ok()?,
-            members: names(members),
-        })
+        Some(Group { name: name.to_owned(), gid: gid.parse().ok()?, members: names(members) })
     };
     text.lines().filter_map(line).collect()
 }
@@ -298,13 +261,7 @@ mod tests {
     #[test]
     fn people_are_those_with_a_number_and_a_shell() {
         let accounts = Accounts::parse(PASSWD, GROUP);
-        assert_eq!(
-            accounts
-                .people()
-                .map(|user| user.name.as_str())
-                .collect::<Vec<_>>(),
-            ["mia"]
-        );
+        assert_eq!(accounts.people().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["mia"]);
         assert_eq!(accounts.user("mia").unwrap().comment, "Mia Berg,,,");
         assert_eq!(accounts.user_of(1).unwrap().name, "daemon");
         assert_eq!(accounts.users().len(), 5);
@@ -329,16 +286,8 @@ mod tests {
         );
         use Password::*;
         let kinds: Vec<Password> = shadow.iter().map(|line| line.password).collect();
-        assert_eq!(
-            kinds,
-            [
-                Set, Locked, Impossible, Impossible, Empty, Impossible, Impossible
-            ]
-        );
-        assert_eq!(
-            (shadow[1].maximum, shadow[1].expires),
-            (Some(90), Some(20500))
-        );
+        assert_eq!(kinds, [Set, Locked, Impossible, Impossible, Empty, Impossible, Impossible]);
+        assert_eq!((shadow[1].maximum, shadow[1].expires), (Some(90), Some(20500)));
         assert!(!format!("{shadow:?}").contains("j9T"));
     }
 
@@ -348,11 +297,7 @@ mod tests {
             parse_gshadow("root:*::\nstaff:!:mia,ole:x\n"),
             [("staff".into(), vec!["mia".into(), "ole".into()])]
         );
-        let range = SubordinateRange {
-            owner: "mia".into(),
-            start: 100_000,
-            count: 65536,
-        };
+        let range = SubordinateRange { owner: "mia".into(), start: 100_000, count: 65536 };
         assert_eq!(parse_subordinate("mia:100000:65536\nbad\n"), [range]);
     }
 
