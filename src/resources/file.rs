@@ -5,7 +5,7 @@ use super::seen::{Owned, Seen};
 use super::{owner, spec};
 use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
-use crate::base::paths;
+use crate::base::{diff, paths};
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Command, Host};
 use serde::Deserialize;
@@ -80,6 +80,13 @@ impl File {
         )
     }
 
+    /// The difference from `old` to what is wanted; `None` when that is secret, or no text.
+    fn diff(&self, old: &str) -> Option<String> {
+        let Seen::File { text: Some(new), .. } = self.wanted() else { return None };
+        let name = self.path.to_string_lossy();
+        Some(diff::unified(old, &new, &name, &name))
+    }
+
     /// Whether the file that was seen bears our name: in its own, or in its first lines as all that we write does.
     fn is_ours(&self, text: Option<&str>) -> bool {
         let named = |text: &str| {
@@ -110,6 +117,7 @@ impl File {
             );
         }
         change.details = details;
+        change.diff = text.and_then(|old| self.diff(old));
         change
     }
 }
@@ -157,6 +165,7 @@ impl Resource for File {
                 if action == Action::Update {
                     change.details.push(format!("replaces {}", found.words()));
                 }
+                change.diff = self.diff("");
                 Ok(change)
             }
             Seen::Directory { .. } | Seen::Other => Err(Error::refused(
@@ -308,6 +317,7 @@ mod tests {
             json!({"content": "ours\n", "group": "adm"}),
         ));
         assert!(change.details[0].contains("did not write"), "{change:?}");
+        assert!(change.diff.as_ref().unwrap().ends_with("-theirs\n+ours\n"), "{change:?}");
         assert_eq!(bench.text("/etc/motd"), "theirs\n");
     }
 
