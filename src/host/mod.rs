@@ -66,7 +66,12 @@ pub struct Attributes {
 impl Attributes {
     /// Owned by root, with this mode and no extended attributes.
     pub fn root(mode: u32) -> Self {
-        Attributes { mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
+        Attributes {
+            mode,
+            uid: 0,
+            gid: 0,
+            xattrs: BTreeMap::new(),
+        }
     }
 }
 
