@@ -52,11 +52,7 @@ impl AuthorizedKey {
     ///
     /// # Errors
     /// `manifest-invalid`: a line that is no public key.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let fields: Fields = spec::read(KIND, name, fields, module)?;
         let invalid = |why: String| spec::invalid(KIND, name, module, why);
         let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -74,21 +70,12 @@ impl AuthorizedKey {
             content.push('\n');
         }
         let id = ResourceId::new(KIND, &format!("{name}#{}", fields.marker));
-        Ok(Box::new(AuthorizedKey {
-            id,
-            user: name.to_owned(),
-            marker: fields.marker,
-            content,
-        }))
+        Ok(Box::new(AuthorizedKey { id, user: name.to_owned(), marker: fields.marker, content }))
     }
 
     fn refused(&self, why: String) -> Error {
-        Error::refused(
-            "unsafe-path",
-            format!("cannot write the SSH keys of {}", self.user),
-            why,
-        )
-        .fix("look at the user's home directory, and move away what is not the user's own")
+        Error::refused("unsafe-path", format!("cannot write the SSH keys of {}", self.user), why)
+            .fix("look at the user's home directory, and move away what is not the user's own")
     }
 
     /// The user, and what is at `~/.ssh` and at the file; `None` as long as there is no such user.
@@ -100,9 +87,7 @@ impl AuthorizedKey {
         let file = directory.join("authorized_keys");
         let at = |path: &Path, kind: Kind, word: &str| -> Result<Option<Meta>> {
             match host.meta(path)? {
-                Some(meta) if meta.kind != kind => {
-                    Err(self.refused(format!("{} is no {word}", path.display())))
-                }
+                Some(meta) if meta.kind != kind => Err(self.refused(format!("{} is no {word}", path.display()))),
                 Some(meta) if meta.attributes.uid != user.uid && meta.attributes.uid != 0 => {
                     Err(self.refused(format!("{} belongs to another user", path.display())))
                 }
@@ -111,32 +96,18 @@ impl AuthorizedKey {
         };
         let directory_meta = at(&directory, Kind::Directory, "directory")?;
         let file_meta = at(&file, Kind::File, "plain file")?;
-        Ok(Some(Places {
-            user,
-            directory,
-            file,
-            directory_meta,
-            file_meta,
-        }))
+        Ok(Some(Places { user, directory, file, directory_meta, file_meta }))
     }
 
     /// The places of a user who must be there by now, with a home.
     fn present(&self, host: &dyn Host) -> Result<Places> {
         let what = || format!("cannot write the SSH keys of {}", self.user);
         let Some(places) = self.places(host)? else {
-            return Err(Error::refused(
-                "user-unknown",
-                what(),
-                "there is no such user",
-            ));
+            return Err(Error::refused("user-unknown", what(), "there is no such user"));
         };
         match host.meta(Path::new(&places.user.home))? {
             Some(_) => Ok(places),
-            None => Err(Error::refused(
-                "home-missing",
-                what(),
-                format!("there is no directory {}", places.user.home),
-            )),
+            None => Err(Error::refused("home-missing", what(), format!("there is no directory {}", places.user.home))),
         }
     }
 }
@@ -153,15 +124,8 @@ struct Places {
 
 impl Places {
     fn owned(&self, mode: u32, there: Option<&Meta>) -> Attributes {
-        let xattrs = there
-            .map(|meta| meta.attributes.xattrs.clone())
-            .unwrap_or_default();
-        Attributes {
-            mode,
-            uid: self.user.uid,
-            gid: self.user.gid,
-            xattrs,
-        }
+        let xattrs = there.map(|meta| meta.attributes.xattrs.clone()).unwrap_or_default();
+        Attributes { mode, uid: self.user.uid, gid: self.user.gid, xattrs }
     }
 
     fn text(&self, host: &dyn Host) -> Result<Vec<u8>> {
@@ -173,11 +137,7 @@ impl Places {
 
     fn words(&self, meta: Option<&Meta>) -> Option<String> {
         let attributes = &meta?.attributes;
-        let owner = if attributes.uid == self.user.uid {
-            &self.user.name
-        } else {
-            "root"
-        };
+        let owner = if attributes.uid == self.user.uid { &self.user.name } else { "root" };
         Some(format!("{owner} {:04o}", attributes.mode))
     }
 }
@@ -196,20 +156,11 @@ impl Resource for AuthorizedKey {
         let found = match self.places(host)? {
             Some(places) => {
                 let text = places.text(host)?;
-                let block = part::inner(&text, &self.marker)
-                    .map(|b| String::from_utf8_lossy(b).into_owned());
+                let block = part::inner(&text, &self.marker).map(|b| String::from_utf8_lossy(b).into_owned());
                 let directory = places.words(places.directory_meta.as_ref());
-                Found {
-                    block,
-                    directory,
-                    file: places.words(places.file_meta.as_ref()),
-                }
+                Found { block, directory, file: places.words(places.file_meta.as_ref()) }
             }
-            None => Found {
-                block: None,
-                directory: None,
-                file: None,
-            },
+            None => Found { block: None, directory: None, file: None },
         };
         Ok(State(preimage::to_data(KIND, &found)?))
     }
@@ -226,51 +177,26 @@ impl Resource for AuthorizedKey {
         }
         let count = self.content.lines().count();
         let summary = match &found.block {
-            Some(block) if *block == self.content => {
-                "give the directory and the file to the user alone".to_owned()
-            }
+            Some(block) if *block == self.content => "give the directory and the file to the user alone".to_owned(),
             Some(_) => format!("let {count} keys in in place of those that we wrote before"),
             None => format!("let {count} keys in"),
         };
-        let action = if found.block.is_some() {
-            Action::Update
-        } else {
-            Action::Create
-        };
+        let action = if found.block.is_some() { Action::Update } else { Action::Create };
         let mut change = Change::new(action, summary, preimage::to_data(KIND, &wanted)?);
         let end = |key: &str| key.split_whitespace().last().unwrap_or_default().to_owned();
-        change.details = self
-            .content
-            .lines()
-            .map(|key| format!("key {}", end(key)))
-            .collect();
+        change.details = self.content.lines().map(|key| format!("key {}", end(key))).collect();
         Ok(change)
     }
 
-    fn capture(
-        &self,
-        context: &Context<'_>,
-        _seen: &State,
-        _change: &Change,
-    ) -> Result<UndoRecord> {
+    fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
         let places = self.present(context.host)?;
         let text = places.text(context.host)?;
-        let before =
-            part::inner(&text, &self.marker).map(|b| String::from_utf8_lossy(b).into_owned());
-        let ours = Part::Block {
-            marker: self.marker.clone(),
-            before,
-            after: self.content.clone(),
-        };
+        let before = part::inner(&text, &self.marker).map(|b| String::from_utf8_lossy(b).into_owned());
+        let ours = Part::Block { marker: self.marker.clone(), before, after: self.content.clone() };
         let new = part::put(&text, &self.marker, &self.content, Place::End);
         let file = Image::file(&new, places.owned(0o600, places.file_meta.as_ref()));
-        let directory = Image::Directory {
-            attributes: places.owned(0o700, places.directory_meta.as_ref()),
-        };
-        let intents = [
-            Intent::new(&places.directory, directory),
-            Intent::part(&places.file, file, ours),
-        ];
+        let directory = Image::Directory { attributes: places.owned(0o700, places.directory_meta.as_ref()) };
+        let intents = [Intent::new(&places.directory, directory), Intent::part(&places.file, file, ours)];
         Paths::capture(context, &intents)?.record()
     }
 
@@ -283,11 +209,7 @@ impl Resource for AuthorizedKey {
             None => host.make_directory(&places.directory, &attributes)?,
         }
         let new = part::put(&places.text(host)?, &self.marker, &self.content, Place::End);
-        Ok(host.write(
-            &places.file,
-            &new,
-            &places.owned(0o600, places.file_meta.as_ref()),
-        )?)
+        Ok(host.write(&places.file, &new, &places.owned(0o600, places.file_meta.as_ref()))?)
     }
 }
 
@@ -308,10 +230,7 @@ fn is_public_key(line: &str) -> bool {
     !line.contains(['\n', '\0'])
         && words.windows(2).any(|pair| match pair {
             [kind, key] => {
-                TYPES.contains(kind)
-                    && key.starts_with("AAAA")
-                    && key.len() >= 64
-                    && key.chars().all(base64)
+                TYPES.contains(kind) && key.starts_with("AAAA") && key.len() >= 64 && key.chars().all(base64)
             }
             _ => false,
         })
@@ -328,20 +247,17 @@ mod tests {
 
     const FILE: &str = "/home/ada/.ssh/authorized_keys";
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB0123456789012345678901234567890123456789abc ada@laptop";
-    const OTHER: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBxyzxyzxyzxyzxyzxyzxyzxyzxyzxyzxyzxyzxyzxyz other";
+    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBxyzxyzxyzxyzxyzxyzxyzxyzxyzxyzxyzxyzxyzxyz other";
 
     fn keys(lines: &str) -> Box<dyn Resource> {
-        AuthorizedKey::from_spec("ada", json!({"keys": lines}).as_object().unwrap(), "test")
-            .unwrap()
+        AuthorizedKey::from_spec("ada", json!({"keys": lines}).as_object().unwrap(), "test").unwrap()
     }
 
     /// Only root can give files away; without that these tests would say nothing.
     fn bench() -> Bench {
         let bench = Bench::new();
         fs::create_dir_all(bench.at("/home/ada")).unwrap();
-        chown(bench.at("/home/ada"), Some(1000), Some(1000))
-            .expect("run as root (fakeroot will do)");
+        chown(bench.at("/home/ada"), Some(1000), Some(1000)).expect("run as root (fakeroot will do)");
         bench
     }
 
@@ -349,16 +265,10 @@ mod tests {
     fn a_key_goes_in_with_directory_owner_and_modes_and_all_comes_back() {
         let bench = bench();
         let change = bench.there_and_back(&*keys(KEY));
-        assert_eq!(
-            (change.summary.as_str(), change.details),
-            ("let 1 keys in", vec!["key ada@laptop".to_owned()])
-        );
+        assert_eq!((change.summary.as_str(), change.details), ("let 1 keys in", vec!["key ada@laptop".to_owned()]));
         let _step = bench.step(&*keys(KEY));
         let meta = fs::metadata(bench.at(FILE)).unwrap();
-        assert_eq!(
-            (meta.uid(), meta.gid(), meta.mode() & 0o7777),
-            (1000, 1000, 0o600)
-        );
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (1000, 1000, 0o600));
     }
 
     #[test]
@@ -370,23 +280,13 @@ mod tests {
         assert!(bench.text(FILE).starts_with(OTHER) && bench.text(FILE).contains(KEY));
         bench.put(FILE, bench.text(FILE).replace("other", "renamed"));
         let _ = step.undo();
-        assert_eq!(
-            bench.text(FILE),
-            format!("{}\n", OTHER.replace("other", "renamed"))
-        );
+        assert_eq!(bench.text(FILE), format!("{}\n", OTHER.replace("other", "renamed")));
     }
 
     #[test]
     fn links_and_strangers_in_the_way_are_refused() {
-        let refused = |bench: &Bench| {
-            matches!(
-                keys(KEY).observe(bench.host()),
-                Err(Error::Refused {
-                    code: "unsafe-path",
-                    ..
-                })
-            )
-        };
+        let refused =
+            |bench: &Bench| matches!(keys(KEY).observe(bench.host()), Err(Error::Refused { code: "unsafe-path", .. }));
         let link = bench();
         symlink("/etc", link.at("/home/ada/.ssh")).unwrap();
         assert!(refused(&link));
@@ -403,35 +303,18 @@ mod tests {
     #[test]
     fn a_user_who_will_only_be_made_can_be_planned_and_not_applied() {
         let bench = bench();
-        let resource =
-            AuthorizedKey::from_spec("eve", json!({"keys": [KEY]}).as_object().unwrap(), "test")
-                .unwrap();
+        let resource = AuthorizedKey::from_spec("eve", json!({"keys": [KEY]}).as_object().unwrap(), "test").unwrap();
         let (seen, change) = bench.plan(&*resource);
         assert!(change.is_needed());
-        let error = resource
-            .apply(&bench.context(), &seen, &change)
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            Error::Refused {
-                code: "user-unknown",
-                ..
-            }
-        ));
+        let error = resource.apply(&bench.context(), &seen, &change).unwrap_err();
+        assert!(matches!(error, Error::Refused { code: "user-unknown", .. }));
     }
 
     #[test]
     fn a_line_that_is_no_public_key_is_refused() {
-        for wrong in [
-            "hello",
-            "ssh-ed25519 AAAA",
-            "-----BEGIN OPENSSH PRIVATE KEY-----",
-        ] {
+        for wrong in ["hello", "ssh-ed25519 AAAA", "-----BEGIN OPENSSH PRIVATE KEY-----"] {
             let fields = json!({"keys": [wrong]});
-            assert!(
-                AuthorizedKey::from_spec("ada", fields.as_object().unwrap(), "test").is_err(),
-                "{wrong}"
-            );
+            assert!(AuthorizedKey::from_spec("ada", fields.as_object().unwrap(), "test").is_err(), "{wrong}");
         }
         assert!(is_public_key(&format!("from=\"10.0.0.0/8\",no-pty {KEY}")));
     }

@@ -45,20 +45,12 @@ fn plain_mode() -> u32 {
 
 impl Download {
     /// The download to `name` as a manifest declares it.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let path = spec::path("download", name, module)?;
         let fields: Fields = spec::read("download", name, fields, module)?;
         let invalid = |why: &str| spec::invalid("download", name, module, why);
-        let digest = Digest::parse(&fields.sha256)
-            .ok_or_else(|| invalid("sha256 must be 64 lower-case hex digits"))?;
-        if !["https://", "http://"]
-            .iter()
-            .any(|scheme| fields.url.starts_with(scheme))
-        {
+        let digest = Digest::parse(&fields.sha256).ok_or_else(|| invalid("sha256 must be 64 lower-case hex digits"))?;
+        if !["https://", "http://"].iter().any(|scheme| fields.url.starts_with(scheme)) {
             return Err(invalid("the url must begin with https:// or http://"));
         }
         Ok(Box::new(Download {
@@ -72,11 +64,7 @@ impl Download {
 
     fn wanted(&self) -> Seen {
         let root = owner::root();
-        Seen::File {
-            digest: self.digest.clone(),
-            owned: Owned::new(self.mode, &root, &root),
-            text: None,
-        }
+        Seen::File { digest: self.digest.clone(), owned: Owned::new(self.mode, &root, &root), text: None }
     }
 
     /// Fetches the file and gives its content, which is what its digest says.
@@ -86,11 +74,7 @@ impl Download {
         preimage::make_parents(host, &file)?;
         host.remove(&file)?;
         let command = Command::new(APT_HELPER)
-            .args([
-                "download-file".to_owned(),
-                self.url.clone(),
-                file.to_string_lossy().into_owned(),
-            ])
+            .args(["download-file".to_owned(), self.url.clone(), file.to_string_lossy().into_owned()])
             .arg(format!("SHA256:{}", self.digest))
             .timeout(Duration::from_secs(1800));
         let what = || format!("cannot download {}", self.url);
@@ -107,9 +91,8 @@ impl Download {
         let found = Digest::of(&content);
         if found != self.digest {
             let why = format!("its SHA-256 is {found}, and {} was expected", self.digest);
-            return Err(Error::refused("download-mismatch", what(), why).fix(
-                "if the publisher changed the file, check the new one and declare its sha256",
-            ));
+            return Err(Error::refused("download-mismatch", what(), why)
+                .fix("if the publisher changed the file, check the new one and declare its sha256"));
         }
         Ok(content)
     }
@@ -135,36 +118,22 @@ impl Resource for Download {
         let (action, summary) = match &found {
             found if *found == wanted => return Ok(Change::keep(seen)),
             Seen::Absent => (Action::Create, fetch),
-            Seen::File { digest, .. } if *digest == self.digest => (
-                Action::Update,
-                format!("set mode {:04o}, owner root:root", self.mode),
-            ),
-            Seen::File { .. } | Seen::Link { .. } => (
-                Action::Update,
-                format!("{fetch}; it replaces {}", found.words()),
-            ),
+            Seen::File { digest, .. } if *digest == self.digest => {
+                (Action::Update, format!("set mode {:04o}, owner root:root", self.mode))
+            }
+            Seen::File { .. } | Seen::Link { .. } => {
+                (Action::Update, format!("{fetch}; it replaces {}", found.words()))
+            }
             Seen::Directory { .. } | Seen::Other => {
                 let what = format!("cannot write {}", self.path.display());
-                return Err(Error::refused(
-                    "not-a-file",
-                    what,
-                    format!("there is {}", found.words()),
-                ));
+                return Err(Error::refused("not-a-file", what, format!("there is {}", found.words())));
             }
         };
         Ok(Change::new(action, summary, wanted.state().0))
     }
 
-    fn capture(
-        &self,
-        context: &Context<'_>,
-        _seen: &State,
-        _change: &Change,
-    ) -> Result<UndoRecord> {
-        let after = Image::File {
-            digest: self.digest.clone(),
-            attributes: Attributes::root(self.mode),
-        };
+    fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
+        let after = Image::File { digest: self.digest.clone(), attributes: Attributes::root(self.mode) };
         Paths::capture(context, &[Intent::new(&self.path, after)])?.record()
     }
 
@@ -176,14 +145,7 @@ impl Resource for Download {
             return Ok(context.host.set_attributes(&self.path, &attributes)?);
         }
         let content = self.fetch(context.host)?;
-        Write {
-            path: &self.path,
-            content: &content,
-            attributes,
-            check: &[],
-            check_after: &[],
-        }
-        .carry_out(context)
+        Write { path: &self.path, content: &content, attributes, check: &[], check_after: &[] }.carry_out(context)
     }
 }
 
@@ -218,28 +180,12 @@ mod tests {
         let bench = bench();
         let resource = download(&Digest::of(b"something else"));
         let (seen, change) = bench.plan(&*resource);
-        let error = resource
-            .apply(&bench.context(), &seen, &change)
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            Error::Refused {
-                code: "download-failed",
-                ..
-            }
-        ));
+        let error = resource.apply(&bench.context(), &seen, &change).unwrap_err();
+        assert!(matches!(error, Error::Refused { code: "download-failed", .. }));
         // A downloader that doesn't look at the checksum changes nothing about that.
         bench.program("../lib/apt/apt-helper", "printf evil > \"$VPS_ROOT$3\"");
-        let error = resource
-            .apply(&bench.context(), &seen, &change)
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            Error::Refused {
-                code: "download-mismatch",
-                ..
-            }
-        ));
+        let error = resource.apply(&bench.context(), &seen, &change).unwrap_err();
+        assert!(matches!(error, Error::Refused { code: "download-mismatch", .. }));
         assert!(!bench.at("/opt/tool").exists());
     }
 

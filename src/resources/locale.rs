@@ -8,9 +8,7 @@ use super::part::{self, Part};
 use super::preimage::{self, Image, Intent, Paths};
 use super::spec;
 use crate::base::ids::ResourceId;
-use crate::engine::{
-    Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
-};
+use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -52,25 +50,13 @@ impl Locale {
     ///
     /// # Errors
     /// `manifest-invalid` when it has not the form of a locale's name with its character set.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let Fields {} = spec::read(KIND, name, fields, module)?;
         let clean = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
         if name.is_empty() || name.starts_with('-') || !name.chars().all(clean) {
-            return Err(spec::invalid(
-                KIND,
-                name,
-                module,
-                "a locale is named like en_US.UTF-8",
-            ));
+            return Err(spec::invalid(KIND, name, module, "a locale is named like en_US.UTF-8"));
         }
-        Ok(Box::new(Locale {
-            id: ResourceId::new(KIND, name),
-            name: name.to_owned(),
-        }))
+        Ok(Box::new(Locale { id: ResourceId::new(KIND, name), name: name.to_owned() }))
     }
 
     /// Whether the C library has it without any file being generated.
@@ -83,23 +69,13 @@ impl Locale {
         if self.is_built_in() || part::find_line(text, |line| self.is_mine(line)).is_some() {
             return Ok(None);
         }
-        let commented = |line: &[u8]| {
-            line.strip_prefix(b"#")
-                .is_some_and(|rest| self.is_mine(rest))
-        };
+        let commented = |line: &[u8]| line.strip_prefix(b"#").is_some_and(|rest| self.is_mine(rest));
         if let Some(range) = part::find_line(text, commented) {
-            let before = String::from_utf8_lossy(text.get(range.clone()).unwrap_or_default())
-                .trim_end_matches('\n')
-                .to_owned();
+            let before =
+                String::from_utf8_lossy(text.get(range.clone()).unwrap_or_default()).trim_end_matches('\n').to_owned();
             let after = before.trim_start_matches('#').trim().to_owned();
             let new = part::replace(text, range, format!("{after}\n").as_bytes());
-            return Ok(Some((
-                new,
-                Part::Line {
-                    before: Some(before),
-                    after,
-                },
-            )));
+            return Ok(Some((new, Part::Line { before: Some(before), after })));
         }
         let Some((_, charset)) = self.name.split_once('.') else {
             return Err(Error::refused(
@@ -109,19 +85,9 @@ impl Locale {
             )
             .fix("write it with its character set, like en_US.UTF-8"));
         };
-        let after = format!(
-            "{} {}",
-            self.name,
-            charset.split('@').next().unwrap_or(charset)
-        );
+        let after = format!("{} {}", self.name, charset.split('@').next().unwrap_or(charset));
         let new = part::append(text, format!("{after}\n").as_bytes());
-        Ok(Some((
-            new,
-            Part::Line {
-                before: None,
-                after,
-            },
-        )))
+        Ok(Some((new, Part::Line { before: None, after })))
     }
 
     /// Whether a line of `locale.gen`, its comment sign taken off, asks for this locale.
@@ -134,32 +100,19 @@ impl Locale {
         let after = format!("LANG={}", self.name);
         match part::find_line(text, |line| line.starts_with(b"LANG=")) {
             Some(range) => {
-                let line = String::from_utf8_lossy(text.get(range.clone()).unwrap_or_default())
-                    .into_owned();
+                let line = String::from_utf8_lossy(text.get(range.clone()).unwrap_or_default()).into_owned();
                 let before = line.trim_end_matches('\n').to_owned();
                 (before != after).then(|| {
                     let new = part::replace(text, range, format!("{after}\n").as_bytes());
-                    (
-                        new,
-                        Part::Line {
-                            before: Some(before),
-                            after,
-                        },
-                    )
+                    (new, Part::Line { before: Some(before), after })
                 })
             }
-            None => Some((
-                part::append(text, format!("{after}\n").as_bytes()),
-                Part::Line {
-                    before: None,
-                    after,
-                },
-            )),
+            None => Some((part::append(text, format!("{after}\n").as_bytes()), Part::Line { before: None, after })),
         }
     }
 
     /// Every file that changes: its path, content, attributes and our part.
-    fn edits(&self, host: &dyn Host) -> Result<Vec<(&'static Path, Vec<u8>, Attributes, Part)>> {
+    fn edits(&self, host: &dyn Host) -> Result<Vec<Edit>> {
         let mut edits = Vec::new();
         for path in [GEN, CONF, OLD_CONF].map(Path::new) {
             let meta = host.meta(path)?;
@@ -168,19 +121,23 @@ impl Locale {
                 None if path != Path::new(OLD_CONF) => Vec::new(),
                 _ => continue,
             };
-            let edit = if path == Path::new(GEN) {
-                self.listed(&edit)?
-            } else {
-                self.with_default(&edit)
-            };
+            let edit = if path == Path::new(GEN) { self.listed(&edit)? } else { self.with_default(&edit) };
             if let Some((new, ours)) = edit {
-                let attributes =
-                    meta.map_or_else(|| Attributes::root(0o644), |meta| meta.attributes);
-                edits.push((path, new, attributes, ours));
+                let attributes = meta.map_or_else(|| Attributes::root(0o644), |meta| meta.attributes);
+                edits.push(Edit { path, new, attributes, ours });
             }
         }
         Ok(edits)
     }
+}
+
+/// A file that changes.
+#[derive(Debug)]
+struct Edit {
+    path: &'static Path,
+    new: Vec<u8>,
+    attributes: Attributes,
+    ours: Part,
 }
 
 impl Resource for Locale {
@@ -199,33 +156,21 @@ impl Resource for Locale {
                 _ => None,
             })
         };
-        let listed =
-            text(GEN)?.is_some_and(|t| part::find_line(&t, |line| self.is_mine(line)).is_some());
-        let defaults: Vec<Option<String>> = [text(CONF)?.or(Some(Vec::new())), text(OLD_CONF)?]
-            .iter()
-            .flatten()
-            .map(|t| language(t))
-            .collect();
+        let listed = text(GEN)?.is_some_and(|t| part::find_line(&t, |line| self.is_mine(line)).is_some());
+        let defaults: Vec<Option<String>> =
+            [text(CONF)?.or(Some(Vec::new())), text(OLD_CONF)?].iter().flatten().map(|t| language(t)).collect();
         let disagree = defaults.iter().any(|d| Some(d) != defaults.first());
         let found = Found {
             generated: self.is_built_in() || is_generated(host, &self.name)?,
             listed: listed || self.is_built_in(),
-            default: if disagree {
-                None
-            } else {
-                defaults.into_iter().next().flatten()
-            },
+            default: if disagree { None } else { defaults.into_iter().next().flatten() },
         };
         Ok(State(preimage::to_data(KIND, &found)?))
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
         let found: Found = preimage::from_data(KIND, 1, &seen.0)?;
-        let wanted = Found {
-            generated: true,
-            listed: true,
-            default: Some(self.name.clone()),
-        };
+        let wanted = Found { generated: true, listed: true, default: Some(self.name.clone()) };
         if found == wanted {
             return Ok(Change::keep(seen));
         }
@@ -239,11 +184,7 @@ impl Resource for Locale {
             let former = found.default.as_deref().unwrap_or("none");
             acts.push(format!("make it the default instead of {former}"));
         }
-        Ok(Change::new(
-            Action::Update,
-            acts.join(", "),
-            preimage::to_data(KIND, &wanted)?,
-        ))
+        Ok(Change::new(Action::Update, acts.join(", "), preimage::to_data(KIND, &wanted)?))
     }
 
     fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
@@ -251,25 +192,20 @@ impl Resource for Locale {
         let edits = self.edits(context.host)?;
         let intents: Vec<Intent<'_>> = edits
             .iter()
-            .map(|(path, new, attributes, ours)| {
-                Intent::part(path, Image::file(new, attributes.clone()), ours.clone())
-            })
+            .map(|e| Intent::part(e.path, Image::file(&e.new, e.attributes.clone()), e.ours.clone()))
             .collect();
         let archive = match found.generated {
             true => Paths::default(),
             false => Paths::capture(context, &[Intent::unknown(Path::new(ARCHIVE))])?,
         };
-        let record = Record {
-            paths: Paths::capture(context, &intents)?,
-            archive,
-        };
+        let record = Record { paths: Paths::capture(context, &intents)?, archive };
         Ok(UndoRecord::new(KIND, preimage::to_data(KIND, &record)?))
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
         let host = context.host;
-        for (path, new, attributes, _) in self.edits(host)? {
-            host.write(path, &new, &attributes)?;
+        for edit in self.edits(host)? {
+            host.write(edit.path, &edit.new, &edit.attributes)?;
         }
         if !self.is_built_in() && !is_generated(host, &self.name)? {
             generate(host)?;
@@ -291,9 +227,7 @@ struct Record {
 
 /// Reads a record of the kind [`KIND`].
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    Ok(Box::new(preimage::from_data::<Record>(
-        KIND, version, data,
-    )?))
+    Ok(Box::new(preimage::from_data::<Record>(KIND, version, data)?))
 }
 
 impl Record {
@@ -301,11 +235,7 @@ impl Record {
     fn others_generated(&self, host: &dyn Host, after: Option<&Value>) -> Result<bool> {
         let Some(after) = after else { return Ok(false) };
         let now = self.archive.seen_after(host)?;
-        let gone = self
-            .archive
-            .entries
-            .iter()
-            .any(|e| Image::see(host, &e.path).is_ok_and(|i| i == e.before));
+        let gone = self.archive.entries.iter().any(|e| Image::see(host, &e.path).is_ok_and(|i| i == e.before));
         Ok(!gone && now.as_ref() != Some(after))
     }
 }
@@ -317,18 +247,11 @@ impl Undo for Record {
         Ok(lines)
     }
 
-    fn undo(
-        &self,
-        context: &Context<'_>,
-        _scope: &Scope,
-        after: Option<&Value>,
-    ) -> Result<Outcome> {
+    fn undo(&self, context: &Context<'_>, _scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let mut restored = self.paths.restore(context, None)?;
         if self.others_generated(context.host, after)? {
             generate_anew(context.host)?;
-            restored
-                .kept
-                .push("locales that were generated since are still there".to_owned());
+            restored.kept.push("locales that were generated since are still there".to_owned());
         } else {
             let archive = self.archive.restore(context, after)?;
             restored.changed |= archive.changed;
@@ -344,9 +267,7 @@ impl Undo for Record {
 
 /// Generates what `locale.gen` asks for and is not there yet.
 fn generate(host: &dyn Host) -> Result<()> {
-    let command = Command::new("locale-gen")
-        .arg("--keep-existing")
-        .timeout(Duration::from_secs(600));
+    let command = Command::new("locale-gen").arg("--keep-existing").timeout(Duration::from_secs(600));
     Ok(host.run(&command).map(drop)?)
 }
 
@@ -366,9 +287,7 @@ fn is_generated(host: &dyn Host, name: &str) -> Result<bool> {
     match host.meta(archive)? {
         None => Ok(false),
         Some(meta) if meta.size > LARGEST_READ => {
-            let list = host
-                .look(&Command::new("localedef").arg("--list-archive"))?
-                .text();
+            let list = host.look(&Command::new("localedef").arg("--list-archive"))?.text();
             Ok(list.lines().any(|line| line == normal))
         }
         Some(_) => Ok(archive_names(&host.read(archive)?).any(|known| known == normal.as_bytes())),
@@ -382,9 +301,7 @@ fn archive_names(archive: &[u8]) -> impl Iterator<Item = &[u8]> {
         let bytes = archive.get(index * 4..index * 4 + 4)?;
         usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
     };
-    let strings = word(5)
-        .zip(word(6))
-        .and_then(|(start, used)| archive.get(start..start.checked_add(used)?));
+    let strings = word(5).zip(word(6)).and_then(|(start, used)| archive.get(start..start.checked_add(used)?));
     strings.unwrap_or_default().split(|byte| *byte == 0)
 }
 
@@ -398,11 +315,7 @@ fn normalize(name: &str) -> String {
         Some((charset, modifier)) => (charset, format!("@{modifier}")),
         None => (rest, String::new()),
     };
-    let plain: String = charset
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let plain: String = charset.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     format!("{language}.{plain}{modifier}")
 }
 
@@ -410,9 +323,7 @@ fn normalize(name: &str) -> String {
 fn language(text: &[u8]) -> Option<String> {
     let range = part::find_line(text, |line| line.starts_with(b"LANG="))?;
     let line = String::from_utf8_lossy(text.get(range)?).into_owned();
-    line.trim()
-        .strip_prefix("LANG=")
-        .map(|value| value.trim_matches('"').to_owned())
+    line.trim().strip_prefix("LANG=").map(|value| value.trim_matches('"').to_owned())
 }
 
 #[cfg(test)]
@@ -429,14 +340,8 @@ mod tests {
         let bench = Bench::new();
         bench.simulated("locale-gen");
         fs::create_dir_all(bench.at(LOCALES)).unwrap();
-        bench.put(
-            GEN,
-            "# List\n\n# en_US ISO-8859-1\n# en_US.UTF-8 UTF-8\n# sv_SE.UTF-8 UTF-8\n",
-        );
-        bench.put(
-            CONF,
-            "#  File generated by update-locale\nLANG=C.UTF-8\nLC_TIME=C\n",
-        );
+        bench.put(GEN, "# List\n\n# en_US ISO-8859-1\n# en_US.UTF-8 UTF-8\n# sv_SE.UTF-8 UTF-8\n");
+        bench.put(CONF, "#  File generated by update-locale\nLANG=C.UTF-8\nLC_TIME=C\n");
         fs::create_dir_all(bench.at("/etc/default")).unwrap();
         std::os::unix::fs::symlink("../locale.conf", bench.at(OLD_CONF)).unwrap();
         bench
@@ -446,10 +351,7 @@ mod tests {
     fn a_locale_is_generated_and_the_default_and_all_of_it_comes_back() {
         let bench = bench();
         let change = bench.there_and_back(&*locale("en_US.UTF-8"));
-        assert_eq!(
-            change.summary,
-            "generate it, make it the default instead of C.UTF-8"
-        );
+        assert_eq!(change.summary, "generate it, make it the default instead of C.UTF-8");
         let _step = bench.step(&*locale("en_US.UTF-8"));
         assert!(bench.text(GEN).contains("\nen_US.UTF-8 UTF-8\n# sv_SE"));
         assert!(bench.text(CONF).contains("\nLANG=en_US.UTF-8\nLC_TIME=C\n"));

@@ -8,9 +8,7 @@ use super::part::{self, Part, Place};
 use super::preimage::{self, Image, Intent, Paths};
 use super::spec;
 use crate::base::ids::ResourceId;
-use crate::engine::{
-    Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
-};
+use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -60,58 +58,27 @@ struct Found {
 
 impl Swap {
     /// The swap file `name`.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let path = spec::path(KIND, name, module)?;
         if name.contains(char::is_whitespace) {
-            return Err(spec::invalid(
-                KIND,
-                name,
-                module,
-                "a swap file's path may hold no blanks",
-            ));
+            return Err(spec::invalid(KIND, name, module, "a swap file's path may hold no blanks"));
         }
         let Fields { size_mb } = spec::read(KIND, name, fields, module)?;
-        Ok(Box::new(Swap {
-            id: ResourceId::new(KIND, name),
-            path,
-            size_mb,
-        }))
+        Ok(Box::new(Swap { id: ResourceId::new(KIND, name), path, size_mb }))
     }
 
     fn wanted(&self, found: &Found) -> Found {
         match self.size_mb {
             // Only what is ours is taken away.
             0 if found.ours => {
-                let gone = Found {
-                    size_mb: None,
-                    mode: None,
-                    formatted: false,
-                    on: false,
-                    ..found.clone()
-                };
-                Found {
-                    at_boot: false,
-                    ours: false,
-                    ..gone
-                }
+                let gone = Found { size_mb: None, mode: None, formatted: false, on: false, ..found.clone() };
+                Found { at_boot: false, ours: false, ..gone }
             }
             0 => found.clone(),
             size => {
                 let ours = found.ours || !found.at_boot;
                 let mode = Some("0600".to_owned());
-                Found {
-                    applicable: true,
-                    size_mb: Some(size),
-                    mode,
-                    formatted: true,
-                    on: true,
-                    at_boot: true,
-                    ours,
-                }
+                Found { applicable: true, size_mb: Some(size), mode, formatted: true, on: true, at_boot: true, ours }
             }
         }
     }
@@ -127,14 +94,7 @@ impl Swap {
             (false, None) => text,
         };
         let after = if wanted.ours { line } else { String::new() };
-        Ok((
-            new,
-            Part::Block {
-                marker: MARKER.to_owned(),
-                before,
-                after,
-            },
-        ))
+        Ok((new, Part::Block { marker: MARKER.to_owned(), before, after }))
     }
 }
 
@@ -163,9 +123,7 @@ impl Resource for Swap {
         let found = Found {
             applicable: !is_container(host)?,
             size_mb: meta.as_ref().map(|meta| meta.size / MIB),
-            mode: meta
-                .as_ref()
-                .map(|meta| format!("{:04o}", meta.attributes.mode)),
+            mode: meta.as_ref().map(|meta| format!("{:04o}", meta.attributes.mode)),
             formatted: on || (meta.is_some() && is_formatted(host, &self.path)?),
             on,
             at_boot: has_line(&text, &self.path),
@@ -179,67 +137,38 @@ impl Resource for Swap {
         let wanted = self.wanted(&found);
         if !found.applicable {
             let keep = Change::keep(seen);
-            return Ok(Change {
-                summary: "not applicable here: a container cannot swap".into(),
-                ..keep
-            });
+            return Ok(Change { summary: "not applicable here: a container cannot swap".into(), ..keep });
         }
         if found == wanted {
             return Ok(Change::keep(seen));
         }
         if self.size_mb > 0 && found.size_mb.is_some() && !found.formatted && !found.ours {
-            return Err(foreign(
-                &self.path,
-                "it is no swap space, and vps-configurator did not make it",
-            ));
+            return Err(foreign(&self.path, "it is no swap space, and vps-configurator did not make it"));
         }
         let (action, summary) = match (found.size_mb, wanted.size_mb) {
             (_, None) => (Action::Remove, "switch it off and remove it".to_owned()),
-            (None, Some(size)) => (
-                Action::Create,
-                format!("make a swap file of {size} MiB and switch it on"),
-            ),
-            (Some(is), Some(size)) if is != size => (
-                Action::Update,
-                format!("make it {size} MiB instead of {is}"),
-            ),
-            _ => (
-                Action::Update,
-                "switch it on, now and at boot, mode 0600".to_owned(),
-            ),
+            (None, Some(size)) => (Action::Create, format!("make a swap file of {size} MiB and switch it on")),
+            (Some(is), Some(size)) if is != size => (Action::Update, format!("make it {size} MiB instead of {is}")),
+            _ => (Action::Update, "switch it on, now and at boot, mode 0600".to_owned()),
         };
-        Ok(Change::new(
-            action,
-            summary,
-            preimage::to_data(KIND, &wanted)?,
-        ))
+        Ok(Change::new(action, summary, preimage::to_data(KIND, &wanted)?))
     }
 
     fn capture(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<UndoRecord> {
         let host = context.host;
         let before: Found = preimage::from_data(KIND, 1, &seen.0)?;
         let after: Found = preimage::from_data(KIND, 1, &change.after.0)?;
-        let needs_room = after
-            .size_mb
-            .unwrap_or(0)
-            .saturating_sub(before.size_mb.unwrap_or(0));
+        let needs_room = after.size_mb.unwrap_or(0).saturating_sub(before.size_mb.unwrap_or(0));
         let available = host.space(&self.path)?.available / MIB;
         if needs_room > 0 && available < needs_room + RESERVE {
             let what = format!("cannot make the swap file {}", self.path.display());
-            let why = format!(
-                "it needs {needs_room} MiB and {RESERVE} MiB to spare; {available} MiB are available"
-            );
-            return Err(Error::refused("disk-full", what, why)
-                .fix("choose a smaller swap file, or free some room"));
+            let why = format!("it needs {needs_room} MiB and {RESERVE} MiB to spare; {available} MiB are available");
+            return Err(Error::refused("disk-full", what, why).fix("choose a smaller swap file, or free some room"));
         }
         let (fstab, ours) = self.fstab(host, &after)?;
         let image = Image::file(&fstab, fstab_attributes(host)?);
         let paths = Paths::capture(context, &[Intent::part(Path::new(FSTAB), image, ours)])?;
-        let record = Record {
-            path: self.path.clone(),
-            before,
-            paths,
-        };
+        let record = Record { path: self.path.clone(), before, paths };
         Ok(UndoRecord::new(KIND, preimage::to_data(KIND, &record)?))
     }
 
@@ -274,9 +203,7 @@ struct Record {
 
 /// Reads a record of the kind [`KIND`].
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    Ok(Box::new(preimage::from_data::<Record>(
-        KIND, version, data,
-    )?))
+    Ok(Box::new(preimage::from_data::<Record>(KIND, version, data)?))
 }
 
 impl Undo for Record {
@@ -285,21 +212,13 @@ impl Undo for Record {
         let there = context.host.meta(&self.path)?.is_some();
         match self.before.size_mb {
             None if there => lines.push(format!("switch off and remove {}", self.path.display())),
-            Some(size) => lines.push(format!(
-                "have {} with {size} MiB again",
-                self.path.display()
-            )),
+            Some(size) => lines.push(format!("have {} with {size} MiB again", self.path.display())),
             None => {}
         }
         Ok(lines)
     }
 
-    fn undo(
-        &self,
-        context: &Context<'_>,
-        _scope: &Scope,
-        after: Option<&Value>,
-    ) -> Result<Outcome> {
+    fn undo(&self, context: &Context<'_>, _scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let host = context.host;
         let mut restored = self.paths.restore(context, after)?;
         host.remove(&unfinished(&self.path))?;
@@ -312,12 +231,7 @@ impl Undo for Record {
                 }
             }
             Some(size) => {
-                let mode = self
-                    .before
-                    .mode
-                    .as_deref()
-                    .and_then(|m| u32::from_str_radix(m, 8).ok())
-                    .unwrap_or(0o600);
+                let mode = self.before.mode.as_deref().and_then(|m| u32::from_str_radix(m, 8).ok()).unwrap_or(0o600);
                 restored.changed |= bring(host, &self.path, size, mode)?;
                 restored.changed |= switch(host, &self.path, self.before.on)?;
             }
@@ -336,30 +250,16 @@ fn bring(host: &dyn Host, path: &Path, size: u64, mode: u32) -> Result<bool> {
         if meta.attributes.mode == mode {
             return Ok(false);
         }
-        host.set_attributes(
-            path,
-            &Attributes {
-                mode,
-                ..meta.attributes.clone()
-            },
-        )?;
+        host.set_attributes(path, &Attributes { mode, ..meta.attributes.clone() })?;
         return Ok(true);
     }
     preimage::make_parents(host, path)?;
     let beside = unfinished(path);
     let name = beside.to_string_lossy().into_owned();
     host.write(&beside, b"", &Attributes::root(mode))?;
-    let dir = path
-        .parent()
-        .unwrap_or(Path::new("/"))
-        .to_string_lossy()
-        .into_owned();
+    let dir = path.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
     if host.has_program("chattr")
-        && host
-            .look(&Command::new("stat").args(["-f", "-c", "%T", &dir]))?
-            .text()
-            .trim()
-            == "btrfs"
+        && host.look(&Command::new("stat").args(["-f", "-c", "%T", &dir]))?.text().trim() == "btrfs"
     {
         // btrfs swaps only on files without copy-on-write, which can be set on an empty file alone (btrfs(5)).
         host.run(&Command::new("chattr").args(["+C", &name]))?;
@@ -368,20 +268,11 @@ fn bring(host: &dyn Host, path: &Path, size: u64, mode: u32) -> Result<bool> {
     if let Err(crate::host::Error::Failed { .. }) = host.run(&allocate) {
         let zeros = [format!("of={name}"), format!("count={size}")];
         let fixed = ["if=/dev/zero", "bs=1M", "conv=fsync", "status=none"];
-        host.run(
-            &Command::new("dd")
-                .args(fixed)
-                .args(zeros)
-                .timeout(Duration::from_secs(3600)),
-        )?;
+        host.run(&Command::new("dd").args(fixed).args(zeros).timeout(Duration::from_secs(3600)))?;
     }
     host.run(&Command::new("mkswap").args(["-q", &name]))?;
     switch(host, path, false)?;
-    host.run(
-        &Command::new("mv")
-            .args(["-T", &name])
-            .arg(path.to_string_lossy()),
-    )?;
+    host.run(&Command::new("mv").args(["-T", &name]).arg(path.to_string_lossy()))?;
     Ok(true)
 }
 
@@ -391,20 +282,14 @@ fn switch(host: &dyn Host, path: &Path, on: bool) -> Result<bool> {
         return Ok(false);
     }
     let program = if on { "swapon" } else { "swapoff" };
-    let command = Command::new(program)
-        .arg(path.to_string_lossy())
-        .timeout(Duration::from_secs(900));
+    let command = Command::new(program).arg(path.to_string_lossy()).timeout(Duration::from_secs(900));
     host.run(&command)?;
     Ok(true)
 }
 
 /// The name that the file has until it is complete.
 fn unfinished(path: &Path) -> PathBuf {
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     path.with_file_name(format!(".{name}.vps-configurator-new"))
 }
 
@@ -413,16 +298,12 @@ fn is_on(host: &dyn Host, path: &Path) -> Result<bool> {
         return Ok(false);
     }
     let text = String::from_utf8_lossy(&host.read(Path::new(SWAPS))?).into_owned();
-    Ok(text
-        .lines()
-        .any(|line| line.split_whitespace().next() == path.to_str()))
+    Ok(text.lines().any(|line| line.split_whitespace().next() == path.to_str()))
 }
 
 /// Whether the file bears the mark of swap space. blkid(8) ends with 2 where it finds none.
 fn is_formatted(host: &dyn Host, path: &Path) -> Result<bool> {
-    let command = Command::new("blkid")
-        .args(["-p", "-s", "TYPE", "-o", "value"])
-        .arg(path.to_string_lossy());
+    let command = Command::new("blkid").args(["-p", "-s", "TYPE", "-o", "value"]).arg(path.to_string_lossy());
     Ok(host.look(&command.accept(&[0, 2]))?.text().trim() == "swap")
 }
 
@@ -448,12 +329,8 @@ fn has_line(fstab: &[u8], path: &Path) -> bool {
 }
 
 fn foreign(path: &Path, why: &str) -> Error {
-    Error::refused(
-        "not-a-swap-file",
-        format!("cannot use {} for swapping", path.display()),
-        why,
-    )
-    .fix("choose another path, or move the file away")
+    Error::refused("not-a-swap-file", format!("cannot use {} for swapping", path.display()), why)
+        .fix("choose another path, or move the file away")
 }
 
 #[cfg(test)]
@@ -466,12 +343,7 @@ mod tests {
     const HEAD: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
 
     fn swap(size_mb: u64) -> Box<dyn Resource> {
-        Swap::from_spec(
-            "/swapfile",
-            json!({"size_mb": size_mb.to_string()}).as_object().unwrap(),
-            "test",
-        )
-        .unwrap()
+        Swap::from_spec("/swapfile", json!({"size_mb": size_mb.to_string()}).as_object().unwrap(), "test").unwrap()
     }
 
     fn bench() -> Bench {
@@ -496,8 +368,7 @@ mod tests {
         let _step = bench.step(&*swap(1));
         assert!(bench.text(SWAPS).contains("/swapfile"));
         assert!(bench.text(FSTAB).contains("/swapfile none swap sw 0 0\n"));
-        let mode =
-            std::os::unix::fs::MetadataExt::mode(&fs::metadata(bench.at("/swapfile")).unwrap());
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(bench.at("/swapfile")).unwrap());
         assert_eq!(mode & 0o7777, 0o600);
     }
 
@@ -505,10 +376,7 @@ mod tests {
     fn another_size_and_none_come_back_too() {
         let bench = bench();
         let _first = bench.step(&*swap(1));
-        assert_eq!(
-            bench.there_and_back(&*swap(2)).summary,
-            "make it 2 MiB instead of 1"
-        );
+        assert_eq!(bench.there_and_back(&*swap(2)).summary, "make it 2 MiB instead of 1");
         assert_eq!(bench.there_and_back(&*swap(0)).action, Action::Remove);
     }
 
@@ -527,13 +395,7 @@ mod tests {
         bench.put("/swapfile", "precious data");
         assert!(!bench.plan(&*swap(0)).1.is_needed());
         let seen = swap(1).observe(bench.host()).unwrap();
-        assert!(matches!(
-            swap(1).compare(&seen),
-            Err(Error::Refused {
-                code: "not-a-swap-file",
-                ..
-            })
-        ));
+        assert!(matches!(swap(1).compare(&seen), Err(Error::Refused { code: "not-a-swap-file", .. })));
     }
 
     #[test]
@@ -541,16 +403,8 @@ mod tests {
         let bench = bench();
         let resource = swap(1 << 40);
         let (seen, change) = bench.plan(&*resource);
-        let error = resource
-            .capture(&bench.context(), &seen, &change)
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            Error::Refused {
-                code: "disk-full",
-                ..
-            }
-        ));
+        let error = resource.capture(&bench.context(), &seen, &change).unwrap_err();
+        assert!(matches!(error, Error::Refused { code: "disk-full", .. }));
     }
 
     #[test]
