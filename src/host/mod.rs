@@ -7,11 +7,21 @@
 //! Paths are absolute paths of the managed host. With a root prefix, programs are looked up under that root too: a
 //! fake root brings its own `apt-get` and `systemctl`, and no test can reach the real ones.
 
+pub mod accounts;
 pub mod command;
 pub mod error;
+pub mod fake;
+mod locks;
+mod place;
+pub mod read_only;
+pub mod real;
+mod runner;
 
 pub use command::{Command, Output};
 pub use error::{Error, Result};
+pub use fake::FakeHost;
+pub use read_only::ReadOnly;
+pub use real::RealHost;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,7 +61,12 @@ pub struct Attributes {
 impl Attributes {
     /// Owned by root, with this mode and no extended attributes.
     pub fn root(mode: u32) -> Self {
-        Attributes { mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
+        Attributes {
+            mode,
+            uid: 0,
+            gid: 0,
+            xattrs: BTreeMap::new(),
+        }
     }
 }
 
@@ -114,10 +129,16 @@ pub trait Host: Send + Sync + Debug {
     fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()>;
     /// Sets owner, then mode, then extended attributes (others than these are removed).
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()>;
-    /// Removes a file, a link or an empty directory. Already gone is success.
+    /// Removes a file, a link or an empty directory, and what a crash during a write of it left beside. Already gone
+    /// is success.
     fn remove(&self, path: &Path) -> Result<()>;
     /// Runs a program that changes something.
     fn run(&self, command: &Command) -> Result<Output>;
+    /// Runs a program that changes something, and calls `on_line` with each line that it writes to the descriptor
+    /// [`STATUS_FD`](command::STATUS_FD), while it runs.
+    fn run_watched(&self, command: &Command, _on_line: &mut dyn FnMut(&str)) -> Result<Output> {
+        self.run(command)
+    }
     /// Takes the lock at `path`, for this process; `Error::Locked` names who holds it.
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>>;
 }
