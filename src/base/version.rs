@@ -28,7 +28,12 @@ fn part(mut a: &[u8], mut b: &[u8]) -> Ordering {
             let (x, y) = (word_rank(a.first()), word_rank(b.first()));
             match x.cmp(&y) {
                 Ordering::Equal if x == 0 => break,
-                Ordering::Equal => (a, b) = (a.get(1..).unwrap_or_default(), b.get(1..).unwrap_or_default()),
+                Ordering::Equal => {
+                    (a, b) = (
+                        a.get(1..).unwrap_or_default(),
+                        b.get(1..).unwrap_or_default(),
+                    )
+                }
                 unequal => return unequal,
             }
         }
@@ -56,9 +61,15 @@ fn word_rank(byte: Option<&u8>) -> i32 {
 
 /// The digits at the start without leading zeros, and the rest.
 fn number(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
-    let zeros = digits.iter().position(|b| *b != b'0').unwrap_or(digits.len());
+    let zeros = digits
+        .iter()
+        .position(|b| *b != b'0')
+        .unwrap_or(digits.len());
     (digits.get(zeros..).unwrap_or_default(), rest)
 }
 
@@ -69,11 +80,22 @@ mod tests {
     #[test]
     fn versions_are_ordered_as_dpkg_orders_them() {
         for (earlier, later) in [
-            ("1.0~rc1", "1.0"), ("1.0", "1.0-1"), ("1.0-1", "1.0-1+deb13u1"), ("1.9", "1.10"), ("2.0", "1:1.0"),
-            ("1.0a", "1.0+"), ("1.0~~", "1.0~"), ("26.1.5+dfsg1-9", "26.1.5+dfsg1-9+b7"), ("1.2-3~bpo12+1", "1.2-3"),
+            ("1.0~rc1", "1.0"),
+            ("1.0", "1.0-1"),
+            ("1.0-1", "1.0-1+deb13u1"),
+            ("1.9", "1.10"),
+            ("2.0", "1:1.0"),
+            ("1.0a", "1.0+"),
+            ("1.0~~", "1.0~"),
+            ("26.1.5+dfsg1-9", "26.1.5+dfsg1-9+b7"),
+            ("1.2-3~bpo12+1", "1.2-3"),
         ] {
             assert_eq!(compare(earlier, later), Ordering::Less, "{earlier} {later}");
-            assert_eq!(compare(later, earlier), Ordering::Greater, "{later} {earlier}");
+            assert_eq!(
+                compare(later, earlier),
+                Ordering::Greater,
+                "{later} {earlier}"
+            );
         }
         assert_eq!(compare("1.00-1", "1.0-01"), Ordering::Equal);
     }

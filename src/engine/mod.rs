@@ -9,7 +9,7 @@ pub mod progress;
 pub mod resource;
 pub mod undo;
 
-pub use progress::{Event, Progress, Silent};
 pub use error::{Error, Result};
+pub use progress::{Event, Progress, Silent};
 pub use resource::{Action, Change, Context, Debt, DebtKind, Node, Resource, State};
 pub use undo::{Decode, Outcome, Scope, Undo, UndoRecord, Undoers};
