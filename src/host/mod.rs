@@ -20,6 +20,7 @@ mod runner;
 pub use command::{Command, Output};
 pub use error::{Error, Result};
 pub use fake::FakeHost;
+pub use place::temporary_name;
 pub use read_only::ReadOnly;
 pub use real::RealHost;
 

@@ -148,7 +148,7 @@ impl Place {
 
 /// The name that a file has while it is written: `.NAME.vps-configurator`, in the same directory. It follows from the
 /// name alone, so that after a crash the next write or removal of the same path takes it away too.
-pub(super) fn temporary_name(name: &OsStr) -> OsString {
+pub fn temporary_name(name: &OsStr) -> OsString {
     const MARK: &[u8] = b".vps-configurator";
     const NAME_MAX: usize = 255;
     let mut bytes = vec![b'.'];
