@@ -2,12 +2,15 @@
 
 pub mod args;
 pub mod commands;
+pub mod confirm;
 pub mod exit;
 pub mod explain;
 pub mod generate;
 pub mod output;
 pub mod render;
 pub mod session;
+pub mod setup;
+pub mod signals;
 pub mod story;
 
 use args::Args;

@@ -1,6 +1,7 @@
 //! One file for each kind of thing that can be put right and undone, and the table of what each may be given.
 
 pub mod account_file;
+pub mod apt_source;
 pub mod asked;
 pub mod authorized_key;
 pub mod block;
@@ -21,6 +22,7 @@ pub mod live;
 pub mod locale;
 pub mod member;
 pub mod owner;
+pub mod package;
 pub mod part;
 pub mod preimage;
 pub mod schema;

@@ -8,7 +8,7 @@ use crate::cli::explain::Problem;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
 use crate::cli::story;
-use crate::engine::recover::{Direction, Recovery, is_needed, recover};
+use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::{Works, debts};
 use crate::profiles::settings::Recovery;
 use crate::resources;
@@ -41,7 +41,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     }
     progress.finish();
     drop(journal);
-    let Recovery { to_finish, rolled_back } = recovery;
+    let (to_finish, rolled_back) = (recovery.to_finish, recovery.rolled_back);
     for report in &rolled_back {
         super::rollback::tell(session, report, 0.0)?;
     }
