@@ -47,7 +47,10 @@ impl Spec {
 
     /// A boolean field, false when it is not there.
     pub fn is(&self, field: &str) -> bool {
-        self.fields.get(field).and_then(Value::as_bool).unwrap_or(false)
+        self.fields
+            .get(field)
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
     }
 
     /// A number field.
@@ -57,7 +60,13 @@ impl Spec {
 
     /// A list field, empty when it is not there.
     pub fn list(&self, field: &str) -> Vec<String> {
-        let list = self.fields.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        list.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
+        let list = self
+            .fields
+            .get(field)
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
+        list.iter()
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .collect()
     }
 }
