@@ -34,17 +34,31 @@ const ONE_OF: &[(&str, &[&str])] = &[
 
 impl Declaration {
     /// Reads an element of `resources:`; its first key is the kind.
-    pub fn resource<'a>(reader: Reader<'a>, node: &'a Node, kinds: &'static [KindSchema]) -> Option<Self> {
+    pub fn resource<'a>(
+        reader: Reader<'a>,
+        node: &'a Node,
+        kinds: &'static [KindSchema],
+    ) -> Option<Self> {
         let first = reader.map(node, "a resource")?.entries().first();
-        let Some(first) = first else { return reader.wrong(node, "a resource (`kind: name` and its fields)") };
+        let Some(first) = first else {
+            return reader.wrong(node, "a resource (`kind: name` and its fields)");
+        };
         Self::read(reader, node, first, kinds, true)
     }
 
     /// Reads an element of `verify:`; the kind may stand anywhere in it.
-    pub fn probe<'a>(reader: Reader<'a>, node: &'a Node, kinds: &'static [KindSchema]) -> Option<Self> {
+    pub fn probe<'a>(
+        reader: Reader<'a>,
+        node: &'a Node,
+        kinds: &'static [KindSchema],
+    ) -> Option<Self> {
         let entries = reader.map(node, "a probe")?.entries();
-        let known = entries.iter().find(|entry| kinds.iter().any(|kind| kind.name == entry.key));
-        let Some(subject) = known.or(entries.first()) else { return reader.wrong(node, "a probe") };
+        let known = entries
+            .iter()
+            .find(|entry| kinds.iter().any(|kind| kind.name == entry.key));
+        let Some(subject) = known.or(entries.first()) else {
+            return reader.wrong(node, "a probe");
+        };
         Self::read(reader, node, subject, kinds, false)
     }
 
@@ -56,7 +70,11 @@ impl Declaration {
         is_resource: bool,
     ) -> Option<Self> {
         let Some(kind) = kinds.iter().find(|kind| kind.name == subject.key) else {
-            let problem = reader.at(subject.span, "kind-unknown", format!("unknown kind \"{}\"", subject.key));
+            let problem = reader.at(
+                subject.span,
+                "kind-unknown",
+                format!("unknown kind \"{}\"", subject.key),
+            );
             reader.tell(problem.instead_of(&subject.key, kinds.iter().map(|kind| kind.name)));
             return None;
         };
@@ -65,7 +83,11 @@ impl Declaration {
         check(reader, &subject.value, kind.subject);
         let mut given = Vec::new();
         for field in kind.fields {
-            let found = if field.required { fields.require(field.name) } else { fields.take(field.name) };
+            let found = if field.required {
+                fields.require(field.name)
+            } else {
+                fields.take(field.name)
+            };
             if let Some(node) = found {
                 check(reader, node, field.kind);
                 given.push((field, node.clone()));
@@ -79,18 +101,34 @@ impl Declaration {
         }
         if let Some((_, extra)) = given.iter().find(|(field, _)| field.name == "content") {
             if given.iter().any(|(field, _)| field.name == "template") {
-                reader.problem(extra.span, "key-conflict", "template and content can't both be given");
+                reader.problem(
+                    extra.span,
+                    "key-conflict",
+                    "template and content can't both be given",
+                );
             }
         }
         let when = expression(&mut fields, "when");
         let for_each = expression(&mut fields, "for_each");
         let (needs, notify) = match is_resource {
-            true => (cloned(fields.texts("needs")), cloned(fields.texts("notify"))),
+            true => (
+                cloned(fields.texts("needs")),
+                cloned(fields.texts("notify")),
+            ),
             false => (Vec::new(), Vec::new()),
         };
         fields.finish();
         let line = subject.span.line;
-        Some(Declaration { kind, subject: subject.value.clone(), fields: given, when, for_each, needs, notify, line })
+        Some(Declaration {
+            kind,
+            subject: subject.value.clone(),
+            fields: given,
+            when,
+            for_each,
+            needs,
+            notify,
+            line,
+        })
     }
 }
 
@@ -104,7 +142,11 @@ fn expression<'a>(fields: &mut Fields<'a>, key: &str) -> Option<Node> {
     let reader = fields.reader;
     match &node.value {
         Value::Text(text) if text.contains("{{") || text.contains("{%") => {
-            let problem = reader.at(node.span, "expression-braces", format!("{key} takes an expression without braces"));
+            let problem = reader.at(
+                node.span,
+                "expression-braces",
+                format!("{key} takes an expression without braces"),
+            );
             reader.tell(problem.hint("write: options.size > 0"));
             None
         }
@@ -145,7 +187,10 @@ fn check(reader: Reader<'_>, node: &Node, kind: FieldType) {
             reader.wrong::<()>(node, "a list");
         }
         (FieldType::Map, Value::Map(entries)) => {
-            for entry in entries.iter().filter(|entry| entry.value.as_plain_text().is_none()) {
+            for entry in entries
+                .iter()
+                .filter(|entry| entry.value.as_plain_text().is_none())
+            {
                 reader.wrong::<()>(&entry.value, "text");
             }
         }
@@ -155,7 +200,14 @@ fn check(reader: Reader<'_>, node: &Node, kind: FieldType) {
         (FieldType::Mode, value) => {
             let good = matches!(value, Value::Text(text) if is_mode(text));
             if !good {
-                let problem = reader.at(node.span, "type-wrong", format!("wanted four octal digits in quotes, found {}", node.described()));
+                let problem = reader.at(
+                    node.span,
+                    "type-wrong",
+                    format!(
+                        "wanted four octal digits in quotes, found {}",
+                        node.described()
+                    ),
+                );
                 reader.tell(problem.hint("write: \"0644\""));
             }
         }

@@ -14,6 +14,8 @@ pub mod option;
 pub mod probe;
 pub mod source;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 pub use catalogue::Catalogue;
 pub use expand::{Expansion, NextStep, expand};

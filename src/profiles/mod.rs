@@ -10,9 +10,11 @@ pub mod input;
 mod merge;
 pub mod profile;
 pub mod schema;
-pub mod settings;
 mod setting;
+pub mod settings;
 pub mod show;
+#[cfg(test)]
+mod tests;
 
 pub use change::{set, unset};
 pub use configuration::{Configuration, EnabledModule, Origin, Valued};

@@ -184,14 +184,26 @@ impl Collector {
         self.0.borrow().len()
     }
 
-    /// `value` when there are none, else all of them, each once.
+    /// `value` when there are none, else all of them, each once: by file in the order in which the files came up, and
+    /// by place in each.
+    ///
+    /// # Errors
+    /// All that was told.
     pub fn finish<T>(self, value: T) -> Result<T, Problems> {
-        let mut all = Vec::new();
+        let mut all: Vec<Problem> = Vec::new();
         for problem in self.0.into_inner() {
             if !all.contains(&problem) {
                 all.push(problem);
             }
         }
+        let files: Vec<String> = all.iter().map(|problem| problem.file.clone()).collect();
+        all.sort_by_key(|p| {
+            (
+                files.iter().position(|file| *file == p.file),
+                p.line,
+                p.column,
+            )
+        });
         if all.is_empty() {
             Ok(value)
         } else {

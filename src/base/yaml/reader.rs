@@ -271,6 +271,9 @@ mod tests {
         fields.finish();
         let told = collector.finish(()).unwrap_err().to_string();
         let expected = "\
+f.yaml:1:1: the key \"host\" is missing in apply
+  | name: 12
+  | ^^^^
 f.yaml:1:7: wanted text, found the number 12
   | name: 12
   |       ^^
@@ -292,9 +295,6 @@ f.yaml:5:5: wanted true or false, found the text \"yes\"
 f.yaml:6:7: wanted a list, found a mapping
   | list: {}
   |       ^^
-f.yaml:1:1: the key \"host\" is missing in apply
-  | name: 12
-  | ^^^^
 f.yaml:7:1: unknown key \"extra\" in apply
   | extra: 1
   | ^^^^^
