@@ -99,14 +99,14 @@ impl Declaration {
                 reader.problem(subject.span, "key-missing", message);
             }
         }
-        if let Some((_, extra)) = given.iter().find(|(field, _)| field.name == "content") {
-            if given.iter().any(|(field, _)| field.name == "template") {
-                reader.problem(
-                    extra.span,
-                    "key-conflict",
-                    "template and content can't both be given",
-                );
-            }
+        if let Some((_, extra)) = given.iter().find(|(field, _)| field.name == "content")
+            && given.iter().any(|(field, _)| field.name == "template")
+        {
+            reader.problem(
+                extra.span,
+                "key-conflict",
+                "template and content can't both be given",
+            );
         }
         let when = expression(&mut fields, "when");
         let for_each = expression(&mut fields, "for_each");

@@ -164,17 +164,18 @@ fn check(
             continue;
         }
         let (path, next, optional) = path_at(tokens, at);
-        if !optional && !may_be_missing(&tokens[next..]) {
-            if let Some((part, known)) = walk(&path, context, locals) {
-                let line_start = template[..offset].rfind('\n').map_or(0, |n| n + 1);
-                found.push(Missing {
-                    path: path.join("."),
-                    part,
-                    known,
-                    line: template[..offset].matches('\n').count() + 1,
-                    column: template[line_start..offset].chars().count(),
-                });
-            }
+        if !optional
+            && !may_be_missing(&tokens[next..])
+            && let Some((part, known)) = walk(&path, context, locals)
+        {
+            let line_start = template[..offset].rfind('\n').map_or(0, |n| n + 1);
+            found.push(Missing {
+                path: path.join("."),
+                part,
+                known,
+                line: template[..offset].matches('\n').count() + 1,
+                column: template[line_start..offset].chars().count(),
+            });
         }
         at = next;
     }
@@ -380,5 +381,13 @@ mod tests {
             missing_in_expression("options.size > 0 or option.x", &context)[0].path,
             "option.x"
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_template_makes_the_search_panic(template in "([a-z.|å ()'\"=\\[\\]%{}#?-]|if|for|in|set|\\{%|%\\}|\\{\\{|\\}\\}|raw){0,40}") {
+            missing(&template, &json!({"a": 1}));
+            missing_in_expression(&template, &json!({"a": 1}));
+        }
     }
 }

@@ -132,10 +132,10 @@ impl Options {
                     .as_mut()
                     .and_then(|inner| inner.take(key)),
             };
-            if let Some(node) = node {
-                if let Some(value) = option.kind.value(reader, node, loose) {
-                    put(&option.path, value, node.span);
-                }
+            if let Some(node) = node
+                && let Some(value) = option.kind.value(reader, node, loose)
+            {
+                put(&option.path, value, node.span);
             }
         }
         for group in groups.into_values().flatten() {

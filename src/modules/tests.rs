@@ -420,7 +420,7 @@ resources:
 }
 
 #[test]
-fn fifty_modules_are_put_in_order_within_five_milliseconds() {
+fn fifty_modules_are_put_in_order() {
     let text = |n: usize| {
         let needs: Vec<String> = (n.saturating_sub(3)..n).map(|d| format!("m{d}")).collect();
         format!("priority: {}\ndepends_on: [{}]\n", n % 7, needs.join(", "))

@@ -20,7 +20,7 @@ pub struct Estimate {
 /// A profile, its own file only.
 #[derive(Debug, Clone, Serialize)]
 pub struct Profile {
-    /// Its name, the file's without `.yaml`.
+    /// Its name, the file's without `.yaml` (`name:` in it may repeat that).
     pub name: String,
     /// A short title.
     pub title: String,
@@ -154,14 +154,14 @@ impl Profile {
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
         let mut fields = reader.map(&root, "a profile")?;
-        if let Some(node) = fields.require("name") {
-            if reader.text(node).is_some_and(|name| name != file) {
-                let message = format!(
-                    "the profile is called {}, but its file \"{file}.yaml\"",
-                    node.described()
-                );
-                reader.problem(node.span, "profile-name", message);
-            }
+        if let Some(node) = fields.take("name")
+            && reader.text(node).is_some_and(|name| name != file)
+        {
+            let message = format!(
+                "the profile is called {}, but its file \"{file}.yaml\"",
+                node.described()
+            );
+            reader.problem(node.span, "profile-name", message);
         }
         let mut text = |key| {
             fields

@@ -36,7 +36,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             "modules": {"type": ["object", "null"], "additionalProperties": false, "properties": modules},
             "config": {"type": ["object", "null"], "additionalProperties": false, "properties": config},
             "profile": {
-                "type": "object", "additionalProperties": false, "required": ["name", "title", "summary"],
+                "type": "object", "additionalProperties": false, "required": ["title", "summary"],
                 "properties": {
                     "name": {"type": "string", "description": "The file's name without .yaml"},
                     "title": {"type": "string"},

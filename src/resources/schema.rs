@@ -410,3 +410,80 @@ pub const KINDS: &[KindSchema] = &[
         ],
     },
 ];
+
+/// The table of kinds in Markdown, for the reference.
+pub fn reference(kinds: &[KindSchema]) -> String {
+    let mut out = String::from("| kind | name | fields |\n|---|---|---|\n");
+    for kind in kinds {
+        let field = |field: &FieldSchema| {
+            let required = if field.required { ", required" } else { "" };
+            format!(
+                "`{}` ({}{required}): {}",
+                field.name,
+                field.kind.name(),
+                field.help
+            )
+        };
+        let fields: Vec<String> = kind.fields.iter().map(field).collect();
+        out.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            kind.name,
+            kind.help,
+            fields.join("; ")
+        ));
+    }
+    out
+}
+
+impl FieldType {
+    /// What the reference calls it.
+    pub fn name(self) -> String {
+        match self {
+            Text => "text".to_owned(),
+            Path => "absolute path".to_owned(),
+            Mode => "mode".to_owned(),
+            Boolean => "boolean".to_owned(),
+            Integer => "number".to_owned(),
+            Choice(words) => format!("one of {}", words.join(", ")),
+            List => "list".to_owned(),
+            Map => "mapping".to_owned(),
+            Template => "template".to_owned(),
+            ModuleFile => "file of the module".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_page_has_every_kind_and_every_field_and_no_other_kind() {
+        let page = include_str!("../../docs/reference/manifest.md");
+        let table = page
+            .split("## Kinds")
+            .nth(1)
+            .and_then(|rest| rest.split("## ").next())
+            .unwrap();
+        let rows: Vec<&str> = table
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        assert_eq!(rows.len(), KINDS.len());
+        for kind in KINDS {
+            let row = rows
+                .iter()
+                .find(|row| row.starts_with(&format!("| `{}` |", kind.name)))
+                .unwrap();
+            for field in kind.fields {
+                assert!(
+                    row.contains(&format!("`{}", field.name)),
+                    "{} of {}",
+                    field.name,
+                    kind.name
+                );
+            }
+            assert!(reference(KINDS).contains(&format!("| `{}` | {} |", kind.name, kind.help)));
+        }
+    }
+}

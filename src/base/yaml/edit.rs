@@ -334,4 +334,22 @@ mod tests {
             "l:1:4: a is not a mapping, so a.b can't be set below it\n  | a: 1\n  |    ^"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn an_edit_says_what_was_meant_or_is_refused(text in "([a-c]: ?([0-9å]|'x'|\\{\\}|\\[1\\]|)( # c)?\n(  [a-c]: [0-9å]*\n){0,2}){0,3}", key in "[a-c]", inner in "[a-c]") {
+            let source = Source::new("f", text);
+            if let Some(root) = parse(&source).ok().filter(|root| root.as_map().is_some()) {
+                if let Ok(edited) = set(&source, &[&key, &inner], &json!("y z")) {
+                    let outcome = parse(&Source::new("f", edited)).unwrap();
+                    assert_eq!(outcome.get(&key).unwrap().get(&inner).unwrap().as_text(), Some("y z"));
+                }
+                let edited = unset(&source, &[&key]).unwrap();
+                let outcome = parse(&Source::new("f", edited)).unwrap();
+                assert!(outcome.get(&key).is_none());
+                let others = |node: &Node| node.as_map().unwrap().iter().filter(|e| e.key != key).count();
+                assert_eq!(others(&outcome), others(&root));
+            }
+        }
+    }
 }

@@ -151,7 +151,11 @@ impl Node {
         // A literal block's place begins with its first line, after the `|`.
         let at = self.span.line + line.saturating_sub(1);
         let written = source.line(at);
-        let skip = if several { 0 } else { self.span.column - 1 };
+        let skip = if several {
+            0
+        } else {
+            self.span.column.saturating_sub(1)
+        };
         let head: usize = written.chars().take(skip).map(char::len_utf8).sum();
         match written[head..].find(wanted).filter(|_| !wanted.is_empty()) {
             Some(found) => {

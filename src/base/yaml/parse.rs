@@ -551,4 +551,25 @@ mod tests {
             "c.yaml:2:11: not UTF-8: the byte at offset 15 belongs to another encoding\n  | name: Malm\u{fffd}\n  |           ^\n  hint: save the file as UTF-8"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic_and_every_place_lies_in_the_text(text in "[a-c:å\\-\\[\\]{},'\"|>#&*! \n\r\t0-9~\\\\]{0,60}") {
+            fn walk(node: &Node, source: &Source) {
+                assert!(source.text.get(node.span.start..node.span.end).is_some());
+                node.place_within(source, 1, 0, 1);
+                for entry in node.as_map().unwrap_or(&[]) {
+                    walk(&entry.value, source);
+                }
+                for element in node.as_list().unwrap_or(&[]) {
+                    walk(element, source);
+                }
+            }
+            let source = Source::new("f", text);
+            match parse(&source) {
+                Ok(root) => walk(&root, &source),
+                Err(problem) => assert!(!problem.marked().is_empty()),
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub struct Problem {
     /// What is wrong, one sentence without a full stop.
     pub message: String,
     /// The file, or what stands for one (`--set`); empty when the problem has no place.
-    pub file: String,
+    pub file: Box<str>,
     /// The line, from 1; 0 when the problem has no place.
     pub line: usize,
     /// The column in characters, from 1.
@@ -26,9 +26,9 @@ pub struct Problem {
     pub end_column: usize,
     /// How to mend it: `did you mean "docker"?`
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// The line that is marked, or the part of it around the mark.
-    pub excerpt: String,
+    pub excerpt: Box<str>,
     /// How many characters of the excerpt lie before the mark.
     #[serde(skip)]
     offset: usize,
@@ -54,12 +54,17 @@ impl Problem {
         Problem {
             code,
             message: message.into(),
-            file: source.name.clone(),
+            file: source.name.as_str().into(),
             line: span.line,
             column,
             end_column,
             hint: None,
-            excerpt: line.chars().skip(cut).take(EXCERPT).collect(),
+            excerpt: line
+                .chars()
+                .skip(cut)
+                .take(EXCERPT)
+                .collect::<String>()
+                .into(),
             offset: column - 1 - cut,
         }
     }
@@ -69,19 +74,19 @@ impl Problem {
         Problem {
             code,
             message: message.into(),
-            file: String::new(),
+            file: Box::default(),
             line: 0,
             column: 0,
             end_column: 0,
             hint: None,
-            excerpt: String::new(),
+            excerpt: Box::default(),
             offset: 0,
         }
     }
 
     /// The same problem with a way to mend it.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into_boxed_str());
         self
     }
 
@@ -196,7 +201,7 @@ impl Collector {
                 all.push(problem);
             }
         }
-        let files: Vec<String> = all.iter().map(|problem| problem.file.clone()).collect();
+        let files: Vec<Box<str>> = all.iter().map(|problem| problem.file.clone()).collect();
         all.sort_by_key(|p| {
             (
                 files.iter().position(|file| *file == p.file),
