@@ -19,7 +19,7 @@ pub fn manual_pages() -> std::io::Result<Vec<Generated>> {
 }
 
 fn page(command: &clap::Command, name: &str, pages: &mut Vec<Generated>) -> std::io::Result<()> {
-    let titled = command.clone().name(name.to_owned()).bin_name(name.replace('-', " ").replacen("vps ", "vps-", 1));
+    let titled = command.clone().name(name.to_owned());
     let mut roff = Vec::new();
     clap_mangen::Man::new(titled).section("8").manual("vps-configurator").source("").render(&mut roff)?;
     pages.push((format!("{name}.8"), roff));

@@ -10,17 +10,16 @@ use crate::engine::graph::Order;
 use crate::engine::plan::Plan;
 use crate::engine::{Node, Policy};
 use crate::host::machine::{Machine, ssh_ports};
-use crate::host::{Host, ReadOnly};
+use crate::host::ReadOnly;
 use crate::modules::catalogue::Catalogue;
 use crate::modules::expand::expand;
 use crate::modules::facts::Facts;
 use crate::modules::probe::Probe;
-use crate::modules::source::ModuleSource;
-use crate::profiles::configuration::Configuration;
+use crate::profiles::{Configuration, check};
 use crate::profiles::input::Inputs;
-use crate::profiles::merge;
 use crate::profiles::settings::{Recovery, Settings};
-use crate::resources::assembly::{Assembly, assemble};
+use crate::resources::assembly::{Assembled, Assembly, assemble};
+use crate::resources::package::PackageSet;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,6 +35,8 @@ pub struct Setup {
     pub available: usize,
     /// The resources.
     pub nodes: Vec<Node>,
+    /// The packages among them.
+    pub packages: Option<PackageSet>,
     /// Their order.
     pub order: Order,
     /// What proves the modules.
@@ -63,8 +64,8 @@ impl Setup {
         let modules = configuration.order();
         require(&catalogue, &modules, &facts)?;
         let expansion = expand(&catalogue, &modules, &configuration.option_values(), &facts)?;
-        let nodes = assemble(
-            expansion.specs,
+        let Assembled { nodes, packages } = assemble(
+            &expansion.specs,
             &Assembly { keep_open: facts.ssh_ports.clone(), lock_wait: configuration.settings.lock_wait },
         )?;
         let order = Order::of(&nodes)?;
@@ -84,6 +85,7 @@ impl Setup {
             available: catalogue.iter().count(),
             modules,
             nodes,
+            packages,
             order,
             probes: expansion.probes,
             next_steps: expansion.next_steps.into_iter().map(|step| step.text).collect(),
@@ -123,13 +125,12 @@ pub fn select_of(request: &Value) -> Select {
 /// All modules of this host, built-in ones first.
 pub fn catalogue(session: &Session<'_>) -> Result<Catalogue, Problem> {
     let share = format!("{}/modules", paths::SHARE);
-    let mut sources = ModuleSource::load_all(&session.host, Path::new(&share), true)?;
-    sources.extend(ModuleSource::load_all(&session.host, Path::new(paths::MODULES_D), false)?);
-    if sources.is_empty() {
+    let catalogue = Catalogue::load(&session.host, Path::new(&share), Path::new(paths::MODULES_D))?;
+    if catalogue.iter().next().is_none() {
         return Err(Problem::new(Exit::Failed, "modules-missing", "no module was found", format!("{share} is empty"))
             .fix("reinstall: apt-get install --reinstall vps-configurator"));
     }
-    Ok(Catalogue::load(sources)?)
+    Ok(catalogue)
 }
 
 /// The files of the configuration and what the flags select.
@@ -144,7 +145,7 @@ pub fn inputs(session: &Session<'_>, select: &Select) -> Result<Inputs, Problem>
 
 /// The configuration in force.
 pub fn configuration(session: &Session<'_>, catalogue: &Catalogue, select: &Select) -> Result<Configuration, Problem> {
-    Ok(merge::check(catalogue, &inputs(session, select)?)?)
+    Ok(check(catalogue, &inputs(session, select)?)?)
 }
 
 /// Which way recovery goes.
@@ -207,9 +208,4 @@ impl From<Problems> for Problem {
         let why: Vec<String> = all.iter().map(|problem| problem.marked().trim_end().to_owned()).collect();
         Problem::new(Exit::Usage, code, what, why.join("\n")).fix("correct it, then run vps-configurator config validate")
     }
-}
-
-/// The machine, where a function wants to look only.
-pub fn looking<'a>(session: &'a Session<'_>) -> ReadOnly<'a> {
-    ReadOnly(&session.host as &dyn Host)
 }

@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod names;
 pub mod option;
 pub mod probe;
+pub mod probing;
 pub mod source;
 pub mod template;
 #[cfg(test)]

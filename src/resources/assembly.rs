@@ -25,8 +25,17 @@ pub struct Assembly {
     pub lock_wait: Duration,
 }
 
+/// What comes of all specs.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The nodes of the graph.
+    pub nodes: Vec<Node>,
+    /// The package transaction among them, when a module wants packages.
+    pub packages: Option<PackageSet>,
+}
+
 /// The nodes of all specs.
-pub fn assemble(specs: Vec<Spec>, assembly: &Assembly) -> Result<Vec<Node>> {
+pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
     let packages = ResourceId::new("package", "all");
     let claimed: Vec<&Spec> = specs.iter().filter(|spec| is_claim(spec)).collect();
     let first = claimed.first().map(|spec| (spec.module.clone(), spec.priority, spec.origin.clone()));
@@ -67,7 +76,7 @@ pub fn assemble(specs: Vec<Spec>, assembly: &Assembly) -> Result<Vec<Node>> {
     let has_packages = !claimed.is_empty();
     for node in &mut nodes {
         let id = node.resource.id().clone();
-        node.needs = node.needs.iter().map(|need| renamed(need, &specs)).collect();
+        node.needs = node.needs.iter().map(|need| renamed(need, specs)).collect();
         node.needs.sort();
         node.needs.dedup();
         match orders.get(&id).copied().unwrap_or(PackageOrder::After) {
@@ -80,11 +89,12 @@ pub fn assemble(specs: Vec<Spec>, assembly: &Assembly) -> Result<Vec<Node>> {
         }
         node.needs.dedup();
     }
-    if let Some((module, priority, origin)) = first {
+    let packages = first.map(|(module, priority, origin)| {
         let set = PackageSet::new(claims, security).with_sources(sources).leaving(beside).waiting(assembly.lock_wait);
-        nodes.push(Node { resource: Box::new(set), module, needs: ahead, notify: Vec::new(), priority, origin });
-    }
-    Ok(nodes)
+        nodes.push(Node { resource: Box::new(set.clone()), module, needs: ahead, notify: Vec::new(), priority, origin });
+        set
+    });
+    Ok(Assembled { nodes, packages })
 }
 
 fn is_claim(spec: &Spec) -> bool {

@@ -3,6 +3,8 @@
 pub mod account_file;
 pub mod apt_source;
 pub mod asked;
+pub mod assembly;
+pub mod registry;
 pub mod authorized_key;
 pub mod block;
 pub mod command;
@@ -45,3 +47,4 @@ mod bench;
 mod system_tests;
 
 pub use asked::Spec;
+pub use registry::{Units, undoers};

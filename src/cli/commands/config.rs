@@ -1,14 +1,14 @@
 //! `config show|set|validate|schema`.
 
 use super::Outcome;
-use crate::base::yaml;
+use crate::base::{paths, yaml};
 use crate::cli::args::{Config, Select};
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::session::Session;
 use crate::cli::setup;
 use crate::host::{Attributes, Host};
-use crate::profiles::{change, merge, schema as schemas};
+use crate::profiles::{self, change};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub fn run(session: &Session<'_>, verb: &Config) -> Outcome {
 
 /// The JSON Schema, as a file.
 pub fn schema(session: &Session<'_>) -> Result<Vec<u8>, Problem> {
-    let value = schemas::schema(&setup::catalogue(session)?);
+    let value = profiles::schema(&setup::catalogue(session)?);
     Ok(format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default()).into_bytes())
 }
 
@@ -71,7 +71,7 @@ fn set(session: &Session<'_>, key: &str, value: Option<&str>, dry_run: bool) -> 
         session.output.raw(&text);
         return Ok(Exit::Done);
     }
-    let path = Path::new(change::LOCAL_CONFIG);
+    let path = Path::new(paths::LOCAL_CONFIG);
     for dir in [path.parent().and_then(Path::parent), path.parent()].into_iter().flatten() {
         if session.host.meta(dir)?.is_none() {
             session.host.make_directory(dir, &Attributes::root(0o750))?;
@@ -89,7 +89,7 @@ fn set(session: &Session<'_>, key: &str, value: Option<&str>, dry_run: bool) -> 
 fn validate(session: &Session<'_>, profile: Option<String>) -> Outcome {
     let catalogue = setup::catalogue(session)?;
     let inputs = setup::inputs(session, &Select { profile, ..Select::default() })?;
-    merge::validate(&catalogue, &inputs)?;
+    profiles::validate(&catalogue, &inputs)?;
     if session.output.is_json() {
         session.output.value(&json!({"status": "success", "problems": []}));
     } else {

@@ -19,7 +19,6 @@ use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::{Works, debts};
 use crate::host::{Attributes, Guard, Host};
 use crate::journal::{Begin, StepState, TransactionKind, TransactionState};
-use crate::resources;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Instant;
@@ -111,7 +110,9 @@ fn carry_out(
         return nothing_to_do(session, &works, &setup, &plan, resumed, began);
     }
     if order.download_only {
-        resources::package::download(&session.host, &progress, &setup.nodes)?;
+        if let Some(packages) = &setup.packages {
+            packages.download(&session.host, &progress)?;
+        }
         progress.finish();
         session.output.text("The packages are fetched; install again without --download-only.\n");
         return Ok(Exit::Done);

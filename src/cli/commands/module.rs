@@ -97,7 +97,7 @@ fn page(module: &Manifest, head: &str, indent: &str) -> String {
         text.push_str(".NAME):\n");
     }
     for option in &module.options.0 {
-        text.push_str(&format!("{indent}{} ({}, default {})\n{indent}    {}\n", option.path, option.kind.name(), option.default, option.help));
+        text.push_str(&format!("{indent}{} ({}, default {})\n{indent}    {}\n", option.path, option.kind.name(), option.default.as_ref().unwrap_or(&Value::Null), option.help));
     }
     text
 }
@@ -146,6 +146,7 @@ fn markdown(module: &Manifest) -> String {
     }
     text.push_str("\n| option | type | default | meaning |\n|---|---|---|---|\n");
     for OptionSchema { path, kind, default, help, .. } in &module.options.0 {
+        let default = default.as_ref().unwrap_or(&Value::Null);
         text.push_str(&format!("| `modules.{}.{path}` | {} | `{default}` | {help} |\n", module.name, kind.name()));
     }
     text
