@@ -37,18 +37,34 @@ struct Found {
 
 impl KernelModule {
     /// The kernel module `name`.
-    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(
+        name: &str,
+        fields: &Map<String, Value>,
+        module: &str,
+    ) -> Result<Box<dyn Resource>> {
         let Fields {} = spec::read(KIND, name, fields, module)?;
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.starts_with('-') || !name.chars().all(word) {
-            return Err(spec::invalid(KIND, name, module, "that is no name of a kernel module"));
+            return Err(spec::invalid(
+                KIND,
+                name,
+                module,
+                "that is no name of a kernel module",
+            ));
         }
         let path = PathBuf::from(format!("/etc/modules-load.d/vps-configurator-{name}.conf"));
-        Ok(Box::new(KernelModule { id: ResourceId::new(KIND, name), name: name.to_owned(), path }))
+        Ok(Box::new(KernelModule {
+            id: ResourceId::new(KIND, name),
+            name: name.to_owned(),
+            path,
+        }))
     }
 
     fn content(&self) -> String {
-        format!("# Written by vps-configurator; changes are overwritten.\n{}\n", self.name)
+        format!(
+            "# Written by vps-configurator; changes are overwritten.\n{}\n",
+            self.name
+        )
     }
 }
 
@@ -66,7 +82,11 @@ impl Resource for KernelModule {
             Some(_) => host.read(&self.path)? == self.content().as_bytes(),
             None => false,
         };
-        let found = Found { applicable: !is_container(host)?, at_boot, loaded: is_loaded(host, &self.name)? };
+        let found = Found {
+            applicable: !is_container(host)?,
+            at_boot,
+            loaded: is_loaded(host, &self.name)?,
+        };
         Ok(State(preimage::to_data(KIND, &found)?))
     }
 
@@ -75,22 +95,37 @@ impl Resource for KernelModule {
         let summary = match (found.at_boot, found.loaded) {
             _ if !found.applicable => {
                 let keep = Change::keep(seen);
-                return Ok(Change { summary: "not applicable here: a container has no kernel of its own".into(), ..keep });
+                return Ok(Change {
+                    summary: "not applicable here: a container has no kernel of its own".into(),
+                    ..keep
+                });
             }
             (true, true) => return Ok(Change::keep(seen)),
             (false, true) => "load it at boot",
             (true, false) => "load it now",
             (false, false) => "load it now and at boot",
         };
-        let action = if found.at_boot { Action::Update } else { Action::Create };
-        Ok(Change::new(action, summary, json!({"applicable": true, "at_boot": true, "loaded": true})))
+        let action = if found.at_boot {
+            Action::Update
+        } else {
+            Action::Create
+        };
+        Ok(Change::new(
+            action,
+            summary,
+            json!({"applicable": true, "at_boot": true, "loaded": true}),
+        ))
     }
 
     fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
         let found: Found = preimage::from_data(KIND, 1, &seen.0)?;
         let after = Image::file(self.content().as_bytes(), Attributes::root(0o644));
         let paths = Paths::capture(context, &[Intent::new(&self.path, after)])?;
-        let record = Record { paths, name: self.name.clone(), was_loaded: found.loaded };
+        let record = Record {
+            paths,
+            name: self.name.clone(),
+            was_loaded: found.loaded,
+        };
         Ok(UndoRecord::new(KIND, preimage::to_data(KIND, &record)?))
     }
 
@@ -104,7 +139,11 @@ impl Resource for KernelModule {
             })?;
         }
         preimage::make_parents(context.host, &self.path)?;
-        Ok(context.host.write(&self.path, self.content().as_bytes(), &Attributes::root(0o644))?)
+        Ok(context.host.write(
+            &self.path,
+            self.content().as_bytes(),
+            &Attributes::root(0o644),
+        )?)
     }
 }
 
@@ -118,26 +157,42 @@ struct Record {
 
 /// Reads a record of the kind [`KIND`].
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    Ok(Box::new(preimage::from_data::<Record>(KIND, version, data)?))
+    Ok(Box::new(preimage::from_data::<Record>(
+        KIND, version, data,
+    )?))
 }
 
 impl Undo for Record {
     fn describe(&self, context: &Context<'_>, _scope: &Scope) -> Result<Vec<String>> {
         let mut lines = self.paths.describe_restore(context.host, None)?;
         if !self.was_loaded && is_loaded(context.host, &self.name)? {
-            lines.push(format!("unload the kernel module {} if nothing uses it", self.name));
+            lines.push(format!(
+                "unload the kernel module {} if nothing uses it",
+                self.name
+            ));
         }
         Ok(lines)
     }
 
-    fn undo(&self, context: &Context<'_>, _scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
+    fn undo(
+        &self,
+        context: &Context<'_>,
+        _scope: &Scope,
+        after: Option<&Value>,
+    ) -> Result<Outcome> {
         let mut restored = self.paths.restore(context, after)?;
         if !self.was_loaded && is_loaded(context.host, &self.name)? {
             // A module in use can't be unloaded, and nothing is wrong with that: it is not loaded at the next boot.
-            match context.host.run(&Command::new("modprobe").args(["-r", &self.name])) {
+            match context
+                .host
+                .run(&Command::new("modprobe").args(["-r", &self.name]))
+            {
                 Ok(_) => restored.changed = true,
                 Err(crate::host::Error::Failed { .. }) => {
-                    restored.kept.push(format!("the kernel module {} is in use and stays until the reboot", self.name));
+                    restored.kept.push(format!(
+                        "the kernel module {} is in use and stays until the reboot",
+                        self.name
+                    ));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -152,8 +207,12 @@ fn is_loaded(host: &dyn Host, name: &str) -> Result<bool> {
     if host.meta(&Path::new("/sys/module").join(&plain))?.is_some() {
         return Ok(true);
     }
-    let Some(release) = super::live::value(host, Path::new("/proc/sys/kernel/osrelease"))? else { return Ok(false) };
-    let builtin = Path::new("/lib/modules").join(release).join("modules.builtin");
+    let Some(release) = super::live::value(host, Path::new("/proc/sys/kernel/osrelease"))? else {
+        return Ok(false);
+    };
+    let builtin = Path::new("/lib/modules")
+        .join(release)
+        .join("modules.builtin");
     if host.meta(&builtin)?.is_none() {
         return Ok(false);
     }
@@ -174,8 +233,14 @@ mod tests {
     fn bench() -> Bench {
         let bench = Bench::new();
         bench.simulated("modprobe");
-        bench.put("/lib/modules/6.12/modules.dep", "kernel/net/tcp_bbr.ko.xz:\n");
-        bench.put("/lib/modules/6.12/modules.builtin", "kernel/fs/over-lay.ko\n");
+        bench.put(
+            "/lib/modules/6.12/modules.dep",
+            "kernel/net/tcp_bbr.ko.xz:\n",
+        );
+        bench.put(
+            "/lib/modules/6.12/modules.builtin",
+            "kernel/fs/over-lay.ko\n",
+        );
         bench.put("/proc/sys/kernel/osrelease", "6.12\n");
         bench.put("/sys/module/README", "");
         bench
@@ -191,13 +256,19 @@ mod tests {
     fn one_that_was_loaded_before_stays_loaded() {
         let bench = bench();
         bench.put("/sys/module/tcp_bbr/refcnt", "0\n");
-        assert_eq!(bench.there_and_back(&*kernel_module("tcp_bbr")).summary, "load it at boot");
+        assert_eq!(
+            bench.there_and_back(&*kernel_module("tcp_bbr")).summary,
+            "load it at boot"
+        );
         assert!(bench.at("/sys/module/tcp_bbr").exists());
     }
 
     #[test]
     fn one_that_is_built_in_counts_as_loaded() {
-        assert_eq!(bench().there_and_back(&*kernel_module("over_lay")).summary, "load it at boot");
+        assert_eq!(
+            bench().there_and_back(&*kernel_module("over_lay")).summary,
+            "load it at boot"
+        );
     }
 
     #[test]
@@ -206,8 +277,16 @@ mod tests {
         let before = bench.tree();
         let resource = kernel_module("nosuch");
         let (seen, change) = bench.plan(&*resource);
-        let error = resource.apply(&bench.context(), &seen, &change).unwrap_err();
-        assert!(matches!(error, Error::Refused { code: "kernel-module-rejected", .. }));
+        let error = resource
+            .apply(&bench.context(), &seen, &change)
+            .unwrap_err();
+        assert!(matches!(
+            error,
+            Error::Refused {
+                code: "kernel-module-rejected",
+                ..
+            }
+        ));
         assert_eq!(bench.tree(), before);
     }
 

@@ -8,6 +8,7 @@ pub mod file;
 pub mod hostname;
 pub mod kernel_module;
 pub mod live;
+pub mod openpgp;
 pub mod owner;
 pub mod package;
 pub mod part;

@@ -360,7 +360,10 @@ fn decide(entry: &Entry, left: Option<&Image>, now: &Image, text: Option<&[u8]>)
         }
         (Image::File { .. }, _, _) => match (&entry.part, text) {
             (Some(part), Some(text)) => match part.take_out(text) {
-                Some(rest) => Decision::TakeOut { rest, edited: part.is_edited(text) },
+                Some(rest) => Decision::TakeOut {
+                    rest,
+                    edited: part.is_edited(text),
+                },
                 None => Decision::Leave("our part is not in it any more".into()),
             },
             _ => Decision::CopyThenRestore,
@@ -401,7 +404,11 @@ fn carry_out(
             )
         }
         Decision::TakeOut { rest, edited } => {
-            let copy = if edited { Some(keep_copy(context.host, path)?) } else { None };
+            let copy = if edited {
+                Some(keep_copy(context.host, path)?)
+            } else {
+                None
+            };
             match (&entry.before, context.host.meta(path)?) {
                 (Image::Absent, _) if rest.iter().all(u8::is_ascii_whitespace) => {
                     context.host.remove(path)?
@@ -409,7 +416,12 @@ fn carry_out(
                 (_, Some(meta)) => context.host.write(path, &rest, &meta.attributes)?,
                 (_, None) => {}
             }
-            let note = |copy: PathBuf| format!("our part of it was edited since; that version is kept as {}", copy.display());
+            let note = |copy: PathBuf| {
+                format!(
+                    "our part of it was edited since; that version is kept as {}",
+                    copy.display()
+                )
+            };
             (true, copy.and_then(|copy| tell(note(copy))))
         }
         Decision::RemoveDirectory if context.host.list(path)?.is_empty() => {

@@ -6,8 +6,8 @@ use super::database::{Database, read_if_there};
 use super::failure;
 use super::guard;
 use super::locks::wait_for_locks;
-use super::purge::tables;
 use super::solution::{Solution, Wanted, bytes};
+use super::traces::Traces;
 use super::tree::Tree;
 use super::undo::{Before, Record, Upgrade};
 use crate::base::ids::ResourceId;
@@ -410,6 +410,7 @@ impl Resource for PackageSet {
             let auto = database.known(&item.name).is_some_and(|p| p.auto);
             upgrades.push(Upgrade { item, auto, deb });
         }
+        let new = solution.new.iter().map(|i| i.name.clone()).collect();
         let record = Record {
             claims: self
                 .claims
@@ -420,7 +421,7 @@ impl Resource for PackageSet {
             new: solution.new,
             upgrades,
             tree: Some(Tree::see(host, &self.foreign)?.keep(context.objects)?),
-            tables: tables(host)?,
+            traces: Traces::see(host, &new)?,
             foreign: self.foreign.clone(),
             settled: None,
         };
