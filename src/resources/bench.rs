@@ -189,20 +189,36 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
                 assert_eq!(bench.tree(), before, "undone after {fault:?} at {number}");
             };
             let dying = FakeHost::with_fault(bench.root(), number, fault);
-            let context = Context { host: &dying, ..bench.context() };
+            let context = Context {
+                host: &dying,
+                ..bench.context()
+            };
             let died = resource.apply(&context, &seen, &change).is_err();
             undo();
             let (seen, change) = bench.plan(&*resource);
             let _ = resource.apply(
-                &Context { host: &FakeHost::with_fault(bench.root(), number, fault), ..bench.context() },
+                &Context {
+                    host: &FakeHost::with_fault(bench.root(), number, fault),
+                    ..bench.context()
+                },
                 &seen,
                 &change,
             );
             resource.apply(&bench.context(), &seen, &change).unwrap();
-            assert_eq!(resource.observe(bench.host()).unwrap(), change.after, "again after {fault:?} at {number}");
+            assert_eq!(
+                resource.observe(bench.host()).unwrap(),
+                change.after,
+                "again after {fault:?} at {number}"
+            );
             let dying = FakeHost::with_fault(bench.root(), number, fault);
-            let context = Context { host: &dying, ..bench.context() };
-            let _ = undoers().decode(&record).unwrap().undo(&context, &Scope::Whole, None);
+            let context = Context {
+                host: &dying,
+                ..bench.context()
+            };
+            let _ = undoers()
+                .decode(&record)
+                .unwrap()
+                .undo(&context, &Scope::Whole, None);
             undo();
             if !died && !dying.is_dead() {
                 break;
