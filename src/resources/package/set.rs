@@ -203,7 +203,7 @@ impl PackageSet {
             context.progress.tell(&Event::Note { line: &line });
         }
         if text.contains("No space left on device") {
-            return Error::refused("disk-full", "cannot install the packages", failure::failure::last_lines(&text, 8))
+            return Error::refused("disk-full", "cannot install the packages", failure::last_lines(&text, 8))
                 .fix("free some room (apt-get clean; journalctl --vacuum-size=100M), then run this again");
         }
         if text.contains("E: Failed to fetch") && text.contains("resolving") {
