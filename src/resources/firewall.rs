@@ -153,7 +153,7 @@ fn value(text: &str, key: &str) -> Option<String> {
     lines
         .filter(|(name, _)| *name == key)
         .map(|(_, value)| value.trim_matches(['"', '\'']).to_lowercase())
-        .last()
+        .next_back()
 }
 
 /// ufw's word for a policy of /etc/default/ufw.

@@ -1,6 +1,6 @@
 //! The kinds that drive systemd, shadow and ufw, there and back on a temporary root with simulated programs.
 
-use super::bench::{Bench, undoers};
+use super::bench::{Bench, survives_every_crash, undoers};
 use super::unit_debt::{Paid, already_paid, pay};
 use super::unit_survey::UnitSurvey;
 use super::{command, firewall, group, member, unit, user};
@@ -522,4 +522,34 @@ fn a_command_runs_once_and_is_taken_back() {
             .1
             .is_needed()
     );
+}
+
+#[test]
+fn a_crash_at_any_effect_of_any_kind_is_finished_or_taken_back() {
+    survives_every_crash(|| {
+        (
+            people(),
+            group::Group::from_spec("dev", &Map::new(), "access").unwrap(),
+        )
+    });
+    survives_every_crash(|| {
+        (
+            people(),
+            member::Member::from_spec("bo/sudo", &Map::new(), "access").unwrap(),
+        )
+    });
+    survives_every_crash(|| (people(), a_user("anna", json!({"shell": "/bin/zsh"}))));
+    survives_every_crash(|| {
+        (
+            people(),
+            a_user("bo", json!({"shell": "/bin/zsh", "locked": true})),
+        )
+    });
+    survives_every_crash(|| {
+        (
+            systemd(),
+            a_unit("web.service", json!({"enabled": true, "active": true})),
+        )
+    });
+    survives_every_crash(|| (walls(), a_firewall(json!({"rules": ["allow 80/tcp"]}))));
 }
