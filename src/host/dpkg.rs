@@ -155,7 +155,7 @@ impl<'a> Package<'a> {
         };
         for line in paragraph.split('\n') {
             // Only lines that begin with the first letter of a wanted field are looked at any closer.
-            let Some(b'P' | b'A' | b'V' | b'S' | b'E' | b'I') = line.as_bytes().first() else { continue };
+            let Some(b'P' | b'A' | b'V' | b'S' | b'E' | b'I' | b'D') = line.as_bytes().first() else { continue };
             let Some((field, value)) = line.split_once(':') else { continue };
             let value = value.trim_ascii();
             match field {
@@ -169,6 +169,8 @@ impl<'a> Package<'a> {
                 }
                 "Essential" => found.essential = value == "yes",
                 "Installed-Size" => found.installed_size = value.parse().unwrap_or(0),
+                // The longest part of most paragraphs; dpkg writes nothing that matters here behind it.
+                "Description" => break,
                 _ => {}
             }
         }
