@@ -37,4 +37,4 @@ pub mod engine;
 pub mod resources;
 pub mod modules;
 pub mod profiles;
-pub mod cli;
+//pub mod cli;

@@ -1,10 +1,13 @@
-//! The kinds of things that can be put right and undone, one file each.
+//! One file for each kind of thing that can be put right and undone, and the table of what each may be given.
 
 pub mod account_file;
+pub mod asked;
+pub mod authorized_key;
 pub mod block;
 pub mod command;
 pub mod container;
 pub mod directory;
+pub mod download;
 pub mod file;
 pub mod firewall;
 pub mod firewall_live;
@@ -12,13 +15,21 @@ pub mod firewall_rule;
 pub mod firewall_undo;
 pub mod group;
 pub mod home;
+pub mod hostname;
+pub mod kernel_module;
+pub mod live;
+pub mod locale;
 pub mod member;
 pub mod owner;
 pub mod part;
 pub mod preimage;
+pub mod schema;
 pub mod seen;
 pub mod spec;
+pub mod swap;
 pub mod symlink;
+pub mod sysctl;
+pub mod timezone;
 pub mod unit;
 pub mod unit_debt;
 pub mod unit_survey;
@@ -30,3 +41,5 @@ pub mod user_undo;
 mod bench;
 #[cfg(test)]
 mod system_tests;
+
+pub use asked::Spec;

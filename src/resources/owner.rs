@@ -27,10 +27,7 @@ pub fn names(host: &dyn Host, attributes: &Attributes) -> Result<(String, String
     let nameless = |id: u32| if id == 0 { root() } else { id.to_string() };
     let owner = accounts.user_of(attributes.uid).map(|user| user.name.clone());
     let group = accounts.group_of(attributes.gid).map(|group| group.name.clone());
-    Ok((
-        owner.unwrap_or_else(|| nameless(attributes.uid)),
-        group.unwrap_or_else(|| nameless(attributes.gid)),
-    ))
+    Ok((owner.unwrap_or_else(|| nameless(attributes.uid)), group.unwrap_or_else(|| nameless(attributes.gid))))
 }
 
 /// Who owns a file of which nothing else is said.

@@ -65,11 +65,7 @@ pub enum Place {
 
 /// A whole block: marker line, `inner` with a newline at its end, marker line.
 pub fn block(marker: &str, inner: &str) -> String {
-    let newline = if inner.is_empty() || inner.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
+    let newline = if inner.is_empty() || inner.ends_with('\n') { "" } else { "\n" };
     format!("{}{inner}{newline}{}", begin(marker), end(marker))
 }
 
@@ -87,9 +83,7 @@ pub fn inner<'a>(text: &'a [u8], marker: &str) -> Option<&'a [u8]> {
     let whole = find(text, marker)?;
     let lines = text.get(whole)?;
     let start = lines.iter().position(|b| *b == b'\n')? + 1;
-    let last = find_line(lines.get(start..)?, |line| {
-        line == end(marker).trim_end().as_bytes()
-    })?;
+    let last = find_line(lines.get(start..)?, |line| line == end(marker).trim_end().as_bytes())?;
     lines.get(start..start + last.start)
 }
 
@@ -105,11 +99,7 @@ pub fn put(text: &[u8], marker: &str, content: &str, place: Place) -> Vec<u8> {
 
 /// `text` with `added` behind it, on a line of its own.
 pub fn append(text: &[u8], added: &[u8]) -> Vec<u8> {
-    let newline: &[u8] = if text.is_empty() || text.ends_with(b"\n") {
-        b""
-    } else {
-        b"\n"
-    };
+    let newline: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
     [text, newline, added].concat()
 }
 
@@ -171,21 +161,12 @@ mod tests {
 
     #[test]
     fn a_begin_line_without_its_end_is_no_block() {
-        assert_eq!(
-            find(b"# BEGIN vps-configurator: m\nrest of the file\n", "m"),
-            None
-        );
+        assert_eq!(find(b"# BEGIN vps-configurator: m\nrest of the file\n", "m"), None);
     }
 
     #[test]
     fn a_line_is_put_back_as_it_was() {
-        let part = Part::Line {
-            before: Some("# en_US.UTF-8 UTF-8".into()),
-            after: "en_US.UTF-8 UTF-8".into(),
-        };
-        assert_eq!(
-            part.take_out(b"a\nen_US.UTF-8 UTF-8\nb").unwrap(),
-            b"a\n# en_US.UTF-8 UTF-8\nb"
-        );
+        let part = Part::Line { before: Some("# en_US.UTF-8 UTF-8".into()), after: "en_US.UTF-8 UTF-8".into() };
+        assert_eq!(part.take_out(b"a\nen_US.UTF-8 UTF-8\nb").unwrap(), b"a\n# en_US.UTF-8 UTF-8\nb");
     }
 }
