@@ -211,10 +211,7 @@ fn nspawn_arguments(record: &Record) -> Vec<String> {
         "--timezone=off".into(),
         "--link-journal=no".into(),
     ];
-    if record.options.nested {
-        arguments.push("--capability=all".into());
-    }
-    // Always last and always: a box with it moves the clock of the machine under it.
+    // Always: a box with it moves the clock of the machine under it.
     arguments.push("--drop-capability=CAP_SYS_TIME".into());
     for folder in real_folders(record) {
         arguments.push(format!(

@@ -1,7 +1,7 @@
 //! The harness itself: what every other scenario stands on.
 
 use super::Scenario;
-use crate::harness::{Machine, clean, host, launch, net};
+use crate::harness::{Machine, Snapshot, clean, diff, host, launch, leader, net, record};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -51,6 +51,18 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "the leftovers of a killed run are gone after the next clean",
         run: leftovers,
+    },
+    Scenario {
+        name: "what may differ is a short list of exact rules with reasons",
+        run: exceptions,
+    },
+    Scenario {
+        name: "ufw and docker work in a box and do not touch this machine",
+        run: firewall_and_docker,
+    },
+    Scenario {
+        name: "a box can be made inside a box, where systemd runs",
+        run: nested,
     },
 ];
 
@@ -240,7 +252,7 @@ fn snapshot_is_stable() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     before.save(file.path()).expect("it can be saved");
     assert_eq!(
-        crate::harness::Snapshot::load(file.path()).expect("it can be loaded"),
+        Snapshot::load(file.path()).expect("it can be loaded"),
         before
     );
 }
@@ -253,7 +265,7 @@ const CHANGES: &[(&str, &str)] = &[
         "changed file /etc/fstab: mode 0644 -> 0600",
     ),
     (
-        "chown cron-owner /etc/crontab 2>/dev/null || chown 1 /etc/crontab",
+        "chown 1 /etc/crontab",
         "changed file /etc/crontab: owner 0:0 -> 1:0",
     ),
     (
@@ -334,7 +346,7 @@ fn diff_sees_changes() {
         machine.ok(script);
     }
     // The box has no nft of its own: ours, in its network.
-    let leader = crate::harness::leader::find(machine.record())
+    let leader = leader::find(machine.record())
         .expect("it is up")
         .to_string();
     host::run(
@@ -377,7 +389,7 @@ fn power_cut() {
     machine
         .ok("echo kept >/root/kept; mkdir /run/lost; sysctl -qw net.ipv4.conf.all.log_martians=1");
     machine.ok("systemd-run --quiet --unit=worker sleep 1000");
-    let leader = crate::harness::leader::find(machine.record()).expect("it is up");
+    let leader = leader::find(machine.record()).expect("it is up");
     machine.power_cut();
     assert!(
         !Path::new(&format!("/proc/{leader}/root/etc")).exists(),
@@ -408,7 +420,7 @@ fn drop_leaves_nothing() {
     let machine = Machine::boot("gone");
     machine.ok("systemd-run --quiet sleep 1000");
     let record = machine.record().clone();
-    let cgroup = crate::harness::leader::cgroup(&record).expect("it is up");
+    let cgroup = leader::cgroup(&record).expect("it is up");
     assert!(
         traces(&record.folder(), record.number, &cgroup).len() >= 4,
         "the search itself finds nothing"
@@ -465,11 +477,11 @@ fn leftovers() {
         &mut id,
     )
     .expect("it says the box's id");
-    let record = crate::harness::record::Record::load(id.trim()).expect("its box has a record");
-    let cgroup = crate::harness::leader::cgroup(&record).expect("its box is up");
+    let record = record::Record::load(id.trim()).expect("its box has a record");
+    let cgroup = leader::cgroup(&record).expect("its box is up");
     clean::dead_owners().expect("the clean goes through");
     assert!(
-        crate::harness::leader::find(&record).is_some(),
+        leader::find(&record).is_some(),
         "the box of a living run was removed"
     );
     child.kill().expect("it can be killed");
@@ -478,5 +490,130 @@ fn leftovers() {
     assert_eq!(
         traces(&record.folder(), record.number, &cgroup),
         Vec::<String>::new()
+    );
+}
+
+/// Needs no box.
+fn exceptions() {
+    let list = diff::exceptions().expect("each line has a rule and a reason");
+    assert!(
+        list.len() < 60,
+        "{} exceptions are no short list",
+        list.len()
+    );
+    let snapshot = |kind: &str, name: &str, attribute: &str, value: &str| {
+        let attributes = [(attribute.to_owned(), value.to_owned())].into();
+        Snapshot([(kind.to_owned(), [(name.to_owned(), attributes)].into())].into())
+    };
+    let lines = |before: &Snapshot, after: &Snapshot| diff::compare(before, after, &list);
+    let passwd = |attribute: &str, value: &str| snapshot("file", "/etc/passwd", attribute, value);
+    assert_eq!(
+        lines(&passwd("content", "a"), &passwd("content", "b")),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        lines(&passwd("mode", "a"), &passwd("mode", "b")),
+        ["changed file /etc/passwd: mode a -> b"]
+    );
+    assert_eq!(
+        lines(&passwd("content", "a"), &Snapshot::default()),
+        ["removed file /etc/passwd: content a"]
+    );
+    let unit = |name: &str| snapshot("active", name, "state", "active");
+    assert_eq!(
+        lines(&unit("user@1000.service"), &unit("run-u7.service")),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        lines(&Snapshot::default(), &unit("user.service")),
+        ["added active user.service: state active"]
+    );
+}
+
+fn firewall_and_docker() {
+    let machine = Machine::plan("docker").real("/var/lib/docker").boot();
+    let ours = || host::run("nft", &["--stateless", "list", "ruleset"]).expect("nft runs");
+    let outside = ours();
+    machine.ok("apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y ufw docker.io");
+    let before = machine.snapshot();
+    machine.ok("ufw allow 22/tcp && ufw --force enable");
+    let lines = machine.differences(&before).join("\n");
+    // Both are matches that nft alone may leave out of its list.
+    assert!(
+        lines.contains("--ctstate RELATED,ESTABLISHED") && lines.contains("--dport 22"),
+        "{lines}"
+    );
+    machine.ok("apt-get update");
+    assert_eq!(outside, ours(), "this machine's firewall changed");
+    // An image of nothing but dash.
+    machine.ok(
+        "mkdir /root/image && cd /root/image && cp --parents /usr/bin/dash $(ldd /usr/bin/dash | grep -o '/[^ ]*') . && \
+         tar c . | docker import - tiny",
+    );
+    assert_eq!(
+        machine
+            .ok("docker run --rm tiny /usr/bin/dash -c 'echo $((6 * 7))'")
+            .trim(),
+        "42"
+    );
+    assert_eq!(
+        machine.ok("docker info --format '{{.Driver}}'").trim(),
+        "overlay2"
+    );
+}
+
+/// The inner box stands on a copy of our base: making one there works, too, but takes a minute.
+fn nested() {
+    let outer = Machine::plan("outer").nested().boot();
+    let base = crate::harness::base::ready().expect("the base is there");
+    let made = base
+        .parent()
+        .and_then(Path::parent)
+        .expect("a base lies in <recipe>/<seconds>/root");
+    let inside = outer.record().folder().join("real/var-tmp/vps-box/base");
+    fs::create_dir_all(&inside).expect("a folder in the box");
+    host::run(
+        "cp",
+        &[
+            "-a",
+            "--reflink=auto",
+            &made.to_string_lossy(),
+            &inside.to_string_lossy(),
+        ],
+    )
+    .expect("a copy");
+    outer.put(
+        std::env::current_exe().expect("the path of this binary"),
+        "/usr/local/bin/box",
+    );
+    outer.ok("box up inner");
+    assert_eq!(
+        outer
+            .ok("box run inner -- systemctl is-system-running")
+            .trim(),
+        "running"
+    );
+    outer.ok("box run inner -- apt-get update");
+    outer.ok(
+        "box kill inner && box up inner && box snapshot inner a.json && box snapshot inner b.json",
+    );
+    outer.ok("box diff a.json b.json");
+    assert!(
+        outer
+            .ok("systemctl list-units --plain --no-legend")
+            .contains("vpsbox"),
+        "not a unit of its systemd"
+    );
+    outer.ok("box down inner");
+    assert_eq!(
+        outer.ok("systemctl list-units --all --plain --no-legend 'vpsbox*'; nft list tables"),
+        ""
+    );
+    assert_eq!(
+        outer
+            .ok("ls /sys/class/net")
+            .split_whitespace()
+            .collect::<Vec<_>>(),
+        ["eth0", "lo"]
     );
 }
