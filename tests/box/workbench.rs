@@ -35,7 +35,7 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
         ["run", name, "--", argv @ ..] | ["run", name, argv @ ..] if !argv.is_empty() => {
             enter(name, argv)
         }
-        ["shell", name] => enter(name, &["script", "-qc", "bash -l", "/dev/null"]),
+        ["shell", name] => enter(name, &["script", "-qec", "bash -l", "/dev/null"]),
         ["put", name, source, target] => {
             Record::load(name).and_then(|it| carry::put(&it, Path::new(source), target))
         }

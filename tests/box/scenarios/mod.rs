@@ -1,6 +1,8 @@
 //! Every scenario, in one list. A new file of scenarios: a `mod` line and its `SCENARIOS` below.
 
 mod harness;
+mod snapshot;
+mod workloads;
 
 /// One test: its name is a sentence.
 #[derive(Clone, Copy)]
@@ -10,5 +12,10 @@ pub struct Scenario {
 }
 
 pub fn all() -> Vec<Scenario> {
-    [harness::SCENARIOS].concat()
+    [
+        harness::SCENARIOS,
+        snapshot::SCENARIOS,
+        workloads::SCENARIOS,
+    ]
+    .concat()
 }
