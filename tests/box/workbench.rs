@@ -31,7 +31,7 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
         ["base"] => make_base(),
         ["up", name, options @ ..] => up(name, options),
         ["run", name, "--", argv @ ..] | ["run", name, argv @ ..] if !argv.is_empty() => enter(name, argv),
-        ["shell", name] => enter(name, &["script", "-qc", "bash -l", "/dev/null"]),
+        ["shell", name] => enter(name, &["script", "-qec", "bash -l", "/dev/null"]),
         ["put", name, source, target] => Record::load(name).and_then(|it| carry::put(&it, Path::new(source), target)),
         ["get", name, source, target] => Record::load(name).and_then(|it| carry::get(&it, source, Path::new(target))),
         ["snapshot", name, file] => {

@@ -162,17 +162,21 @@ fn make(folder: &Path, mirror: &Mirror) -> Result<PathBuf, Trouble> {
     Ok(done.join("root"))
 }
 
-/// Old bases go as soon as no box lies on them.
+/// Bases too old for anyone to boot a new box from go, once no box lies on them. A young one of another recipe stays:
+/// another checkout of the project may be using it.
 fn drop_unused(current: &Path) -> Result<(), Trouble> {
     let used: Vec<PathBuf> = Record::all().into_iter().map(|record| record.base).collect();
+    let now = seconds(SystemTime::now());
     for recipe in fs::read_dir(place::bases()).into_iter().flatten().flatten() {
         for born in made(&recipe.path()) {
             let folder = recipe.path().join(born.to_string());
             let root = folder.join("root");
-            if root != current && !used.contains(&root) {
+            let old = now.saturating_sub(born) >= OLD.as_secs();
+            if old && root != current && !used.contains(&root) {
                 fs::remove_dir_all(&folder).map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
             }
         }
+        // Refused while there is something in it, which is right.
         let _ = fs::remove_dir(recipe.path());
     }
     Ok(())

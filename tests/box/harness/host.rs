@@ -10,8 +10,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("systemd-nspawn", "systemd-container"),
     ("nft", "nftables"),
+    ("iptables-nft-save", "iptables"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("tar", "tar"),
 ];

@@ -59,7 +59,7 @@ fn own_depth() -> usize {
 
 /// Waits for the end of the boot. Gives the names of failed units, if any: a box may well be useful with them.
 pub fn wait_until_up(record: &Record) -> Result<Vec<String>, Trouble> {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(180);
     let mut last = String::from("no process 1");
     while Instant::now() < end {
         if let Some(leader) = find(record) {

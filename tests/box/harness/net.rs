@@ -69,13 +69,14 @@ pub fn numbers() -> Vec<(u16, String)> {
 pub fn masquerade() -> Result<(), Trouble> {
     fs::write("/proc/sys/net/ipv4/ip_forward", "1")
         .map_err(|error| format!("cannot turn on net.ipv4.ip_forward: {error}"))?;
-    for statement in [
-        "add table ip vps_box",
-        "add chain ip vps_box out { type nat hook postrouting priority 100 ; }",
-        "flush chain ip vps_box out",
-        "add rule ip vps_box out ip saddr 10.99.0.0/16 oifname != \"vpsbox*\" masquerade",
-    ] {
-        host::run("nft", &[statement])?;
+    // All or nothing, and not again: other boxes' connections are going through it.
+    if host::run("nft", &["list", "chain", "ip", "vps_box", "out"]).is_err() {
+        let statements = [
+            "add table ip vps_box",
+            "add chain ip vps_box out { type nat hook postrouting priority 100 ; }",
+            "add rule ip vps_box out ip saddr 10.99.0.0/16 oifname != \"vpsbox*\" masquerade",
+        ];
+        host::run("nft", &[&statements.join("\n")])?;
     }
     Ok(())
 }

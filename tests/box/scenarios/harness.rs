@@ -1,7 +1,7 @@
 //! The harness itself: what every other scenario stands on.
 
 use super::Scenario;
-use crate::harness::{Machine, clean, host, launch, net};
+use crate::harness::{Machine, clean, disk, leader, net, record};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,8 +14,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "commands pass input, output and exit codes, and a daemon does not hold them", run: commands },
     Scenario { name: "files and folders go in and come out as they were", run: copies },
     Scenario { name: "apt in the box reads what this side serves", run: serves },
-    Scenario { name: "a snapshot equals itself taken again, also after a reboot", run: snapshot_is_stable },
-    Scenario { name: "the diff sees each kind of change and nothing else", run: diff_sees_changes },
     Scenario { name: "a power cut stops everything, and the next boot has the disk", run: power_cut },
     Scenario { name: "a dropped box leaves nothing on this machine", run: drop_leaves_nothing },
     Scenario { name: "the leftovers of a killed run are gone after the next clean", run: leftovers },
@@ -124,81 +122,11 @@ fn serves() {
     assert!(policy.contains("Candidate: 1"), "{policy}");
 }
 
-fn snapshot_is_stable() {
-    let mut machine = Machine::boot("stable");
-    let before = machine.snapshot();
-    machine.must_be_as_before(&before);
-    machine.reboot();
-    machine.must_be_as_before(&before);
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    before.save(file.path()).expect("it can be saved");
-    assert_eq!(crate::harness::Snapshot::load(file.path()).expect("it can be loaded"), before);
-}
-
-/// A change made by hand, and how the line about it must begin.
-const CHANGES: &[(&str, &str)] = &[
-    ("echo more >>/etc/motd", "changed file /etc/motd: content "),
-    ("chmod 0600 /etc/fstab", "changed file /etc/fstab: mode 0644 -> 0600"),
-    (
-        "chown cron-owner /etc/crontab 2>/dev/null || chown 1 /etc/crontab",
-        "changed file /etc/crontab: owner 0:0 -> 1:0",
-    ),
-    ("ln -s nowhere /opt/link", "added file /opt/link: mode 0777, owner 0:0, target nowhere, type link"),
-    ("rm /etc/default/cron", "removed file /etc/default/cron: "),
-    ("mkdir /etc/empty-folder", "added file /etc/empty-folder: mode 0755, owner 0:0, type folder"),
-    (
-        "python3 -c 'import os; os.setxattr(\"/etc/issue\", \"user.a\", b\"b\")'",
-        "changed file /etc/issue: xattr user.a nothing -> b",
-    ),
-    (
-        "cp /bin/true /usr/local/bin/able; setcap cap_net_raw=ep /usr/local/bin/able",
-        "added file /usr/local/bin/able: capabilities permitted 0x2000 inheritable 0x0 effective, content ",
-    ),
-    ("usermod -c 'The one' root", "changed user root: gecos root -> The one"),
-    ("passwd -q -x 90 daemon", "changed shadow daemon: maximum 99999 -> 90"),
-    ("groupadd -g 4242 newgroup", "added group newgroup: gid 4242, "),
-    (
-        "rm /etc/systemd/system/timers.target.wants/logrotate.timer",
-        "changed unit logrotate.timer: enabled enabled -> disabled",
-    ),
-    ("systemctl stop cron", "removed active cron.service: state active"),
-    ("echo 1 >/proc/sys/net/ipv4/conf/all/log_martians", "changed sysctl net.ipv4.conf.all.log_martians: is 0 -> 1"),
-    ("apt-mark auto curl", "changed package curl: mark manual -> auto"),
-    ("apt-mark hold curl", "changed package curl: state install ok installed -> hold ok installed"),
-    ("ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime", "changed host timezone: is "),
-    ("hostname other", "changed host hostname: is changes -> other"),
-    ("mkdir -p /mnt/m && mount -t tmpfs none /mnt/m", "added mount /mnt/m: is tmpfs "),
-    ("dpkg-divert --quiet --local --rename --add /usr/bin/wget", "added diversion /usr/bin/wget: "),
-    ("dpkg-statoverride --add root root 0700 /usr/bin/nano", "added statoverride /usr/bin/nano: rule root root 700"),
-];
-
-fn diff_sees_changes() {
-    let machine = Machine::boot("changes");
-    let before = machine.snapshot();
-    for (script, _) in CHANGES {
-        machine.ok(script);
-    }
-    // The box has no nft of its own: ours, in its network.
-    let leader = crate::harness::leader::find(machine.record()).expect("it is up").to_string();
-    host::run("nsenter", &["--target", &leader, "--net", "nft", "add table inet leftover"]).expect("nft runs");
-    let lines = machine.differences(&before);
-    for wanted in CHANGES.iter().map(|(_, line)| *line).chain(["added nft inet leftover: "]) {
-        assert!(lines.iter().any(|line| line.starts_with(wanted)), "no line {wanted:?} in\n{}", lines.join("\n"));
-    }
-    let rule = "nft 'add chain inet leftover input { type filter hook input priority 0 ; }' && \
-                nft 'add rule inet leftover input tcp dport 22 counter accept'";
-    let with_table = machine.snapshot();
-    host::run("nsenter", &["--target", &leader, "--net", "sh", "-c", rule]).expect("nft runs");
-    let lines = machine.differences(&with_table);
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].starts_with("added nft inet leftover chain input: rules type filter hook input"), "{lines:?}");
-}
-
 fn power_cut() {
     let mut machine = Machine::boot("power");
     machine.ok("echo kept >/root/kept; mkdir /run/lost; sysctl -qw net.ipv4.conf.all.log_martians=1");
     machine.ok("systemd-run --quiet --unit=worker sleep 1000");
-    let leader = crate::harness::leader::find(machine.record()).expect("it is up");
+    let leader = leader::find(machine.record()).expect("it is up");
     machine.power_cut();
     assert!(!Path::new(&format!("/proc/{leader}/root/etc")).exists(), "process {leader} still lives");
     assert_eq!(fs::read_to_string(machine.disk().join("root/kept")).expect("the disk is there"), "kept\n");
@@ -213,7 +141,7 @@ fn drop_leaves_nothing() {
     let machine = Machine::boot("gone");
     machine.ok("systemd-run --quiet sleep 1000");
     let record = machine.record().clone();
-    let cgroup = crate::harness::leader::cgroup(&record).expect("it is up");
+    let cgroup = leader::cgroup(&record).expect("it is up");
     assert!(traces(&record.folder(), record.number, &cgroup).len() >= 4, "the search itself finds nothing");
     drop(machine);
     assert_eq!(traces(&record.folder(), record.number, &cgroup), Vec::<String>::new());
@@ -225,7 +153,7 @@ fn traces(folder: &Path, number: u16, cgroup: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut note = |there: bool, what: &str| there.then(|| found.push(what.to_owned()));
     note(folder.exists(), "folder");
-    note(launch::mounted(&folder.join("merged")), "mount");
+    note(disk::mounted(&folder.join("merged")), "mount");
     note(Path::new("/sys/class/net").join(&tag).exists(), "veth");
     note(cgroup.exists(), "cgroup");
     note(Path::new("/run/netns").join(&tag).exists(), "network namespace");
@@ -250,10 +178,10 @@ fn leftovers() {
     let mut id = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().expect("it is piped")), &mut id)
         .expect("it says the box's id");
-    let record = crate::harness::record::Record::load(id.trim()).expect("its box has a record");
-    let cgroup = crate::harness::leader::cgroup(&record).expect("its box is up");
+    let record = record::Record::load(id.trim()).expect("its box has a record");
+    let cgroup = leader::cgroup(&record).expect("its box is up");
     clean::dead_owners().expect("the clean goes through");
-    assert!(crate::harness::leader::find(&record).is_some(), "the box of a living run was removed");
+    assert!(leader::find(&record).is_some(), "the box of a living run was removed");
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
     clean::dead_owners().expect("the clean goes through");

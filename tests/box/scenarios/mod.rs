@@ -2,6 +2,8 @@
 
 mod harness;
 pub mod kinds;
+mod snapshot;
+mod workloads;
 
 /// One test: its name is a sentence.
 #[derive(Clone, Copy)]
@@ -11,5 +13,5 @@ pub struct Scenario {
 }
 
 pub fn all() -> Vec<Scenario> {
-    [harness::SCENARIOS, kinds::SCENARIOS].concat()
+    [harness::SCENARIOS, snapshot::SCENARIOS, workloads::SCENARIOS, kinds::SCENARIOS].concat()
 }

@@ -54,7 +54,30 @@ fn firewall(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
             }
         }
     }
+    for (family, program) in [("ip", "iptables-nft-save"), ("ip6", "ip6tables-nft-save")] {
+        if snapshot.0.get("nft").is_some_and(|all| all.keys().any(|name| name.starts_with(&format!("{family} ")))) {
+            iptables(family, &host::run("nsenter", &[&target, "--net", program])?, snapshot);
+        }
+    }
     Ok(())
+}
+
+/// Rules that came by iptables, as iptables has them: nft can't name all of its matches and leaves those out.
+fn iptables(family: &str, text: &str, snapshot: &mut Snapshot) {
+    let mut table = None;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('*') {
+            table = Some((format!("{family} {name} as iptables has it"), Vec::new()));
+        } else if line == "COMMIT" {
+            if let Some((name, rules)) = table.take() {
+                snapshot.note("nft", name, [("rules", rules.join("; "))]);
+            }
+        } else if let Some((_, rules)) = &mut table {
+            // `:INPUT ACCEPT [12:3456]`: packets and bytes so far.
+            let counted = line.starts_with(':').then(|| line.rsplit_once(" [")).flatten();
+            rules.push(counted.map_or(line, |(rule, _)| rule).to_owned());
+        }
+    }
 }
 
 /// What tells one state folder from another, or one boot from the next, is no property of the mount.
