@@ -28,12 +28,7 @@ fn part(mut a: &[u8], mut b: &[u8]) -> Ordering {
             let (x, y) = (word_rank(a.first()), word_rank(b.first()));
             match x.cmp(&y) {
                 Ordering::Equal if x == 0 => break,
-                Ordering::Equal => {
-                    (a, b) = (
-                        a.get(1..).unwrap_or_default(),
-                        b.get(1..).unwrap_or_default(),
-                    )
-                }
+                Ordering::Equal => (a, b) = (a.get(1..).unwrap_or_default(), b.get(1..).unwrap_or_default()),
                 unequal => return unequal,
             }
         }
@@ -61,15 +56,9 @@ fn word_rank(byte: Option<&u8>) -> i32 {
 
 /// The digits at the start without leading zeros, and the rest.
 fn number(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text
-        .iter()
-        .position(|b| !b.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
-    let zeros = digits
-        .iter()
-        .position(|b| *b != b'0')
-        .unwrap_or(digits.len());
+    let zeros = digits.iter().position(|b| *b != b'0').unwrap_or(digits.len());
     (digits.get(zeros..).unwrap_or_default(), rest)
 }
 
@@ -91,11 +80,7 @@ mod tests {
             ("1.2-3~bpo12+1", "1.2-3"),
         ] {
             assert_eq!(compare(earlier, later), Ordering::Less, "{earlier} {later}");
-            assert_eq!(
-                compare(later, earlier),
-                Ordering::Greater,
-                "{later} {earlier}"
-            );
+            assert_eq!(compare(later, earlier), Ordering::Greater, "{later} {earlier}");
         }
         assert_eq!(compare("1.00-1", "1.0-01"), Ordering::Equal);
     }

@@ -75,10 +75,7 @@ pub enum Password {
 
 impl Password {
     fn of(field: &str) -> Self {
-        match field
-            .strip_prefix('!')
-            .map_or(field, |rest| rest.trim_start_matches('!'))
-        {
+        match field.strip_prefix('!').map_or(field, |rest| rest.trim_start_matches('!')) {
             "" if field.is_empty() => Password::Empty,
             "" | "*" | "x" => Password::Impossible,
             hash if hash.starts_with('*') => Password::Impossible,
@@ -117,10 +114,7 @@ impl Accounts {
 
     /// The accounts of these two texts.
     pub fn parse(passwd: &str, group: &str) -> Self {
-        Accounts {
-            users: parse_passwd(passwd),
-            groups: parse_group(group),
-        }
+        Accounts { users: parse_passwd(passwd), groups: parse_group(group) }
     }
 
     /// All users, in the order of the file.
@@ -159,12 +153,7 @@ impl Accounts {
             return Vec::new();
         };
         let mut names: Vec<&str> = group.members.iter().map(String::as_str).collect();
-        names.extend(
-            self.users
-                .iter()
-                .filter(|user| user.gid == group.gid)
-                .map(|user| user.name.as_str()),
-        );
+        names.extend(self.users.iter().filter(|user| user.gid == group.gid).map(|user| user.name.as_str()));
         names.sort_unstable();
         names.dedup();
         names
@@ -173,12 +162,7 @@ impl Accounts {
     /// The supplementary groups of the user `name`, sorted.
     pub fn groups_of(&self, name: &str) -> Vec<&str> {
         let is_member = |group: &&Group| group.members.iter().any(|member| member == name);
-        let mut names: Vec<&str> = self
-            .groups
-            .iter()
-            .filter(is_member)
-            .map(|group| group.name.as_str())
-            .collect();
+        let mut names: Vec<&str> = self.groups.iter().filter(is_member).map(|group| group.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -210,11 +194,7 @@ pub fn parse_subordinate(text: &str) -> Vec<SubordinateRange> {
     let line = |line: &str| {
         let mut fields = line.trim().split(':');
         let (owner, start, count) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(SubordinateRange {
-            owner: owner.to_owned(),
-            start: start.parse().ok()?,
-            count: count.parse().ok()?,
-        })
+        Some(SubordinateRange { owner: owner.to_owned(), start: start.parse().ok()?, count: count.parse().ok()? })
     };
     text.lines().filter_map(line).collect()
 }
@@ -222,18 +202,13 @@ pub fn parse_subordinate(text: &str) -> Vec<SubordinateRange> {
 fn text_of(host: &dyn Host, path: &str) -> Result<String> {
     match host.read(Path::new(path)) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(String::new())
-        }
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(e) => Err(e),
     }
 }
 
 fn names(list: &str) -> Vec<String> {
-    list.split(',')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn parse_passwd(text: &str) -> Vec<User> {
@@ -260,11 +235,7 @@ fn parse_group(text: &str) -> Vec<Group> {
         let &[name, _, gid, members] = fields.as_slice() else {
             return None;
         };
-        Some(Group {
-            name: name.to_owned(),
-            gid: gid.parse().ok()?,
-            members: names(members),
-        })
+        Some(Group { name: name.to_owned(), gid: gid.parse().ok()?, members: names(members) })
     };
     text.lines().filter_map(line).collect()
 }
@@ -298,13 +269,7 @@ mod tests {
     #[test]
     fn people_are_those_with_a_number_and_a_shell() {
         let accounts = Accounts::parse(PASSWD, GROUP);
-        assert_eq!(
-            accounts
-                .people()
-                .map(|user| user.name.as_str())
-                .collect::<Vec<_>>(),
-            ["mia"]
-        );
+        assert_eq!(accounts.people().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["mia"]);
         assert_eq!(accounts.user("mia").unwrap().comment, "Mia Berg,,,");
         assert_eq!(accounts.user_of(1).unwrap().name, "daemon");
         assert_eq!(accounts.users().len(), 5);
@@ -329,16 +294,8 @@ mod tests {
         );
         use Password::*;
         let kinds: Vec<Password> = shadow.iter().map(|line| line.password).collect();
-        assert_eq!(
-            kinds,
-            [
-                Set, Locked, Impossible, Impossible, Empty, Impossible, Impossible
-            ]
-        );
-        assert_eq!(
-            (shadow[1].maximum, shadow[1].expires),
-            (Some(90), Some(20500))
-        );
+        assert_eq!(kinds, [Set, Locked, Impossible, Impossible, Empty, Impossible, Impossible]);
+        assert_eq!((shadow[1].maximum, shadow[1].expires), (Some(90), Some(20500)));
         assert!(!format!("{shadow:?}").contains("j9T"));
     }
 
@@ -348,11 +305,7 @@ mod tests {
             parse_gshadow("root:*::\nstaff:!:mia,ole:x\n"),
             [("staff".into(), vec!["mia".into(), "ole".into()])]
         );
-        let range = SubordinateRange {
-            owner: "mia".into(),
-            start: 100_000,
-            count: 65536,
-        };
+        let range = SubordinateRange { owner: "mia".into(), start: 100_000, count: 65536 };
         assert_eq!(parse_subordinate("mia:100000:65536\nbad\n"), [range]);
     }
 

@@ -91,10 +91,7 @@ impl Command {
         let mut line = self.program.clone();
         for arg in &self.args {
             line.push(' ');
-            let plain = !arg.is_empty()
-                && arg
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "@%+=:,./-_{}".contains(c));
+            let plain = !arg.is_empty() && arg.chars().all(|c| c.is_ascii_alphanumeric() || "@%+=:,./-_{}".contains(c));
             if plain {
                 line.push_str(arg);
             } else {

@@ -47,10 +47,7 @@ impl FakeHost {
 
     /// A host on `root` with a fault at effect `number` (from 1).
     pub fn with_fault(root: PathBuf, number: u64, fault: Fault) -> Self {
-        FakeHost {
-            fault: Some((number, fault)),
-            ..FakeHost::new(root)
-        }
+        FakeHost { fault: Some((number, fault)), ..FakeHost::new(root) }
     }
 
     /// How many effects were asked for so far.
@@ -71,11 +68,7 @@ impl FakeHost {
     }
 
     /// One effect: `whole` does it, `half` does what is left of it when the power goes in the middle.
-    fn effect<T>(
-        &self,
-        whole: impl FnOnce() -> Result<T>,
-        half: impl FnOnce() -> Result<()>,
-    ) -> Result<T> {
+    fn effect<T>(&self, whole: impl FnOnce() -> Result<T>, half: impl FnOnce() -> Result<()>) -> Result<T> {
         self.alive()?;
         let number = self.effects.fetch_add(1, Ordering::SeqCst) + 1;
         let Some((_, fault)) = self.fault.filter(|(chosen, _)| *chosen == number) else {
@@ -125,10 +118,7 @@ impl Host for FakeHost {
 
     /// Only moves the clock on.
     fn pause(&self, time: Duration) {
-        self.clock.fetch_add(
-            i64::try_from(time.as_nanos()).unwrap_or(0),
-            Ordering::SeqCst,
-        );
+        self.clock.fetch_add(i64::try_from(time.as_nanos()).unwrap_or(0), Ordering::SeqCst);
     }
 
     fn lock_holder(&self, path: &Path) -> Result<Option<u32>> {
@@ -141,15 +131,7 @@ impl Host for FakeHost {
     }
 
     fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        let half = || {
-            self.real.make_directory(
-                path,
-                &Attributes {
-                    mode: 0o700,
-                    ..attributes.clone()
-                },
-            )
-        };
+        let half = || self.real.make_directory(path, &Attributes { mode: 0o700, ..attributes.clone() });
         self.effect(|| self.real.make_directory(path, attributes), half)
     }
 
@@ -168,17 +150,11 @@ impl Host for FakeHost {
     }
 
     fn run(&self, command: &Command) -> Result<Output> {
-        self.effect(
-            || self.real.run(command),
-            || self.real.run(command).map(drop),
-        )
+        self.effect(|| self.real.run(command), || self.real.run(command).map(drop))
     }
 
     fn run_watched(&self, command: &Command, on_line: &mut dyn FnMut(&str)) -> Result<Output> {
-        self.effect(
-            || self.real.run_watched(command, on_line),
-            || self.real.run(command).map(drop),
-        )
+        self.effect(|| self.real.run_watched(command, on_line), || self.real.run(command).map(drop))
     }
 
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>> {
@@ -194,10 +170,7 @@ mod tests {
 
     fn two_writes(host: &FakeHost) -> [Result<()>; 2] {
         let mode = Attributes::root(0o644);
-        [
-            host.write(Path::new(PATH), b"one", &mode),
-            host.write(Path::new(PATH), b"two", &mode),
-        ]
+        [host.write(Path::new(PATH), b"one", &mode), host.write(Path::new(PATH), b"two", &mode)]
     }
 
     #[test]
@@ -212,25 +185,14 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let host = FakeHost::with_fault(dir.path().into(), 2, fault);
             let results = two_writes(&host);
-            assert!(
-                results[0].is_ok() && matches!(results[1], Err(Error::Injected(2))),
-                "{fault:?}"
-            );
-            assert_eq!(
-                std::fs::read_to_string(dir.path().join("file")).unwrap(),
-                content,
-                "{fault:?}"
-            );
+            assert!(results[0].is_ok() && matches!(results[1], Err(Error::Injected(2))), "{fault:?}");
+            assert_eq!(std::fs::read_to_string(dir.path().join("file")).unwrap(), content, "{fault:?}");
             assert_eq!(dir.path().join(temporary).exists(), left, "{fault:?}");
             assert_eq!((host.is_dead(), host.effects()), (dead, 2), "{fault:?}");
             assert_eq!(host.read(Path::new(PATH)).is_err(), dead, "{fault:?}");
             let next = FakeHost::new(dir.path().into());
             next.remove(Path::new(PATH)).unwrap();
-            assert_eq!(
-                std::fs::read_dir(dir.path()).unwrap().count(),
-                0,
-                "{fault:?}"
-            );
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{fault:?}");
         }
     }
 

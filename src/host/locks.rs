@@ -19,11 +19,7 @@ impl Guard for Held {}
 /// Takes the lock in the file at `place`, which then holds three lines: pid, `note`, and `now` (nanoseconds since the
 /// epoch, written as a time).
 pub(super) fn take(place: &Place, path: &Path, note: &str, now: i128) -> Result<Box<dyn Guard>> {
-    let failed = |source: io::Error| Error::Io {
-        act: "lock",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source: io::Error| Error::Io { act: "lock", path: path.to_owned(), source };
     let flags = OFlag::O_RDWR | OFlag::O_CREAT;
     let file = File::from(place.open(flags, 0o644).map_err(failed)?);
     let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -31,19 +27,13 @@ pub(super) fn take(place: &Place, path: &Path, note: &str, now: i128) -> Result<
         Err((mut file, Errno::EWOULDBLOCK)) => {
             let mut text = String::new();
             file.read_to_string(&mut text).map_err(failed)?;
-            return Err(Error::Locked {
-                path: path.to_owned(),
-                holder: holder(&text),
-            });
+            return Err(Error::Locked { path: path.to_owned(), holder: holder(&text) });
         }
         Err((_, e)) => return Err(failed(e.into())),
     };
     let note = note.replace('\n', " ");
     let text = format!("{}\n{note}\n{}\n", std::process::id(), time(now));
-    let written = lock
-        .set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| lock.write_all(text.as_bytes()));
+    let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(text.as_bytes()));
     written.map_err(failed)?;
     Ok(Box::new(Held(lock)))
 }
@@ -72,16 +62,8 @@ pub(super) fn fcntl_holder(place: &Place) -> io::Result<Option<u32>> {
             let Some(stat) = place.stat()? else {
                 return Ok(None);
             };
-            let (major, minor) = (
-                nix::sys::stat::major(stat.st_dev),
-                nix::sys::stat::minor(stat.st_dev),
-            );
-            return Ok(holder_in_table(
-                &std::fs::read_to_string("/proc/locks")?,
-                major,
-                minor,
-                stat.st_ino,
-            ));
+            let (major, minor) = (nix::sys::stat::major(stat.st_dev), nix::sys::stat::minor(stat.st_dev));
+            return Ok(holder_in_table(&std::fs::read_to_string("/proc/locks")?, major, minor, stat.st_ino));
         }
         Err(e) => return Err(e),
     };
@@ -94,11 +76,7 @@ pub(super) fn fcntl_holder(place: &Place) -> io::Result<Option<u32>> {
     };
     fcntl(&fd, FcntlArg::F_GETLK(&mut lock))?;
     let held = i32::from(lock.l_type) == libc::F_WRLCK as i32;
-    Ok(if held {
-        u32::try_from(lock.l_pid).ok()
-    } else {
-        None
-    })
+    Ok(if held { u32::try_from(lock.l_pid).ok() } else { None })
 }
 
 /// Finds the holder in the text of /proc/locks: `1: POSIX  ADVISORY  WRITE 734 fe:00:1234 0 EOF`; device numbers are
@@ -109,9 +87,7 @@ fn holder_in_table(table: &str, major: u64, minor: u64, inode: u64) -> Option<u3
         let mut words = line.split_whitespace().skip(1);
         let (kind, _, access) = (words.next()?, words.next()?, words.next()?);
         let (pid, file) = (words.next()?, words.next()?);
-        (kind == "POSIX" && access == "WRITE" && file == wanted)
-            .then(|| pid.parse().ok())
-            .flatten()
+        (kind == "POSIX" && access == "WRITE" && file == wanted).then(|| pid.parse().ok()).flatten()
     })
 }
 
@@ -125,25 +101,14 @@ mod tests {
     fn a_second_taker_is_told_who_holds_the_lock_and_since_when() {
         let dir = tempfile::tempdir().unwrap();
         let path = Path::new("/run/lock");
-        let (one, two) = (
-            RealHost::new(dir.path().into()),
-            RealHost::new(dir.path().into()),
-        );
+        let (one, two) = (RealHost::new(dir.path().into()), RealHost::new(dir.path().into()));
         let guard = match one.lock(path, "apply advanced") {
             // /run itself is missing: only one directory is made.
             Err(e) => panic!("{e}"),
             Ok(guard) => guard,
         };
-        let Err(Error::Locked { holder, .. }) = two.lock(path, "rollback") else {
-            panic!("locked twice")
-        };
-        assert!(
-            holder.starts_with(&format!(
-                "pid {} (apply advanced) since 2",
-                std::process::id()
-            )),
-            "{holder}"
-        );
+        let Err(Error::Locked { holder, .. }) = two.lock(path, "rollback") else { panic!("locked twice") };
+        assert!(holder.starts_with(&format!("pid {} (apply advanced) since 2", std::process::id())), "{holder}");
         assert!(holder.ends_with('Z'), "{holder}");
         drop(guard);
         two.lock(path, "rollback").unwrap();
@@ -177,13 +142,8 @@ mod tests {
             return;
         };
         let mut line = String::new();
-        std::io::BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(
-            host.lock_holder(Path::new("/lock")).unwrap(),
-            Some(child.id())
-        );
+        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(host.lock_holder(Path::new("/lock")).unwrap(), Some(child.id()));
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(host.lock_holder(Path::new("/lock")).unwrap(), None);

@@ -62,12 +62,7 @@ pub struct Attributes {
 impl Attributes {
     /// Owned by root, with this mode and no extended attributes.
     pub fn root(mode: u32) -> Self {
-        Attributes {
-            mode,
-            uid: 0,
-            gid: 0,
-            xattrs: BTreeMap::new(),
-        }
+        Attributes { mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
     }
 }
 

@@ -70,8 +70,7 @@ impl Place {
                     return Err(Errno::ELOOP.into());
                 }
                 if links == Links::Trusted {
-                    let owner =
-                        fstatat(here, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?.st_uid;
+                    let owner = fstatat(here, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?.st_uid;
                     if owner != 0 && owner != geteuid().as_raw() {
                         return Err(Errno::EPERM.into());
                     }
@@ -84,29 +83,18 @@ impl Place {
                     left.push_front(step);
                 }
             } else if last {
-                return Ok(Place {
-                    dir: above.pop().ok_or(Errno::ENOENT)?,
-                    name,
-                });
+                return Ok(Place { dir: above.pop().ok_or(Errno::ENOENT)?, name });
             } else {
-                let flags =
-                    OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 above.push(openat(here, name.as_os_str(), flags, Mode::empty())?);
             }
         }
-        Ok(Place {
-            dir: above.pop().ok_or(Errno::ENOENT)?,
-            name: OsString::from("."),
-        })
+        Ok(Place { dir: above.pop().ok_or(Errno::ENOENT)?, name: OsString::from(".") })
     }
 
     /// What `lstat` says of it; `None` when nothing is there.
     pub fn stat(&self) -> io::Result<Option<FileStat>> {
-        match fstatat(
-            &self.dir,
-            self.name.as_os_str(),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        ) {
+        match fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::ENOENT) => Ok(None),
             Err(e) => Err(e.into()),
@@ -116,20 +104,12 @@ impl Place {
     /// Opens it, never through a link.
     pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-        Ok(openat(
-            &self.dir,
-            self.name.as_os_str(),
-            flags,
-            Mode::from_bits_truncate(mode as libc::mode_t),
-        )?)
+        Ok(openat(&self.dir, self.name.as_os_str(), flags, Mode::from_bits_truncate(mode as libc::mode_t))?)
     }
 
     /// The same directory with another name in it.
     pub fn beside(&self, name: OsString) -> io::Result<Place> {
-        Ok(Place {
-            dir: self.dir.as_fd().try_clone_to_owned()?,
-            name,
-        })
+        Ok(Place { dir: self.dir.as_fd().try_clone_to_owned()?, name })
     }
 
     /// A path for calls that take no directory descriptor (extended attributes of links).
@@ -153,11 +133,7 @@ pub fn temporary_name(name: &OsStr) -> OsString {
     const NAME_MAX: usize = 255;
     let mut bytes = vec![b'.'];
     if name.len() + 1 + MARK.len() > NAME_MAX {
-        bytes.extend_from_slice(
-            crate::base::digest::Digest::of(name.as_bytes())
-                .as_str()
-                .as_bytes(),
-        );
+        bytes.extend_from_slice(crate::base::digest::Digest::of(name.as_bytes()).as_str().as_bytes());
     } else {
         bytes.extend_from_slice(name.as_bytes());
     }
@@ -201,27 +177,12 @@ mod tests {
         symlink("../../../../../etc/one", root.join("etc/deep/up")).unwrap();
         symlink("/etc", root.join("dir")).unwrap();
         symlink("round", root.join("round")).unwrap();
-        for path in [
-            "/absolute",
-            "/etc/deep/up",
-            "/dir/one",
-            "/../../etc/one",
-            "/dir/deep/../one",
-        ] {
+        for path in ["/absolute", "/etc/deep/up", "/dir/one", "/../../etc/one", "/dir/deep/../one"] {
             assert_eq!(content(root, path).unwrap(), "inside", "{path}");
         }
-        assert_eq!(
-            content(root, "/round").unwrap_err().raw_os_error(),
-            Some(libc::ELOOP)
-        );
-        assert_eq!(
-            content(root, "/none/one").unwrap_err().raw_os_error(),
-            Some(libc::ENOENT)
-        );
-        assert_eq!(
-            content(root, "/etc/one/two").unwrap_err().raw_os_error(),
-            Some(libc::ENOTDIR)
-        );
+        assert_eq!(content(root, "/round").unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        assert_eq!(content(root, "/none/one").unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(content(root, "/etc/one/two").unwrap_err().raw_os_error(), Some(libc::ENOTDIR));
     }
 
     #[test]
@@ -242,10 +203,7 @@ mod tests {
 
     #[test]
     fn a_long_name_gets_a_temporary_name_that_fits() {
-        assert_eq!(
-            temporary_name(OsStr::new("hosts")),
-            ".hosts.vps-configurator"
-        );
+        assert_eq!(temporary_name(OsStr::new("hosts")), ".hosts.vps-configurator");
         assert!(temporary_name(OsStr::new(&"x".repeat(255))).len() <= 255);
     }
 }

@@ -10,9 +10,7 @@ use std::time::Duration;
 pub struct ReadOnly<'a>(pub &'a dyn Host);
 
 fn refuse<T>(act: &str, path: &Path) -> Result<T> {
-    Err(Error::ReadOnly {
-        what: format!("{act} {}", path.display()),
-    })
+    Err(Error::ReadOnly { what: format!("{act} {}", path.display()) })
 }
 
 impl Host for ReadOnly<'_> {
@@ -73,9 +71,7 @@ impl Host for ReadOnly<'_> {
     }
 
     fn run(&self, command: &Command) -> Result<Output> {
-        Err(Error::ReadOnly {
-            what: format!("run {}", command.shown()),
-        })
+        Err(Error::ReadOnly { what: format!("run {}", command.shown()) })
     }
 
     fn lock(&self, path: &Path, _note: &str) -> Result<Box<dyn Guard>> {
@@ -94,11 +90,7 @@ mod tests {
         std::fs::write(dir.path().join("file"), "text").unwrap();
         let real = RealHost::new(dir.path().into());
         let host = ReadOnly(&real);
-        let (file, new, mode) = (
-            Path::new("/file"),
-            Path::new("/new"),
-            Attributes::root(0o644),
-        );
+        let (file, new, mode) = (Path::new("/file"), Path::new("/new"), Attributes::root(0o644));
         assert_eq!(host.read(file).unwrap(), b"text");
         let command = Command::new("apt-get").arg("install");
         let refused = [

@@ -31,10 +31,7 @@ pub struct RealHost {
 impl RealHost {
     /// The machine whose files lie under `root` (`/` = this machine).
     pub fn new(root: PathBuf) -> Self {
-        RealHost {
-            runner: Runner::new(root.clone()),
-            root,
-        }
+        RealHost { runner: Runner::new(root.clone()), root }
     }
 
     fn find(&self, path: &Path, links: Links, act: &'static str) -> Result<Place> {
@@ -42,16 +39,9 @@ impl RealHost {
     }
 
     /// Everything of a write but the rename: the finished file under its temporary name.
-    pub(super) fn stage(
-        &self,
-        path: &Path,
-        content: &[u8],
-        attributes: &Attributes,
-    ) -> Result<Staged> {
+    pub(super) fn stage(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<Staged> {
         let place = self.find(path, Links::Trusted, "write")?;
-        let beside = place
-            .beside(temporary_name(&place.name))
-            .map_err(failed("write", path))?;
+        let beside = place.beside(temporary_name(&place.name)).map_err(failed("write", path))?;
         let staged = Staged { place, beside };
         let written = staged.clear().and_then(|()| {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
@@ -61,54 +51,33 @@ impl RealHost {
             self.dress(&fd, attributes)?;
             Ok(nix::unistd::fsync(&fd)?)
         });
-        written
-            .map_err(|e| staged.give_up("write", path, e))
-            .map(|()| staged)
+        written.map_err(|e| staged.give_up("write", path, e)).map(|()| staged)
     }
 
     /// The same for a link.
-    pub(super) fn stage_link(
-        &self,
-        path: &Path,
-        target: &Path,
-        attributes: &Attributes,
-    ) -> Result<Staged> {
+    pub(super) fn stage_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<Staged> {
         let place = self.find(path, Links::Trusted, "link")?;
-        let beside = place
-            .beside(temporary_name(&place.name))
-            .map_err(failed("link", path))?;
+        let beside = place.beside(temporary_name(&place.name)).map_err(failed("link", path))?;
         let staged = Staged { place, beside };
         let made = staged.clear().and_then(|()| {
             symlinkat(target, &staged.beside.dir, staged.beside.name.as_os_str())?;
             self.dress_link(&staged.beside, attributes)
         });
-        made.map_err(|e| staged.give_up("link", path, e))
-            .map(|()| staged)
+        made.map_err(|e| staged.give_up("link", path, e)).map(|()| staged)
     }
 
     /// Puts what was staged in its place, for good.
     pub(super) fn commit(&self, path: &Path, staged: Staged) -> Result<()> {
         let (from, to) = (&staged.beside, &staged.place);
-        renameat(
-            &from.dir,
-            from.name.as_os_str(),
-            &to.dir,
-            to.name.as_os_str(),
-        )
-        .map_err(|e| staged.give_up("rename", path, e.into()))?;
-        staged
-            .place
-            .sync_dir()
-            .map_err(failed("sync the directory of", path))
+        renameat(&from.dir, from.name.as_os_str(), &to.dir, to.name.as_os_str())
+            .map_err(|e| staged.give_up("rename", path, e.into()))?;
+        staged.place.sync_dir().map_err(failed("sync the directory of", path))
     }
 
     /// Owner, then mode (a new owner clears set-uid, and set-uid must never be there for the wrong owner), then
     /// extended attributes (a new owner clears capabilities, too).
     fn dress(&self, fd: &OwnedFd, attributes: &Attributes) -> io::Result<()> {
-        let owner = (
-            Some(Uid::from_raw(attributes.uid)),
-            Some(Gid::from_raw(attributes.gid)),
-        );
+        let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
         self.allow_foreign(fchownat(fd, "", owner.0, owner.1, AtFlags::AT_EMPTY_PATH))?;
         // fchmod and fsetxattr refuse descriptors of kind O_PATH, their names under /proc are as good (proc(5)).
         let path = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
@@ -118,18 +87,9 @@ impl RealHost {
     }
 
     fn dress_link(&self, place: &Place, attributes: &Attributes) -> io::Result<()> {
-        let owner = (
-            Some(Uid::from_raw(attributes.uid)),
-            Some(Gid::from_raw(attributes.gid)),
-        );
+        let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
         let name = place.name.as_os_str();
-        self.allow_foreign(fchownat(
-            &place.dir,
-            name,
-            owner.0,
-            owner.1,
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        ))?;
+        self.allow_foreign(fchownat(&place.dir, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW))?;
         set_xattrs(&place.proc_path(), &attributes.xattrs, false)
     }
 
@@ -153,11 +113,7 @@ pub(super) struct Staged {
 impl Staged {
     /// Removes what a crash left under the temporary name.
     fn clear(&self) -> io::Result<()> {
-        match unlinkat(
-            &self.beside.dir,
-            self.beside.name.as_os_str(),
-            UnlinkatFlags::NoRemoveDir,
-        ) {
+        match unlinkat(&self.beside.dir, self.beside.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -167,11 +123,7 @@ impl Staged {
     fn give_up(&self, act: &'static str, path: &Path, source: io::Error) -> Error {
         // The first failure is the one to tell; a file that can't be removed either is found by the next write.
         drop(self.clear());
-        Error::Io {
-            act,
-            path: path.to_owned(),
-            source,
-        }
+        Error::Io { act, path: path.to_owned(), source }
     }
 }
 
@@ -204,11 +156,7 @@ fn xattrs(path: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
 
 /// Makes the extended attributes exactly `wanted`. `follow`: `path` is a descriptor's name under /proc, a link itself.
 fn set_xattrs(path: &Path, wanted: &BTreeMap<String, Vec<u8>>, follow: bool) -> io::Result<()> {
-    let listed = if follow {
-        xattr::list_deref(path)
-    } else {
-        xattr::list(path)
-    };
+    let listed = if follow { xattr::list_deref(path) } else { xattr::list(path) };
     let present: Vec<OsString> = match listed {
         Err(e) if e.raw_os_error() == Some(libc::ENOTSUP) && wanted.is_empty() => return Ok(()),
         names => names?.collect(),
@@ -216,20 +164,12 @@ fn set_xattrs(path: &Path, wanted: &BTreeMap<String, Vec<u8>>, follow: bool) -> 
     for name in present {
         let text = name.to_string_lossy();
         if !wanted.contains_key(text.as_ref()) && !KEPT_BY_THE_KERNEL.contains(&text.as_ref()) {
-            let removed = if follow {
-                xattr::remove_deref(path, &name)
-            } else {
-                xattr::remove(path, &name)
-            };
+            let removed = if follow { xattr::remove_deref(path, &name) } else { xattr::remove(path, &name) };
             removed?;
         }
     }
     for (name, value) in wanted {
-        if follow {
-            xattr::set_deref(path, name, value)
-        } else {
-            xattr::set(path, name, value)
-        }?;
+        if follow { xattr::set_deref(path, name, value) } else { xattr::set(path, name, value) }?;
     }
     Ok(())
 }
@@ -263,12 +203,7 @@ impl Host for RealHost {
         };
         Ok(Some(Meta {
             kind,
-            attributes: Attributes {
-                mode: stat.st_mode & 0o7777,
-                uid: stat.st_uid,
-                gid: stat.st_gid,
-                xattrs,
-            },
+            attributes: Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, xattrs },
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
         }))
@@ -277,20 +212,13 @@ impl Host for RealHost {
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
         let place = self.find(path, Links::All, "read")?;
         // Without O_NONBLOCK, opening a named pipe that someone left here would wait for ever.
-        let fd = place
-            .open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0)
-            .map_err(failed("read", path))?;
+        let fd = place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0).map_err(failed("read", path))?;
         let stat = fstat(&fd).map_err(|e| failed("read", path)(e.into()))?;
         if format_of(&stat) != SFlag::S_IFREG {
-            return Err(Error::Unexpected {
-                path: path.to_owned(),
-                what: "is not a regular file".to_owned(),
-            });
+            return Err(Error::Unexpected { path: path.to_owned(), what: "is not a regular file".to_owned() });
         }
         let mut content = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0));
-        File::from(fd)
-            .read_to_end(&mut content)
-            .map_err(failed("read", path))?;
+        File::from(fd).read_to_end(&mut content).map_err(failed("read", path))?;
         Ok(content)
     }
 
@@ -317,8 +245,7 @@ impl Host for RealHost {
     fn space(&self, path: &Path) -> Result<Space> {
         let mut tried = path;
         let fd = loop {
-            let opened = Place::find(&self.root, tried, Links::All)
-                .and_then(|place| place.open(OFlag::O_PATH, 0));
+            let opened = Place::find(&self.root, tried, Links::All).and_then(|place| place.open(OFlag::O_PATH, 0));
             match (opened, tried.parent()) {
                 (Err(e), Some(parent)) if is_missing(&e) => tried = parent,
                 (opened, _) => break opened.map_err(failed("look at the room of", path))?,
@@ -343,9 +270,7 @@ impl Host for RealHost {
     }
 
     fn now(&self) -> i128 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(0))
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(0))
     }
 
     fn pause(&self, time: Duration) {
@@ -353,9 +278,7 @@ impl Host for RealHost {
     }
 
     fn lock_holder(&self, path: &Path) -> Result<Option<u32>> {
-        match Place::find(&self.root, path, Links::All)
-            .and_then(|place| locks::fcntl_holder(&place))
-        {
+        match Place::find(&self.root, path, Links::All).and_then(|place| locks::fcntl_holder(&place)) {
             Err(e) if is_missing(&e) => Ok(None),
             holder => holder.map_err(failed("look at the lock", path)),
         }
@@ -372,19 +295,12 @@ impl Host for RealHost {
         mkdirat(&place.dir, name, Mode::S_IRWXU).map_err(|e| failed("make", path)(e.into()))?;
         let dressed = place
             .open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)
-            .and_then(|fd| {
-                self.dress(&fd, attributes)
-                    .and_then(|()| Ok(nix::unistd::fsync(&fd)?))
-            })
+            .and_then(|fd| self.dress(&fd, attributes).and_then(|()| Ok(nix::unistd::fsync(&fd)?)))
             .and_then(|()| place.sync_dir());
         dressed.map_err(|source| {
             // The first failure is the one to tell.
             let _left = unlinkat(&place.dir, name, UnlinkatFlags::RemoveDir);
-            Error::Io {
-                act: "make",
-                path: path.to_owned(),
-                source,
-            }
+            Error::Io { act: "make", path: path.to_owned(), source }
         })
     }
 
@@ -401,18 +317,14 @@ impl Host for RealHost {
         let done = if format_of(&stat) == SFlag::S_IFLNK {
             self.dress_link(&place, attributes)
         } else {
-            place
-                .open(OFlag::O_PATH, 0)
-                .and_then(|fd| self.dress(&fd, attributes))
+            place.open(OFlag::O_PATH, 0).and_then(|fd| self.dress(&fd, attributes))
         };
         done.map_err(failed(act, path))?;
         if matches!(format_of(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
             // A file that we may not read (only possible when not root) can't be synced: it is left to the kernel.
             match place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0) {
                 Err(e) if e.raw_os_error() == Some(libc::EACCES) => {}
-                fd => fd
-                    .and_then(|fd| Ok(nix::unistd::fsync(&fd)?))
-                    .map_err(failed("sync", path))?,
+                fd => fd.and_then(|fd| Ok(nix::unistd::fsync(&fd)?)).map_err(failed("sync", path))?,
             }
         }
         Ok(())
@@ -426,9 +338,7 @@ impl Host for RealHost {
         let mut gone = false;
         for name in [place.name.clone(), temporary_name(&place.name)] {
             let removed = match unlinkat(&place.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-                Err(Errno::EISDIR) => {
-                    unlinkat(&place.dir, name.as_os_str(), UnlinkatFlags::RemoveDir)
-                }
+                Err(Errno::EISDIR) => unlinkat(&place.dir, name.as_os_str(), UnlinkatFlags::RemoveDir),
                 other => other,
             };
             match removed {
@@ -437,13 +347,7 @@ impl Host for RealHost {
                 Err(e) => return Err(failed("remove", path)(e.into())),
             }
         }
-        if gone {
-            place
-                .sync_dir()
-                .map_err(failed("sync the directory of", path))
-        } else {
-            Ok(())
-        }
+        if gone { place.sync_dir().map_err(failed("sync the directory of", path)) } else { Ok(()) }
     }
 
     fn run(&self, command: &Command) -> Result<Output> {
@@ -479,22 +383,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let host = RealHost::new(dir.path().into());
         let (uid, gid) = (geteuid().as_raw(), nix::unistd::getegid().as_raw());
-        (
-            dir,
-            host,
-            Attributes {
-                uid,
-                gid,
-                ..Attributes::root(0o640)
-            },
-        )
+        (dir, host, Attributes { uid, gid, ..Attributes::root(0o640) })
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -502,9 +396,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_seen() {
         let (dir, host, mut attributes) = host();
-        attributes
-            .xattrs
-            .insert("user.note".into(), b"ours".to_vec());
+        attributes.xattrs.insert("user.note".into(), b"ours".to_vec());
         let path = Path::new("/file");
         if let Err(e) = host.write(path, b"text", &attributes) {
             eprintln!("without extended attributes: {e}");
@@ -512,10 +404,7 @@ mod tests {
             host.write(path, b"text", &attributes).unwrap();
         }
         let meta = host.meta(path).unwrap().unwrap();
-        assert_eq!(
-            (&meta.kind, &meta.attributes, meta.size),
-            (&Kind::File, &attributes, 4)
-        );
+        assert_eq!((&meta.kind, &meta.attributes, meta.size), (&Kind::File, &attributes, 4));
         assert!(meta.modified > 1_700_000_000_000_000_000);
         assert_eq!(host.read(path).unwrap(), b"text");
         assert_eq!(names(dir.path()), ["file"]);
@@ -531,47 +420,24 @@ mod tests {
         fs::write(dir.path().join("target"), "kept").unwrap();
         symlink("target", dir.path().join("link")).unwrap();
         host.write(Path::new("/link"), b"new", &attributes).unwrap();
-        assert_eq!(
-            fs::read_to_string(dir.path().join("target")).unwrap(),
-            "kept"
-        );
-        assert_eq!(
-            host.meta(Path::new("/link")).unwrap().unwrap().kind,
-            Kind::File
-        );
-        host.make_link(Path::new("/link"), Path::new("/target"), &attributes)
-            .unwrap();
-        assert_eq!(
-            host.meta(Path::new("/link")).unwrap().unwrap().kind,
-            Kind::Link("/target".into())
-        );
+        assert_eq!(fs::read_to_string(dir.path().join("target")).unwrap(), "kept");
+        assert_eq!(host.meta(Path::new("/link")).unwrap().unwrap().kind, Kind::File);
+        host.make_link(Path::new("/link"), Path::new("/target"), &attributes).unwrap();
+        assert_eq!(host.meta(Path::new("/link")).unwrap().unwrap().kind, Kind::Link("/target".into()));
         assert_eq!(host.read(Path::new("/link")).unwrap(), b"kept");
-        host.set_attributes(Path::new("/link"), &attributes)
-            .unwrap();
+        host.set_attributes(Path::new("/link"), &attributes).unwrap();
         let mode = fs::metadata(dir.path().join("target")).unwrap().mode() & 0o777;
-        assert_ne!(
-            mode, attributes.mode,
-            "the target of a link is not ours to change"
-        );
+        assert_ne!(mode, attributes.mode, "the target of a link is not ours to change");
     }
 
     #[test]
     fn directories_are_made_listed_and_removed_when_empty() {
         let (_dir, host, attributes) = host();
         let (dir, file) = (Path::new("/one"), Path::new("/one/file"));
-        assert!(
-            host.write(file, b"", &attributes).is_err(),
-            "the parent must exist"
-        );
-        let wanted = Attributes {
-            mode: 0o2750,
-            ..attributes.clone()
-        };
+        assert!(host.write(file, b"", &attributes).is_err(), "the parent must exist");
+        let wanted = Attributes { mode: 0o2750, ..attributes.clone() };
         host.make_directory(dir, &wanted).unwrap();
-        assert!(matches!(
-            host.make_directory(dir, &wanted),
-            Err(Error::Io { act: "make", .. })
-        ));
+        assert!(matches!(host.make_directory(dir, &wanted), Err(Error::Io { act: "make", .. })));
         assert_eq!(host.meta(dir).unwrap().unwrap().attributes, wanted);
         host.write(file, b"", &attributes).unwrap();
         host.write(Path::new("/one/a"), b"", &attributes).unwrap();
@@ -580,20 +446,14 @@ mod tests {
         for path in ["/one/file", "/one/a", "/one", "/one", "/none/none"] {
             host.remove(Path::new(path)).unwrap();
         }
-        assert_eq!(
-            (host.meta(dir).unwrap(), host.list(dir).unwrap()),
-            (None, vec![])
-        );
+        assert_eq!((host.meta(dir).unwrap(), host.list(dir).unwrap()), (None, vec![]));
         assert_eq!(host.meta(file).unwrap(), None);
     }
 
     #[test]
     fn what_a_crash_left_beside_goes_with_the_next_write_or_removal() {
         let (dir, host, attributes) = host();
-        let (path, left) = (
-            Path::new("/file"),
-            dir.path().join(".file.vps-configurator"),
-        );
+        let (path, left) = (Path::new("/file"), dir.path().join(".file.vps-configurator"));
         fs::write(&left, "half").unwrap();
         host.write(path, b"whole", &attributes).unwrap();
         assert_eq!(names(dir.path()), ["file"]);
@@ -607,19 +467,10 @@ mod tests {
         let (dir, host, _) = host();
         nix::unistd::mkfifo(&dir.path().join("pipe"), Mode::S_IRWXU).unwrap();
         for path in ["/pipe", "/"] {
-            assert!(
-                matches!(host.read(Path::new(path)), Err(Error::Unexpected { .. })),
-                "{path}"
-            );
+            assert!(matches!(host.read(Path::new(path)), Err(Error::Unexpected { .. })), "{path}");
         }
-        assert_eq!(
-            host.meta(Path::new("/pipe")).unwrap().unwrap().kind,
-            Kind::Other
-        );
-        assert_eq!(
-            host.meta(Path::new("/")).unwrap().unwrap().kind,
-            Kind::Directory
-        );
+        assert_eq!(host.meta(Path::new("/pipe")).unwrap().unwrap().kind, Kind::Other);
+        assert_eq!(host.meta(Path::new("/")).unwrap().unwrap().kind, Kind::Directory);
     }
 
     #[test]
@@ -633,33 +484,17 @@ mod tests {
     #[test]
     fn a_file_can_be_given_to_others_only_by_root() {
         let (dir, host, attributes) = host();
-        let theirs = Attributes {
-            uid: 1234,
-            gid: 1235,
-            ..attributes
-        };
+        let theirs = Attributes { uid: 1234, gid: 1235, ..attributes };
         host.write(Path::new("/file"), b"", &theirs).unwrap();
         let owner = fs::metadata(dir.path().join("file")).unwrap().uid();
-        assert_eq!(
-            owner,
-            if geteuid().is_root() {
-                1234
-            } else {
-                geteuid().as_raw()
-            }
-        );
+        assert_eq!(owner, if geteuid().is_root() { 1234 } else { geteuid().as_raw() });
     }
 
     #[test]
     fn a_full_disk_leaves_no_temporary_file() {
         let (dir, host, attributes) = host();
-        let mount = nix::mount::mount(
-            Some("tmpfs"),
-            dir.path(),
-            Some("tmpfs"),
-            nix::mount::MsFlags::empty(),
-            Some("size=64k"),
-        );
+        let mount =
+            nix::mount::mount(Some("tmpfs"), dir.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=64k"));
         if let Err(e) = mount {
             eprintln!("skipped: a full disk needs root, to mount a small tmpfs ({e})");
             return;
@@ -668,9 +503,7 @@ mod tests {
         let small = host.write(Path::new("/file"), b"fits", &attributes);
         let left = names(dir.path());
         nix::mount::umount(dir.path()).unwrap();
-        let Err(Error::Io { source, .. }) = full else {
-            panic!("{full:?}")
-        };
+        let Err(Error::Io { source, .. }) = full else { panic!("{full:?}") };
         assert_eq!(source.raw_os_error(), Some(libc::ENOSPC));
         small.unwrap();
         assert_eq!(left, ["file"]);
@@ -679,16 +512,7 @@ mod tests {
     #[test]
     fn the_temporary_file_is_private_while_it_is_written() {
         let (dir, host, attributes) = host();
-        let staged = host
-            .stage(
-                Path::new("/secret"),
-                b"x",
-                &Attributes {
-                    mode: 0o600,
-                    ..attributes
-                },
-            )
-            .unwrap();
+        let staged = host.stage(Path::new("/secret"), b"x", &Attributes { mode: 0o600, ..attributes }).unwrap();
         let left = fs::metadata(dir.path().join(".secret.vps-configurator")).unwrap();
         assert_eq!(left.permissions().mode() & 0o777, 0o600);
         host.commit(Path::new("/secret"), staged).unwrap();

@@ -28,15 +28,10 @@ impl Bench {
             host: RealHost::new(dir.path().join("root")),
             dir,
         };
-        for d in [
-            "etc", "run", "var/lib", "usr/bin", "usr/sbin", "proc", "tmp",
-        ] {
+        for d in ["etc", "run", "var/lib", "usr/bin", "usr/sbin", "proc", "tmp"] {
             fs::create_dir_all(bench.at(&format!("/{d}"))).unwrap();
         }
-        bench.put(
-            "/etc/passwd",
-            "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/bash\n",
-        );
+        bench.put("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/bash\n");
         bench.put("/etc/group", "root:x:0:\nada:x:1000:\nadm:x:4:\n");
         bench
     }
@@ -66,15 +61,9 @@ impl Bench {
 
     /// Puts the shared simulated program of that name there.
     pub fn simulated(&self, name: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/support/programs")
-            .join(name);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/programs").join(name);
         self.put(&format!("/usr/sbin/{name}"), fs::read(script).unwrap());
-        fs::set_permissions(
-            self.at(&format!("/usr/sbin/{name}")),
-            fs::Permissions::from_mode(0o755),
-        )
-        .unwrap();
+        fs::set_permissions(self.at(&format!("/usr/sbin/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The text of a file.
@@ -89,11 +78,7 @@ impl Bench {
 
     /// What resources work with.
     pub fn context(&self) -> Context<'_> {
-        Context {
-            host: &self.host,
-            objects: &self.objects,
-            progress: &Silent,
-        }
+        Context { host: &self.host, objects: &self.objects, progress: &Silent }
     }
 
     /// The whole tree: path to kind, mode, owner, content. Our own state and /run are left out.
@@ -116,10 +101,7 @@ impl Bench {
                 "directory".to_owned()
             };
             let name = format!("/{}", path.strip_prefix(&self.root()).unwrap().display());
-            tree.insert(
-                name,
-                format!("{:o} {}:{} {what}", meta.mode(), meta.uid(), meta.gid()),
-            );
+            tree.insert(name, format!("{:o} {}:{} {what}", meta.mode(), meta.uid(), meta.gid()));
             if meta.is_dir() {
                 self.walk(&path, tree);
             }
@@ -145,24 +127,10 @@ impl Bench {
         let undo = undoers().decode(&record).unwrap();
         let after = undo.settle(&self.context()).unwrap();
         let left = resource.observe(&self.host).unwrap();
-        assert_eq!(
-            left,
-            change.after,
-            "the plan of {} promised otherwise",
-            resource.id()
-        );
+        assert_eq!(left, change.after, "the plan of {} promised otherwise", resource.id());
         let again = resource.compare(&left).unwrap();
-        assert!(
-            !again.is_needed(),
-            "{} is left to do: {again:?}",
-            resource.id()
-        );
-        Step {
-            bench: self,
-            record,
-            after,
-            change,
-        }
+        assert!(!again.is_needed(), "{} is left to do: {again:?}", resource.id());
+        Step { bench: self, record, after, change }
     }
 
     /// A step, its undo, its undo once more: the tree must be as before.
@@ -194,8 +162,7 @@ impl Step<'_> {
     pub fn undo(&self) -> Outcome {
         let undo = undoers().decode(&self.record).unwrap();
         undo.describe(&self.bench.context(), &Scope::Whole).unwrap();
-        undo.undo(&self.bench.context(), &Scope::Whole, self.after.as_ref())
-            .unwrap()
+        undo.undo(&self.bench.context(), &Scope::Whole, self.after.as_ref()).unwrap()
     }
 }
 
@@ -216,36 +183,20 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
                 assert_eq!(bench.tree(), before, "undone after {fault:?} at {number}");
             };
             let dying = FakeHost::with_fault(bench.root(), number, fault);
-            let context = Context {
-                host: &dying,
-                ..bench.context()
-            };
+            let context = Context { host: &dying, ..bench.context() };
             let died = resource.apply(&context, &seen, &change).is_err();
             undo();
             let (seen, change) = bench.plan(&*resource);
             let _ = resource.apply(
-                &Context {
-                    host: &FakeHost::with_fault(bench.root(), number, fault),
-                    ..bench.context()
-                },
+                &Context { host: &FakeHost::with_fault(bench.root(), number, fault), ..bench.context() },
                 &seen,
                 &change,
             );
             resource.apply(&bench.context(), &seen, &change).unwrap();
-            assert_eq!(
-                resource.observe(bench.host()).unwrap(),
-                change.after,
-                "again after {fault:?} at {number}"
-            );
+            assert_eq!(resource.observe(bench.host()).unwrap(), change.after, "again after {fault:?} at {number}");
             let dying = FakeHost::with_fault(bench.root(), number, fault);
-            let context = Context {
-                host: &dying,
-                ..bench.context()
-            };
-            let _ = undoers()
-                .decode(&record)
-                .unwrap()
-                .undo(&context, &Scope::Whole, None);
+            let context = Context { host: &dying, ..bench.context() };
+            let _ = undoers().decode(&record).unwrap().undo(&context, &Scope::Whole, None);
             undo();
             if !died && !dying.is_dead() {
                 break;

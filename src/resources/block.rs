@@ -43,21 +43,12 @@ struct Found {
 
 impl Block {
     /// The block in the file `name` as a manifest declares it, its template already rendered into `content`.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let path = spec::path("block", name, module)?;
         let mut fields: Fields = spec::read("block", name, fields, module)?;
         let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if fields.marker.is_empty() || !fields.marker.chars().all(word) {
-            return Err(spec::invalid(
-                "block",
-                name,
-                module,
-                "the marker must be one word",
-            ));
+            return Err(spec::invalid("block", name, module, "the marker must be one word"));
         }
         if !fields.content.is_empty() && !fields.content.ends_with('\n') {
             fields.content.push('\n');
@@ -73,12 +64,7 @@ impl Block {
             Some(meta) => (host.read(&self.path)?, meta.attributes),
             None => (Vec::new(), Attributes::root(0o644)),
         };
-        let new = part::put(
-            &text,
-            &self.fields.marker,
-            &self.fields.content,
-            self.fields.at,
-        );
+        let new = part::put(&text, &self.fields.marker, &self.fields.content, self.fields.at);
         Ok((text, new, attributes))
     }
 }
@@ -92,8 +78,7 @@ impl Resource for Block {
         let block = match host.meta(&self.path)? {
             Some(meta) if meta.kind == Kind::File => {
                 let text = host.read(&self.path)?;
-                part::inner(&text, &self.fields.marker)
-                    .map(|b| String::from_utf8_lossy(b).into_owned())
+                part::inner(&text, &self.fields.marker).map(|b| String::from_utf8_lossy(b).into_owned())
             }
             _ => None,
         };
@@ -102,10 +87,8 @@ impl Resource for Block {
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
-        let found = Found::deserialize(&seen.0).map_err(|e| Error::BadRecord {
-            kind: "state of a block".into(),
-            why: e.to_string(),
-        })?;
+        let found = Found::deserialize(&seen.0)
+            .map_err(|e| Error::BadRecord { kind: "state of a block".into(), why: e.to_string() })?;
         let lines = self.fields.content.lines().count();
         let after = json!({"holder": Seen::words_of_file(), "block": self.fields.content});
         let summary = match (found.holder.as_str(), &found.block) {
@@ -116,10 +99,7 @@ impl Resource for Block {
             (holder, None) if holder == Seen::words_of_file() => {
                 format!("add our block {} of {lines} lines", self.fields.marker)
             }
-            ("nothing", _) => format!(
-                "make the file with our block {} of {lines} lines",
-                self.fields.marker
-            ),
+            ("nothing", _) => format!("make the file with our block {} of {lines} lines", self.fields.marker),
             (holder, _) => {
                 return Err(Error::refused(
                     "not-a-file",
@@ -128,37 +108,15 @@ impl Resource for Block {
                 ));
             }
         };
-        let action = if found.block.is_some() {
-            Action::Update
-        } else {
-            Action::Create
-        };
+        let action = if found.block.is_some() { Action::Update } else { Action::Create };
         Ok(Change::new(action, summary, after))
     }
 
-    fn capture(
-        &self,
-        context: &Context<'_>,
-        _seen: &State,
-        _change: &Change,
-    ) -> Result<UndoRecord> {
+    fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
         let (old, new, attributes) = self.wanted(context.host)?;
-        let before =
-            part::inner(&old, &self.fields.marker).map(|b| String::from_utf8_lossy(b).into_owned());
-        let ours = Part::Block {
-            marker: self.fields.marker.clone(),
-            before,
-            after: self.fields.content.clone(),
-        };
-        Paths::capture(
-            context,
-            &[Intent::part(
-                &self.path,
-                Image::file(&new, attributes),
-                ours,
-            )],
-        )?
-        .record()
+        let before = part::inner(&old, &self.fields.marker).map(|b| String::from_utf8_lossy(b).into_owned());
+        let ours = Part::Block { marker: self.fields.marker.clone(), before, after: self.fields.content.clone() };
+        Paths::capture(context, &[Intent::part(&self.path, Image::file(&new, attributes), ours)])?.record()
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
@@ -190,10 +148,7 @@ mod tests {
     fn a_block_comes_and_goes_with_and_without_a_file() {
         let bench = Bench::new();
         let change = bench.there_and_back(&*block("alias l=ls"));
-        assert_eq!(
-            change.summary,
-            "make the file with our block shell of 1 lines"
-        );
+        assert_eq!(change.summary, "make the file with our block shell of 1 lines");
         bench.put("/etc/bash.bashrc", b"PS1=x \xff\nno newline at the end");
         let _ = bench.there_and_back(&*block("alias l=ls\n"));
     }
@@ -204,10 +159,7 @@ mod tests {
         bench.put("/etc/bash.bashrc", "first\n");
         let step = bench.step(&*block("alias l=ls\n"));
         let text = bench.text("/etc/bash.bashrc");
-        bench.put(
-            "/etc/bash.bashrc",
-            text.replace("first", "FIRST") + "last\n",
-        );
+        bench.put("/etc/bash.bashrc", text.replace("first", "FIRST") + "last\n");
         assert_eq!(step.undo(), Outcome::Undone);
         assert_eq!(bench.text("/etc/bash.bashrc"), "FIRST\nlast\n");
     }
@@ -260,17 +212,7 @@ mod tests {
         std::os::unix::fs::symlink("elsewhere", bench.at("/etc/bash.bashrc")).unwrap();
         let resource = block("one\n");
         let seen = resource.observe(bench.host()).unwrap();
-        assert!(matches!(
-            resource.compare(&seen),
-            Err(Error::Refused {
-                code: "not-a-file",
-                ..
-            })
-        ));
-        assert!(
-            fs::symlink_metadata(bench.at("/etc/bash.bashrc"))
-                .unwrap()
-                .is_symlink()
-        );
+        assert!(matches!(resource.compare(&seen), Err(Error::Refused { code: "not-a-file", .. })));
+        assert!(fs::symlink_metadata(bench.at("/etc/bash.bashrc")).unwrap().is_symlink());
     }
 }

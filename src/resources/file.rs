@@ -38,11 +38,7 @@ struct Fields {
     secret: bool,
     #[serde(default, deserialize_with = "spec::boolean")]
     create_only: bool,
-    #[serde(
-        default,
-        rename = "before_packages",
-        deserialize_with = "spec::boolean"
-    )]
+    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
     _before_packages: bool,
 }
 
@@ -52,18 +48,10 @@ fn plain_mode() -> u32 {
 
 impl File {
     /// The file `name` as a manifest declares it, its template already rendered into `content`.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let path = spec::path("file", name, module)?;
         let fields: Fields = spec::read("file", name, fields, module)?;
-        Ok(Box::new(File {
-            id: ResourceId::new("file", name),
-            path,
-            fields,
-        }))
+        Ok(Box::new(File { id: ResourceId::new("file", name), path, fields }))
     }
 
     fn wanted(&self) -> Seen {
@@ -72,21 +60,12 @@ impl File {
     }
 
     fn attributes(&self, host: &dyn Host) -> Result<Attributes> {
-        owner::attributes(
-            host,
-            self.fields.mode,
-            &self.fields.owner,
-            &self.fields.group,
-        )
+        owner::attributes(host, self.fields.mode, &self.fields.owner, &self.fields.group)
     }
 
     /// Whether the file that was seen bears our name: in its own, or in its first lines as all that we write does.
     fn is_ours(&self, text: Option<&str>) -> bool {
-        let named = |text: &str| {
-            text.lines()
-                .take(5)
-                .any(|line| line.contains("vps-configurator"))
-        };
+        let named = |text: &str| text.lines().take(5).any(|line| line.contains("vps-configurator"));
         self.path.to_string_lossy().contains("vps-configurator") || text.is_some_and(named)
     }
 
@@ -95,19 +74,12 @@ impl File {
         let wanted_owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
         let mut details = owned.changes(&wanted_owned);
         if *digest == Digest::of(bytes) {
-            return Change::new(
-                Action::Update,
-                format!("set {}", details.join(", ")),
-                self.wanted().state().0,
-            );
+            return Change::new(Action::Update, format!("set {}", details.join(", ")), self.wanted().state().0);
         }
         let summary = format!("write {} bytes, {}", bytes.len(), wanted_owned.words());
         let mut change = Change::new(Action::Update, summary, self.wanted().state().0);
         if !self.is_ours(text.map(String::as_str)) {
-            details.insert(
-                0,
-                "replaces a file that vps-configurator did not write".to_owned(),
-            );
+            details.insert(0, "replaces a file that vps-configurator did not write".to_owned());
         }
         change.details = details;
         change
@@ -133,26 +105,12 @@ impl Resource for File {
             return Ok(Change::keep(seen));
         }
         match &found {
-            Seen::File { .. } | Seen::Link { .. } if self.fields.create_only => {
-                Ok(Change::keep(seen))
-            }
-            Seen::File {
-                digest,
-                owned,
-                text,
-            } => Ok(self.replace_file(digest, owned, text.as_ref())),
+            Seen::File { .. } | Seen::Link { .. } if self.fields.create_only => Ok(Change::keep(seen)),
+            Seen::File { digest, owned, text } => Ok(self.replace_file(digest, owned, text.as_ref())),
             Seen::Absent | Seen::Link { .. } => {
                 let owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
-                let summary = format!(
-                    "write {} bytes, {}",
-                    self.fields.content.len(),
-                    owned.words()
-                );
-                let action = if found == Seen::Absent {
-                    Action::Create
-                } else {
-                    Action::Update
-                };
+                let summary = format!("write {} bytes, {}", self.fields.content.len(), owned.words());
+                let action = if found == Seen::Absent { Action::Create } else { Action::Update };
                 let mut change = Change::new(action, summary, self.wanted().state().0);
                 if action == Action::Update {
                     change.details.push(format!("replaces {}", found.words()));
@@ -168,16 +126,8 @@ impl Resource for File {
         }
     }
 
-    fn capture(
-        &self,
-        context: &Context<'_>,
-        _seen: &State,
-        _change: &Change,
-    ) -> Result<UndoRecord> {
-        let after = Image::file(
-            self.fields.content.as_bytes(),
-            self.attributes(context.host)?,
-        );
+    fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
+        let after = Image::file(self.fields.content.as_bytes(), self.attributes(context.host)?);
         Paths::capture(context, &[Intent::new(&self.path, after)])?.record()
     }
 
@@ -220,8 +170,7 @@ impl Write<'_> {
             self.check_candidate(host)?;
         }
         let before = Image::keep(context, self.path)?;
-        let same =
-            matches!(&before, Image::File { digest, .. } if *digest == Digest::of(self.content));
+        let same = matches!(&before, Image::File { digest, .. } if *digest == Digest::of(self.content));
         if same {
             host.set_attributes(self.path, &self.attributes)?;
         } else {
@@ -236,8 +185,7 @@ impl Write<'_> {
     }
 
     fn check_candidate(&self, host: &dyn Host) -> Result<()> {
-        let dir =
-            Path::new(paths::RUN).join(format!("candidate-{}", Digest::of(self.content).short()));
+        let dir = Path::new(paths::RUN).join(format!("candidate-{}", Digest::of(self.content).short()));
         let candidate = dir.join(self.path.file_name().unwrap_or_default());
         preimage::make_parents(host, &dir)?;
         if host.meta(&dir)?.is_none() {
@@ -255,21 +203,12 @@ impl Write<'_> {
             return Ok(());
         };
         let path = path.to_string_lossy();
-        let command =
-            Command::new(program).args(args.iter().map(|arg| arg.replace("{path}", &path)));
+        let command = Command::new(program).args(args.iter().map(|arg| arg.replace("{path}", &path)));
         let Err(why) = host.look(&command) else {
             return Ok(());
         };
-        let code = if program.ends_with("sshd") {
-            "ssh-config-rejected"
-        } else {
-            "check-failed"
-        };
-        Err(Error::refused(
-            code,
-            format!("cannot write {}", self.path.display()),
-            why.to_string(),
-        ))
+        let code = if program.ends_with("sshd") { "ssh-config-rejected" } else { "check-failed" };
+        Err(Error::refused(code, format!("cannot write {}", self.path.display()), why.to_string()))
     }
 }
 
@@ -289,24 +228,15 @@ mod tests {
     #[test]
     fn a_new_file_in_a_new_directory_comes_and_goes() {
         let bench = Bench::new();
-        let change = bench.there_and_back(&*file(
-            "/etc/a/b/new.conf",
-            json!({"content": "x = 1\n", "mode": "0600"}),
-        ));
-        assert_eq!(
-            (change.action, change.summary.as_str()),
-            (Action::Create, "write 6 bytes, mode 0600")
-        );
+        let change = bench.there_and_back(&*file("/etc/a/b/new.conf", json!({"content": "x = 1\n", "mode": "0600"})));
+        assert_eq!((change.action, change.summary.as_str()), (Action::Create, "write 6 bytes, mode 0600"));
     }
 
     #[test]
     fn a_foreign_file_is_replaced_with_a_word_about_it_and_comes_back() {
         let bench = Bench::new();
         bench.put("/etc/motd", "theirs\n");
-        let change = bench.there_and_back(&*file(
-            "/etc/motd",
-            json!({"content": "ours\n", "group": "adm"}),
-        ));
+        let change = bench.there_and_back(&*file("/etc/motd", json!({"content": "ours\n", "group": "adm"})));
         assert!(change.details[0].contains("did not write"), "{change:?}");
         assert_eq!(bench.text("/etc/motd"), "theirs\n");
     }
@@ -316,10 +246,7 @@ mod tests {
         let bench = Bench::new();
         bench.put("/etc/key", "k\n");
         fs::set_permissions(bench.at("/etc/key"), fs::Permissions::from_mode(0o666)).unwrap();
-        let change = bench.there_and_back(&*file(
-            "/etc/key",
-            json!({"content": "k\n", "mode": "0600"}),
-        ));
+        let change = bench.there_and_back(&*file("/etc/key", json!({"content": "k\n", "mode": "0600"})));
         assert_eq!(change.summary, "set mode 0666 → 0600");
     }
 
@@ -329,9 +256,7 @@ mod tests {
         bench.put("/etc/motd", "theirs\n");
         let step = bench.step(&*file("/etc/motd", json!({"content": "ours\n"})));
         bench.put("/etc/motd", "edited\n");
-        let Outcome::Kept(lines) = step.undo() else {
-            panic!("not kept")
-        };
+        let Outcome::Kept(lines) = step.undo() else { panic!("not kept") };
         assert_eq!(bench.text("/etc/motd"), "theirs\n");
         let copy = lines[0].rsplit(' ').next().unwrap();
         assert_eq!(bench.text(copy), "edited\n");
@@ -362,36 +287,26 @@ mod tests {
     fn a_rejected_candidate_changes_nothing_and_says_why() {
         let bench = Bench::new();
         bench.put("/etc/sudoers", "good\n");
-        bench.program(
-            "visudo",
-            "grep -q good \"$VPS_ROOT$2\" || { echo \"bad: $2\" >&2; exit 1; }",
-        );
+        bench.program("visudo", "grep -q good \"$VPS_ROOT$2\" || { echo \"bad: $2\" >&2; exit 1; }");
         let check = json!(["visudo", "-cf", "{path}"]);
         let before = bench.tree();
         let bad = file("/etc/sudoers", json!({"content": "evil\n", "check": check}));
         let (seen, change) = bench.plan(&*bad);
         let error = bad.apply(&bench.context(), &seen, &change).unwrap_err();
-        assert!(
-            matches!(&error, Error::Refused { code: "check-failed", why, .. } if why.contains("bad: /run/"))
-        );
+        assert!(matches!(&error, Error::Refused { code: "check-failed", why, .. } if why.contains("bad: /run/")));
         assert_eq!(bench.tree(), before);
-        assert_eq!(
-            fs::read_dir(bench.at("/run/vps-configurator"))
-                .unwrap()
-                .count(),
-            0
-        );
-        let _ = bench.there_and_back(&*file(
-            "/etc/sudoers",
-            json!({"content": "also good\n", "check": check}),
-        ));
+        assert_eq!(fs::read_dir(bench.at("/run/vps-configurator")).unwrap().count(), 0);
+        let _ = bench.there_and_back(&*file("/etc/sudoers", json!({"content": "also good\n", "check": check})));
     }
 
     #[test]
     fn a_file_that_breaks_its_service_is_taken_back_at_once() {
         let bench = Bench::new();
         bench.put("/etc/ssh/sshd_config", "Port 22\n");
-        bench.program("sshd", "grep -q yess \"$VPS_ROOT/etc/ssh/sshd_config\" && { echo 'bad value' >&2; exit 255; } || :");
+        bench.program(
+            "sshd",
+            "grep -q yess \"$VPS_ROOT/etc/ssh/sshd_config\" && { echo 'bad value' >&2; exit 255; } || :",
+        );
         let before = bench.tree();
         let bad = file(
             "/etc/ssh/sshd_config",
@@ -399,19 +314,14 @@ mod tests {
         );
         let (seen, change) = bench.plan(&*bad);
         let error = bad.apply(&bench.context(), &seen, &change).unwrap_err();
-        assert!(
-            matches!(&error, Error::Refused { code: "ssh-config-rejected", why, .. } if why.contains("bad value"))
-        );
+        assert!(matches!(&error, Error::Refused { code: "ssh-config-rejected", why, .. } if why.contains("bad value")));
         assert_eq!(bench.tree(), before);
     }
 
     #[test]
     fn a_missing_checker_is_a_failure_and_no_approval() {
         let bench = Bench::new();
-        let resource = file(
-            "/etc/x",
-            json!({"content": "x", "check": ["nosuch", "{path}"]}),
-        );
+        let resource = file("/etc/x", json!({"content": "x", "check": ["nosuch", "{path}"]}));
         let (seen, change) = bench.plan(&*resource);
         assert!(resource.apply(&bench.context(), &seen, &change).is_err());
         assert!(!bench.at("/etc/x").exists());
@@ -421,23 +331,14 @@ mod tests {
     fn a_secret_is_in_no_state_and_no_diff() {
         let bench = Bench::new();
         bench.put("/etc/token", "old-secret\n");
-        let change = bench.there_and_back(&*file(
-            "/etc/token",
-            json!({"content": "new-secret\n", "secret": "true"}),
-        ));
-        assert!(
-            change.diff.is_none() && !format!("{change:?}").contains("secret\\n"),
-            "{change:?}"
-        );
+        let change = bench.there_and_back(&*file("/etc/token", json!({"content": "new-secret\n", "secret": "true"})));
+        assert!(change.diff.is_none() && !format!("{change:?}").contains("secret\\n"), "{change:?}");
     }
 
     #[test]
     fn what_is_made_once_is_left_alone_ever_after() {
         let bench = Bench::new();
-        let once = file(
-            "/etc/once",
-            json!({"content": "first\n", "create_only": true}),
-        );
+        let once = file("/etc/once", json!({"content": "first\n", "create_only": true}));
         let _ = bench.there_and_back(&*once);
         bench.put("/etc/once", "mine\n");
         assert!(!bench.plan(&*once).1.is_needed());
@@ -448,10 +349,7 @@ mod tests {
         survives_every_crash(|| {
             let bench = Bench::new();
             bench.put("/etc/motd", "theirs\n");
-            (
-                bench,
-                file("/etc/motd", json!({"content": "ours\n", "mode": "0600"})),
-            )
+            (bench, file("/etc/motd", json!({"content": "ours\n", "mode": "0600"})))
         });
         survives_every_crash(|| {
             let bench = Bench::new();
@@ -467,12 +365,6 @@ mod tests {
         fs::create_dir(bench.at("/etc/x")).unwrap();
         let resource = file("/etc/x", json!({"content": ""}));
         let seen = resource.observe(bench.host()).unwrap();
-        assert!(matches!(
-            resource.compare(&seen),
-            Err(Error::Refused {
-                code: "not-a-file",
-                ..
-            })
-        ));
+        assert!(matches!(resource.compare(&seen), Err(Error::Refused { code: "not-a-file", .. })));
     }
 }

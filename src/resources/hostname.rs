@@ -7,9 +7,7 @@ use super::part::{self, Part};
 use super::preimage::{self, Image, Intent, Paths};
 use super::spec;
 use crate::base::ids::ResourceId;
-use crate::engine::{
-    Action, Change, Context, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
-};
+use crate::engine::{Action, Change, Context, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -50,32 +48,16 @@ impl Hostname {
     ///
     /// # Errors
     /// `manifest-invalid` when it is none (RFC 1123 labels, at most 64 bytes, the kernel's limit).
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let Fields {} = spec::read(KIND, name, fields, module)?;
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let label = |l: &str| {
-            !l.is_empty()
-                && l.len() <= 63
-                && l.chars().all(inner)
-                && !l.starts_with('-')
-                && !l.ends_with('-')
+            !l.is_empty() && l.len() <= 63 && l.chars().all(inner) && !l.starts_with('-') && !l.ends_with('-')
         };
         if name.len() > 64 || !name.split('.').all(label) {
-            return Err(spec::invalid(
-                KIND,
-                name,
-                module,
-                "a host name has lower-case letters, digits and hyphens",
-            ));
+            return Err(spec::invalid(KIND, name, module, "a host name has lower-case letters, digits and hyphens"));
         }
-        Ok(Box::new(Hostname {
-            id: ResourceId::new(KIND, name),
-            full: name.to_owned(),
-        }))
+        Ok(Box::new(Hostname { id: ResourceId::new(KIND, name), full: name.to_owned() }))
     }
 
     fn short(&self) -> &str {
@@ -84,26 +66,16 @@ impl Hostname {
 
     /// The names that stand behind 127.0.1.1, first the full one.
     fn names(&self) -> Vec<&str> {
-        if self.full == self.short() {
-            vec![self.short()]
-        } else {
-            vec![&self.full, self.short()]
-        }
+        if self.full == self.short() { vec![self.short()] } else { vec![&self.full, self.short()] }
     }
 
     /// The line of 127.0.1.1 that is wanted: ours first, then those aliases that were there and are not the former name.
     fn hosts_line(&self, found: &Found) -> String {
         let mut names = self.names();
         let former = found.file.as_deref().unwrap_or_default();
-        let stays =
-            |name: &&str| name.split('.').next() != Some(former) && !self.names().contains(name);
+        let stays = |name: &&str| name.split('.').next() != Some(former) && !self.names().contains(name);
         let present = found.hosts.as_deref().unwrap_or_default();
-        if present
-            .split_whitespace()
-            .skip(1)
-            .take(names.len())
-            .eq(names.iter().copied())
-        {
+        if present.split_whitespace().skip(1).take(names.len()).eq(names.iter().copied()) {
             return present.to_owned();
         }
         names.extend(present.split_whitespace().skip(1).filter(stays));
@@ -118,23 +90,14 @@ impl Hostname {
             None => FRESH_HOSTS.as_bytes().to_owned(),
         };
         let line = format!("{after}\n");
-        let new = match (
-            part::find_line(&text, is_own_line),
-            part::find_line(&text, |l| l.starts_with(b"127.0.0.1")),
-        ) {
+        let new = match (part::find_line(&text, is_own_line), part::find_line(&text, |l| l.starts_with(b"127.0.0.1"))) {
             (Some(range), _) => part::replace(&text, range, line.as_bytes()),
             (None, Some(local)) if text.get(..local.end).is_some_and(|t| t.ends_with(b"\n")) => {
                 part::replace(&text, local.end..local.end, line.as_bytes())
             }
             (None, _) => part::append(&text, line.as_bytes()),
         };
-        Ok((
-            new,
-            Part::Line {
-                before: found.hosts.clone(),
-                after,
-            },
-        ))
+        Ok((new, Part::Line { before: found.hosts.clone(), after }))
     }
 }
 
@@ -164,11 +127,7 @@ impl Resource for Hostname {
     fn compare(&self, seen: &State) -> Result<Change> {
         let found: Found = preimage::from_data(KIND, 1, &seen.0)?;
         let short = self.short().to_owned();
-        let wanted = Found {
-            file: Some(short.clone()),
-            live: Some(short),
-            hosts: Some(self.hosts_line(&found)),
-        };
+        let wanted = Found { file: Some(short.clone()), live: Some(short), hosts: Some(self.hosts_line(&found)) };
         if found == wanted {
             return Ok(Change::keep(seen));
         }
@@ -180,9 +139,7 @@ impl Resource for Hostname {
         };
         let mut change = Change::new(Action::Update, summary, preimage::to_data(KIND, &wanted)?);
         if found.hosts != wanted.hosts {
-            change
-                .details
-                .push(format!("{HOSTS}: {}", wanted.hosts.unwrap_or_default()));
+            change.details.push(format!("{HOSTS}: {}", wanted.hosts.unwrap_or_default()));
         }
         Ok(change)
     }
@@ -191,20 +148,11 @@ impl Resource for Hostname {
         let found: Found = preimage::from_data(KIND, 1, &seen.0)?;
         let (hosts, ours) = self.hosts(context.host, &found)?;
         let (name_file, hosts_file) = (Path::new(NAME_FILE), Path::new(HOSTS));
-        let name = Image::file(
-            format!("{}\n", self.short()).as_bytes(),
-            Attributes::root(0o644),
-        );
+        let name = Image::file(format!("{}\n", self.short()).as_bytes(), Attributes::root(0o644));
         let attributes = attributes(context.host, hosts_file)?;
-        let intents = [
-            Intent::new(name_file, name),
-            Intent::part(hosts_file, Image::file(&hosts, attributes), ours),
-        ];
-        let record = Record {
-            paths: Paths::capture(context, &intents)?,
-            before: found.live,
-            after: self.short().to_owned(),
-        };
+        let intents = [Intent::new(name_file, name), Intent::part(hosts_file, Image::file(&hosts, attributes), ours)];
+        let record =
+            Record { paths: Paths::capture(context, &intents)?, before: found.live, after: self.short().to_owned() };
         Ok(UndoRecord::new(KIND, preimage::to_data(KIND, &record)?))
     }
 
@@ -213,17 +161,9 @@ impl Resource for Hostname {
         let found: Found = preimage::from_data(KIND, 1, &seen.0)?;
         // The name's own line first: from the moment that the name is in force, it can be resolved.
         let (hosts, _) = self.hosts(host, &found)?;
-        host.write(
-            Path::new(HOSTS),
-            &hosts,
-            &attributes(host, Path::new(HOSTS))?,
-        )?;
+        host.write(Path::new(HOSTS), &hosts, &attributes(host, Path::new(HOSTS))?)?;
         let name = format!("{}\n", self.short());
-        host.write(
-            Path::new(NAME_FILE),
-            name.as_bytes(),
-            &Attributes::root(0o644),
-        )?;
+        host.write(Path::new(NAME_FILE), name.as_bytes(), &Attributes::root(0o644))?;
         set_live(host, self.short())
     }
 }
@@ -238,9 +178,7 @@ struct Record {
 
 /// Reads a record of the kind [`KIND`].
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    Ok(Box::new(preimage::from_data::<Record>(
-        KIND, version, data,
-    )?))
+    Ok(Box::new(preimage::from_data::<Record>(KIND, version, data)?))
 }
 
 impl Undo for Record {
@@ -256,12 +194,7 @@ impl Undo for Record {
         Ok(lines)
     }
 
-    fn undo(
-        &self,
-        context: &Context<'_>,
-        _scope: &Scope,
-        after: Option<&Value>,
-    ) -> Result<Outcome> {
+    fn undo(&self, context: &Context<'_>, _scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let mut restored = self.paths.restore(context, after)?;
         let is = live::value(context.host, Path::new(LIVE))?;
         match (&self.before, is) {
@@ -270,9 +203,7 @@ impl Undo for Record {
                 restored.changed = true;
             }
             (Some(before), Some(is)) if is != *before => {
-                restored
-                    .kept
-                    .push(format!("the host was named {is} since and keeps that name"));
+                restored.kept.push(format!("the host was named {is} since and keeps that name"));
             }
             _ => {}
         }
@@ -289,9 +220,7 @@ fn set_live(host: &dyn Host, name: &str) -> Result<()> {
 }
 
 fn attributes(host: &dyn Host, path: &Path) -> Result<Attributes> {
-    Ok(host
-        .meta(path)?
-        .map_or_else(|| Attributes::root(0o644), |meta| meta.attributes))
+    Ok(host.meta(path)?.map_or_else(|| Attributes::root(0o644), |meta| meta.attributes))
 }
 
 fn is_own_line(line: &[u8]) -> bool {
@@ -320,29 +249,17 @@ mod tests {
     fn the_name_is_set_everywhere_and_comes_back() {
         let bench = bench("127.0.0.1 localhost\n127.0.1.1 old.example.org old vpn\n# theirs\n");
         let change = bench.there_and_back(&*hostname("web.example.org"));
-        assert_eq!(
-            change.summary,
-            "name the host web.example.org instead of old"
-        );
+        assert_eq!(change.summary, "name the host web.example.org instead of old");
         let _step = bench.step(&*hostname("web.example.org"));
-        assert_eq!(
-            bench.text(HOSTS),
-            "127.0.0.1 localhost\n127.0.1.1\tweb.example.org web vpn\n# theirs\n"
-        );
-        assert_eq!(
-            (bench.text(NAME_FILE), bench.text(LIVE)),
-            ("web\n".to_owned(), "web\n".to_owned())
-        );
+        assert_eq!(bench.text(HOSTS), "127.0.0.1 localhost\n127.0.1.1\tweb.example.org web vpn\n# theirs\n");
+        assert_eq!((bench.text(NAME_FILE), bench.text(LIVE)), ("web\n".to_owned(), "web\n".to_owned()));
     }
 
     #[test]
     fn a_missing_line_is_added_behind_localhost_and_a_missing_file_is_made() {
         let with_line = bench("127.0.0.1 localhost\n10.0.0.1 gate\n");
         let _step = with_line.step(&*hostname("web"));
-        assert_eq!(
-            with_line.text(HOSTS),
-            "127.0.0.1 localhost\n127.0.1.1\tweb\n10.0.0.1 gate\n"
-        );
+        assert_eq!(with_line.text(HOSTS), "127.0.0.1 localhost\n127.0.1.1\tweb\n10.0.0.1 gate\n");
         let without = bench("");
         std::fs::remove_file(without.at(HOSTS)).unwrap();
         let _ = without.there_and_back(&*hostname("web"));
@@ -354,10 +271,7 @@ mod tests {
         let step = bench.step(&*hostname("web"));
         bench.put(HOSTS, bench.text(HOSTS) + "10.0.0.1 gate\n");
         assert_eq!(step.undo(), Outcome::Undone);
-        assert_eq!(
-            bench.text(HOSTS),
-            "127.0.0.1 localhost\n127.0.1.1 old\n10.0.0.1 gate\n"
-        );
+        assert_eq!(bench.text(HOSTS), "127.0.0.1 localhost\n127.0.1.1 old\n10.0.0.1 gate\n");
     }
 
     #[test]
@@ -368,10 +282,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         for wrong in ["", "-a", "a_b", "A", "a..b", "a b"] {
-            assert!(
-                Hostname::from_spec(wrong, &Map::new(), "test").is_err(),
-                "{wrong}"
-            );
+            assert!(Hostname::from_spec(wrong, &Map::new(), "test").is_err(), "{wrong}");
         }
     }
 }

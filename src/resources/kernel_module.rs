@@ -5,9 +5,7 @@ use super::container::is_container;
 use super::preimage::{self, Image, Intent, Paths};
 use super::spec;
 use crate::base::ids::ResourceId;
-use crate::engine::{
-    Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
-};
+use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -37,34 +35,18 @@ struct Found {
 
 impl KernelModule {
     /// The kernel module `name`.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let Fields {} = spec::read(KIND, name, fields, module)?;
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.starts_with('-') || !name.chars().all(word) {
-            return Err(spec::invalid(
-                KIND,
-                name,
-                module,
-                "that is no name of a kernel module",
-            ));
+            return Err(spec::invalid(KIND, name, module, "that is no name of a kernel module"));
         }
         let path = PathBuf::from(format!("/etc/modules-load.d/vps-configurator-{name}.conf"));
-        Ok(Box::new(KernelModule {
-            id: ResourceId::new(KIND, name),
-            name: name.to_owned(),
-            path,
-        }))
+        Ok(Box::new(KernelModule { id: ResourceId::new(KIND, name), name: name.to_owned(), path }))
     }
 
     fn content(&self) -> String {
-        format!(
-            "# Written by vps-configurator; changes are overwritten.\n{}\n",
-            self.name
-        )
+        format!("# Written by vps-configurator; changes are overwritten.\n{}\n", self.name)
     }
 }
 
@@ -82,11 +64,7 @@ impl Resource for KernelModule {
             Some(_) => host.read(&self.path)? == self.content().as_bytes(),
             None => false,
         };
-        let found = Found {
-            applicable: !is_container(host)?,
-            at_boot,
-            loaded: is_loaded(host, &self.name)?,
-        };
+        let found = Found { applicable: !is_container(host)?, at_boot, loaded: is_loaded(host, &self.name)? };
         Ok(State(preimage::to_data(KIND, &found)?))
     }
 
@@ -105,27 +83,15 @@ impl Resource for KernelModule {
             (true, false) => "load it now",
             (false, false) => "load it now and at boot",
         };
-        let action = if found.at_boot {
-            Action::Update
-        } else {
-            Action::Create
-        };
-        Ok(Change::new(
-            action,
-            summary,
-            json!({"applicable": true, "at_boot": true, "loaded": true}),
-        ))
+        let action = if found.at_boot { Action::Update } else { Action::Create };
+        Ok(Change::new(action, summary, json!({"applicable": true, "at_boot": true, "loaded": true})))
     }
 
     fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
         let found: Found = preimage::from_data(KIND, 1, &seen.0)?;
         let after = Image::file(self.content().as_bytes(), Attributes::root(0o644));
         let paths = Paths::capture(context, &[Intent::new(&self.path, after)])?;
-        let record = Record {
-            paths,
-            name: self.name.clone(),
-            was_loaded: found.loaded,
-        };
+        let record = Record { paths, name: self.name.clone(), was_loaded: found.loaded };
         Ok(UndoRecord::new(KIND, preimage::to_data(KIND, &record)?))
     }
 
@@ -134,16 +100,13 @@ impl Resource for KernelModule {
         if !is_loaded(context.host, &self.name)? {
             context.host.run(&Command::new("modprobe").arg(&self.name)).map_err(|why| {
                 let what = format!("cannot load the kernel module {}", self.name);
-                Error::refused("kernel-module-rejected", what, why.to_string())
-                    .fix("look whether the running kernel's modules are still installed; after a kernel upgrade, reboot")
+                Error::refused("kernel-module-rejected", what, why.to_string()).fix(
+                    "look whether the running kernel's modules are still installed; after a kernel upgrade, reboot",
+                )
             })?;
         }
         preimage::make_parents(context.host, &self.path)?;
-        Ok(context.host.write(
-            &self.path,
-            self.content().as_bytes(),
-            &Attributes::root(0o644),
-        )?)
+        Ok(context.host.write(&self.path, self.content().as_bytes(), &Attributes::root(0o644))?)
     }
 }
 
@@ -157,42 +120,26 @@ struct Record {
 
 /// Reads a record of the kind [`KIND`].
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    Ok(Box::new(preimage::from_data::<Record>(
-        KIND, version, data,
-    )?))
+    Ok(Box::new(preimage::from_data::<Record>(KIND, version, data)?))
 }
 
 impl Undo for Record {
     fn describe(&self, context: &Context<'_>, _scope: &Scope) -> Result<Vec<String>> {
         let mut lines = self.paths.describe_restore(context.host, None)?;
         if !self.was_loaded && is_loaded(context.host, &self.name)? {
-            lines.push(format!(
-                "unload the kernel module {} if nothing uses it",
-                self.name
-            ));
+            lines.push(format!("unload the kernel module {} if nothing uses it", self.name));
         }
         Ok(lines)
     }
 
-    fn undo(
-        &self,
-        context: &Context<'_>,
-        _scope: &Scope,
-        after: Option<&Value>,
-    ) -> Result<Outcome> {
+    fn undo(&self, context: &Context<'_>, _scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let mut restored = self.paths.restore(context, after)?;
         if !self.was_loaded && is_loaded(context.host, &self.name)? {
             // A module in use can't be unloaded, and nothing is wrong with that: it is not loaded at the next boot.
-            match context
-                .host
-                .run(&Command::new("modprobe").args(["-r", &self.name]))
-            {
+            match context.host.run(&Command::new("modprobe").args(["-r", &self.name])) {
                 Ok(_) => restored.changed = true,
                 Err(crate::host::Error::Failed { .. }) => {
-                    restored.kept.push(format!(
-                        "the kernel module {} is in use and stays until the reboot",
-                        self.name
-                    ));
+                    restored.kept.push(format!("the kernel module {} is in use and stays until the reboot", self.name));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -210,9 +157,7 @@ fn is_loaded(host: &dyn Host, name: &str) -> Result<bool> {
     let Some(release) = super::live::value(host, Path::new("/proc/sys/kernel/osrelease"))? else {
         return Ok(false);
     };
-    let builtin = Path::new("/lib/modules")
-        .join(release)
-        .join("modules.builtin");
+    let builtin = Path::new("/lib/modules").join(release).join("modules.builtin");
     if host.meta(&builtin)?.is_none() {
         return Ok(false);
     }
@@ -233,14 +178,8 @@ mod tests {
     fn bench() -> Bench {
         let bench = Bench::new();
         bench.simulated("modprobe");
-        bench.put(
-            "/lib/modules/6.12/modules.dep",
-            "kernel/net/tcp_bbr.ko.xz:\n",
-        );
-        bench.put(
-            "/lib/modules/6.12/modules.builtin",
-            "kernel/fs/over-lay.ko\n",
-        );
+        bench.put("/lib/modules/6.12/modules.dep", "kernel/net/tcp_bbr.ko.xz:\n");
+        bench.put("/lib/modules/6.12/modules.builtin", "kernel/fs/over-lay.ko\n");
         bench.put("/proc/sys/kernel/osrelease", "6.12\n");
         bench.put("/sys/module/README", "");
         bench
@@ -256,19 +195,13 @@ mod tests {
     fn one_that_was_loaded_before_stays_loaded() {
         let bench = bench();
         bench.put("/sys/module/tcp_bbr/refcnt", "0\n");
-        assert_eq!(
-            bench.there_and_back(&*kernel_module("tcp_bbr")).summary,
-            "load it at boot"
-        );
+        assert_eq!(bench.there_and_back(&*kernel_module("tcp_bbr")).summary, "load it at boot");
         assert!(bench.at("/sys/module/tcp_bbr").exists());
     }
 
     #[test]
     fn one_that_is_built_in_counts_as_loaded() {
-        assert_eq!(
-            bench().there_and_back(&*kernel_module("over_lay")).summary,
-            "load it at boot"
-        );
+        assert_eq!(bench().there_and_back(&*kernel_module("over_lay")).summary, "load it at boot");
     }
 
     #[test]
@@ -277,16 +210,8 @@ mod tests {
         let before = bench.tree();
         let resource = kernel_module("nosuch");
         let (seen, change) = bench.plan(&*resource);
-        let error = resource
-            .apply(&bench.context(), &seen, &change)
-            .unwrap_err();
-        assert!(matches!(
-            error,
-            Error::Refused {
-                code: "kernel-module-rejected",
-                ..
-            }
-        ));
+        let error = resource.apply(&bench.context(), &seen, &change).unwrap_err();
+        assert!(matches!(error, Error::Refused { code: "kernel-module-rejected", .. }));
         assert_eq!(bench.tree(), before);
     }
 

@@ -7,9 +7,7 @@ use std::path::Path;
 /// The value in the file at `path`, runs of blanks made one; `None` when there is no such file.
 pub fn value(host: &dyn Host, path: &Path) -> Result<Option<String>> {
     match host.meta(path)? {
-        Some(meta) if meta.kind == Kind::File => {
-            Ok(Some(one_line(&String::from_utf8_lossy(&host.read(path)?))))
-        }
+        Some(meta) if meta.kind == Kind::File => Ok(Some(one_line(&String::from_utf8_lossy(&host.read(path)?)))),
         _ => Ok(None),
     }
 }

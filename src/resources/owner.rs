@@ -18,27 +18,16 @@ pub fn attributes(host: &dyn Host, mode: u32, owner: &str, group: &str) -> Resul
         Some(group) => group.gid,
         None => number(group, "group")?,
     };
-    Ok(Attributes {
-        uid,
-        gid,
-        ..Attributes::root(mode)
-    })
+    Ok(Attributes { uid, gid, ..Attributes::root(mode) })
 }
 
 /// The names of this owner and group; the numbers themselves where there is no name.
 pub fn names(host: &dyn Host, attributes: &Attributes) -> Result<(String, String)> {
     let accounts = Accounts::read(host)?;
     let nameless = |id: u32| if id == 0 { root() } else { id.to_string() };
-    let owner = accounts
-        .user_of(attributes.uid)
-        .map(|user| user.name.clone());
-    let group = accounts
-        .group_of(attributes.gid)
-        .map(|group| group.name.clone());
-    Ok((
-        owner.unwrap_or_else(|| nameless(attributes.uid)),
-        group.unwrap_or_else(|| nameless(attributes.gid)),
-    ))
+    let owner = accounts.user_of(attributes.uid).map(|user| user.name.clone());
+    let group = accounts.group_of(attributes.gid).map(|group| group.name.clone());
+    Ok((owner.unwrap_or_else(|| nameless(attributes.uid)), group.unwrap_or_else(|| nameless(attributes.gid))))
 }
 
 /// Who owns a file of which nothing else is said.
@@ -53,12 +42,8 @@ fn number(name: &str, kind: &str) -> Result<u32> {
     }
     name.parse().map_err(|_| {
         let why = format!("there is no {kind} of that name");
-        Error::refused(
-            "owner-unknown",
-            format!("cannot give a file to {name}"),
-            why,
-        )
-        .fix(format!("let the resource need {kind}:{name}"))
+        Error::refused("owner-unknown", format!("cannot give a file to {name}"), why)
+            .fix(format!("let the resource need {kind}:{name}"))
     })
 }
 
@@ -72,25 +57,10 @@ mod tests {
         let bench = Bench::new();
         let ada = attributes(bench.host(), 0o600, "ada", "adm").unwrap();
         assert_eq!((ada.uid, ada.gid), (1000, 4));
-        assert_eq!(
-            names(bench.host(), &ada).unwrap(),
-            ("ada".to_owned(), "adm".to_owned())
-        );
-        let stranger = Attributes {
-            uid: 77,
-            ..Attributes::root(0)
-        };
-        assert_eq!(
-            names(bench.host(), &stranger).unwrap(),
-            ("77".to_owned(), "root".to_owned())
-        );
+        assert_eq!(names(bench.host(), &ada).unwrap(), ("ada".to_owned(), "adm".to_owned()));
+        let stranger = Attributes { uid: 77, ..Attributes::root(0) };
+        assert_eq!(names(bench.host(), &stranger).unwrap(), ("77".to_owned(), "root".to_owned()));
         let error = attributes(bench.host(), 0, "bob", "root").unwrap_err();
-        assert!(matches!(
-            error,
-            Error::Refused {
-                code: "owner-unknown",
-                ..
-            }
-        ));
+        assert!(matches!(error, Error::Refused { code: "owner-unknown", .. }));
     }
 }

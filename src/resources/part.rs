@@ -32,18 +32,12 @@ impl Part {
     pub fn take_out(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
             Part::Block { marker, before, .. } => {
-                let former = before
-                    .as_ref()
-                    .map(|b| block(marker, b))
-                    .unwrap_or_default();
+                let former = before.as_ref().map(|b| block(marker, b)).unwrap_or_default();
                 find(text, marker).map(|whole| replace(text, whole, former.as_bytes()))
             }
             Part::Line { before, after } => {
                 let line = find_line(text, |line| line == after.as_bytes())?;
-                let former = before
-                    .as_ref()
-                    .map(|b| format!("{b}\n"))
-                    .unwrap_or_default();
+                let former = before.as_ref().map(|b| format!("{b}\n")).unwrap_or_default();
                 Some(replace(text, line, former.as_bytes()))
             }
         }
@@ -52,9 +46,7 @@ impl Part {
     /// Whether somebody edited our part itself in `text`.
     pub fn is_edited(&self, text: &[u8]) -> bool {
         match self {
-            Part::Block { marker, after, .. } => {
-                inner(text, marker).is_some_and(|b| b != after.as_bytes())
-            }
+            Part::Block { marker, after, .. } => inner(text, marker).is_some_and(|b| b != after.as_bytes()),
             Part::Line { .. } => false,
         }
     }
@@ -73,11 +65,7 @@ pub enum Place {
 
 /// A whole block: marker line, `inner` with a newline at its end, marker line.
 pub fn block(marker: &str, inner: &str) -> String {
-    let newline = if inner.is_empty() || inner.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
+    let newline = if inner.is_empty() || inner.ends_with('\n') { "" } else { "\n" };
     format!("{}{inner}{newline}{}", begin(marker), end(marker))
 }
 
@@ -95,9 +83,7 @@ pub fn inner<'a>(text: &'a [u8], marker: &str) -> Option<&'a [u8]> {
     let whole = find(text, marker)?;
     let lines = text.get(whole)?;
     let start = lines.iter().position(|b| *b == b'\n')? + 1;
-    let last = find_line(lines.get(start..)?, |line| {
-        line == end(marker).trim_end().as_bytes()
-    })?;
+    let last = find_line(lines.get(start..)?, |line| line == end(marker).trim_end().as_bytes())?;
     lines.get(start..start + last.start)
 }
 
@@ -113,11 +99,7 @@ pub fn put(text: &[u8], marker: &str, content: &str, place: Place) -> Vec<u8> {
 
 /// `text` with `added` behind it, on a line of its own.
 pub fn append(text: &[u8], added: &[u8]) -> Vec<u8> {
-    let newline: &[u8] = if text.is_empty() || text.ends_with(b"\n") {
-        b""
-    } else {
-        b"\n"
-    };
+    let newline: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
     [text, newline, added].concat()
 }
 
@@ -160,11 +142,7 @@ mod tests {
         assert!(with.ends_with(b"alias ll='ls -l'\n# END vps-configurator: shell\n"));
         assert_eq!(inner(&with, "shell"), Some(&b"alias ll='ls -l'\n"[..]));
         assert_eq!(put(&with, "shell", "alias ll='ls -l'", Place::End), with);
-        let part = Part::Block {
-            marker: "shell".into(),
-            before: None,
-            after: "x".into(),
-        };
+        let part = Part::Block { marker: "shell".into(), before: None, after: "x".into() };
         assert_eq!(part.take_out(&with).as_deref(), Some(foreign));
         assert_eq!(part.take_out(foreign), None);
     }
@@ -173,11 +151,7 @@ mod tests {
     fn what_others_wrote_behind_the_block_stays() {
         let with = put(b"a\n", "m", "ours\n", Place::Start);
         let edited = append(&with, b"theirs\n");
-        let part = Part::Block {
-            marker: "m".into(),
-            before: Some("old\n".into()),
-            after: "ours\n".into(),
-        };
+        let part = Part::Block { marker: "m".into(), before: Some("old\n".into()), after: "ours\n".into() };
         let out = part.take_out(&edited).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
@@ -187,21 +161,12 @@ mod tests {
 
     #[test]
     fn a_begin_line_without_its_end_is_no_block() {
-        assert_eq!(
-            find(b"# BEGIN vps-configurator: m\nrest of the file\n", "m"),
-            None
-        );
+        assert_eq!(find(b"# BEGIN vps-configurator: m\nrest of the file\n", "m"), None);
     }
 
     #[test]
     fn a_line_is_put_back_as_it_was() {
-        let part = Part::Line {
-            before: Some("# en_US.UTF-8 UTF-8".into()),
-            after: "en_US.UTF-8 UTF-8".into(),
-        };
-        assert_eq!(
-            part.take_out(b"a\nen_US.UTF-8 UTF-8\nb").unwrap(),
-            b"a\n# en_US.UTF-8 UTF-8\nb"
-        );
+        let part = Part::Line { before: Some("# en_US.UTF-8 UTF-8".into()), after: "en_US.UTF-8 UTF-8".into() };
+        assert_eq!(part.take_out(b"a\nen_US.UTF-8 UTF-8\nb").unwrap(), b"a\n# en_US.UTF-8 UTF-8\nb");
     }
 }

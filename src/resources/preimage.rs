@@ -54,33 +54,21 @@ impl Image {
 
     /// What is at `path` now, a file's content put into the object store.
     pub fn keep(context: &Context<'_>, path: &Path) -> Result<Image> {
-        Image::look(context.host, path, &mut |content| {
-            Ok(context.objects.put(content)?)
-        })
+        Image::look(context.host, path, &mut |content| Ok(context.objects.put(content)?))
     }
 
     /// A file with this content.
     pub fn file(content: &[u8], attributes: Attributes) -> Image {
-        Image::File {
-            digest: Digest::of(content),
-            attributes,
-        }
+        Image::File { digest: Digest::of(content), attributes }
     }
 
-    fn look(
-        host: &dyn Host,
-        path: &Path,
-        digest: &mut dyn FnMut(&[u8]) -> Result<Digest>,
-    ) -> Result<Image> {
+    fn look(host: &dyn Host, path: &Path, digest: &mut dyn FnMut(&[u8]) -> Result<Digest>) -> Result<Image> {
         let Some(meta) = host.meta(path)? else {
             return Ok(Image::Absent);
         };
         let attributes = meta.attributes;
         Ok(match meta.kind {
-            Kind::File => Image::File {
-                digest: digest(&host.read(path)?)?,
-                attributes,
-            },
+            Kind::File => Image::File { digest: digest(&host.read(path)?)?, attributes },
             Kind::Directory => Image::Directory { attributes },
             Kind::Link(target) => Image::Link { target, attributes },
             Kind::Other => Image::Other,
@@ -124,29 +112,17 @@ pub struct Intent<'a> {
 impl<'a> Intent<'a> {
     /// `path` will be `after`.
     pub fn new(path: &'a Path, after: Image) -> Self {
-        Intent {
-            path,
-            after: Some(after),
-            part: None,
-        }
+        Intent { path, after: Some(after), part: None }
     }
 
     /// `path` will be made by a program: what it becomes is seen when it is done.
     pub fn unknown(path: &'a Path) -> Self {
-        Intent {
-            path,
-            after: None,
-            part: None,
-        }
+        Intent { path, after: None, part: None }
     }
 
     /// `path` will be `after`, of which `part` is ours.
     pub fn part(path: &'a Path, after: Image, part: Part) -> Self {
-        Intent {
-            path,
-            after: Some(after),
-            part: Some(part),
-        }
+        Intent { path, after: Some(after), part: Some(part) }
     }
 }
 
@@ -184,15 +160,8 @@ impl Paths {
         for intent in intents {
             for parent in missing_parents(context.host, intent.path)? {
                 if !entries.iter().any(|e| e.path == parent) {
-                    let after = Some(Image::Directory {
-                        attributes: Attributes::root(0o755),
-                    });
-                    entries.push(Entry {
-                        path: parent,
-                        before: Image::Absent,
-                        after,
-                        part: None,
-                    });
+                    let after = Some(Image::Directory { attributes: Attributes::root(0o755) });
+                    entries.push(Entry { path: parent, before: Image::Absent, after, part: None });
                 }
             }
             entries.push(Entry {
@@ -221,11 +190,7 @@ impl Paths {
         for entry in self.entries.iter().filter(|e| e.after.is_none()) {
             seen.insert(entry.path.clone(), Image::see(host, &entry.path)?);
         }
-        if seen.is_empty() {
-            Ok(None)
-        } else {
-            to_data(KIND, &seen).map(Some)
-        }
+        if seen.is_empty() { Ok(None) } else { to_data(KIND, &seen).map(Some) }
     }
 
     /// Puts everything back, last change first. One path's failure doesn't stop the others; the first failure is
@@ -254,10 +219,7 @@ impl Paths {
                 Decision::Nothing => continue,
                 Decision::Restore(_) => restore_line(entry),
                 Decision::CopyThenRestore => {
-                    format!(
-                        "keep a copy of {path}, which was changed since; then {}",
-                        restore_line(entry)
-                    )
+                    format!("keep a copy of {path}, which was changed since; then {}", restore_line(entry))
                 }
                 Decision::TakeOut { edited: true, .. } => {
                     format!("keep a copy of {path}, in which our part was edited; then take that part out")
@@ -298,12 +260,7 @@ impl Undo for Paths {
         self.describe_restore(context.host, None)
     }
 
-    fn undo(
-        &self,
-        context: &Context<'_>,
-        _scope: &Scope,
-        after: Option<&Value>,
-    ) -> Result<Outcome> {
+    fn undo(&self, context: &Context<'_>, _scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         self.restore(context, after).map(Outcome::from)
     }
 
@@ -342,9 +299,7 @@ fn decide(entry: &Entry, left: Option<&Image>, now: &Image, text: Option<&[u8]>)
     }
     match (now, &entry.before, left) {
         (Image::Other, _, _) => Decision::Leave("it is no file, directory or link any more".into()),
-        (Image::Directory { .. }, Image::Absent, Some(Image::Directory { .. }) | None) => {
-            Decision::RemoveDirectory
-        }
+        (Image::Directory { .. }, Image::Absent, Some(Image::Directory { .. }) | None) => Decision::RemoveDirectory,
         (Image::Directory { .. }, Image::Directory { .. }, _) => Decision::Restore(None),
         (Image::Directory { .. }, _, _) => Decision::Leave("it is a directory now".into()),
         (Image::Absent, _, _) | (_, _, None) => Decision::Restore(None),
@@ -352,35 +307,24 @@ fn decide(entry: &Entry, left: Option<&Image>, now: &Image, text: Option<&[u8]>)
             Decision::Leave("it is no directory any more".into())
         }
         (now, before, Some(left)) if now.same_content(left) || now.same_content(before) => {
-            let strange =
-                attributes(now) != attributes(left) && attributes(now) != attributes(before);
-            Decision::Restore(
-                strange.then(|| format!("its owner or mode was changed since, to {}", words(now))),
-            )
+            let strange = attributes(now) != attributes(left) && attributes(now) != attributes(before);
+            Decision::Restore(strange.then(|| format!("its owner or mode was changed since, to {}", words(now))))
         }
         (Image::File { .. }, _, _) => match (&entry.part, text) {
             (Some(part), Some(text)) => match part.take_out(text) {
-                Some(rest) => Decision::TakeOut {
-                    rest,
-                    edited: part.is_edited(text),
-                },
+                Some(rest) => Decision::TakeOut { rest, edited: part.is_edited(text) },
                 None => Decision::Leave("our part is not in it any more".into()),
             },
             _ => Decision::CopyThenRestore,
         },
-        (Image::Link { target, .. }, _, _) => Decision::Restore(Some(format!(
-            "it had been pointed to {} since",
-            target.display()
-        ))),
+        (Image::Link { target, .. }, _, _) => {
+            Decision::Restore(Some(format!("it had been pointed to {} since", target.display())))
+        }
     }
 }
 
 /// Does what was decided. Says whether anything changed, and what there is to tell.
-fn carry_out(
-    context: &Context<'_>,
-    entry: &Entry,
-    decision: Decision,
-) -> Result<(bool, Option<String>)> {
+fn carry_out(context: &Context<'_>, entry: &Entry, decision: Decision) -> Result<(bool, Option<String>)> {
     let path = &entry.path;
     let tell = |what: String| Some(format!("{}: {what}", path.display()));
     Ok(match decision {
@@ -395,33 +339,17 @@ fn carry_out(
         Decision::CopyThenRestore => {
             let copy = keep_copy(context.host, path)?;
             put_back(context, path, &entry.before)?;
-            (
-                true,
-                tell(format!(
-                    "it was changed since; that version is kept as {}",
-                    copy.display()
-                )),
-            )
+            (true, tell(format!("it was changed since; that version is kept as {}", copy.display())))
         }
         Decision::TakeOut { rest, edited } => {
-            let copy = if edited {
-                Some(keep_copy(context.host, path)?)
-            } else {
-                None
-            };
+            let copy = if edited { Some(keep_copy(context.host, path)?) } else { None };
             match (&entry.before, context.host.meta(path)?) {
-                (Image::Absent, _) if rest.iter().all(u8::is_ascii_whitespace) => {
-                    context.host.remove(path)?
-                }
+                (Image::Absent, _) if rest.iter().all(u8::is_ascii_whitespace) => context.host.remove(path)?,
                 (_, Some(meta)) => context.host.write(path, &rest, &meta.attributes)?,
                 (_, None) => {}
             }
-            let note = |copy: PathBuf| {
-                format!(
-                    "our part of it was edited since; that version is kept as {}",
-                    copy.display()
-                )
-            };
+            let note =
+                |copy: PathBuf| format!("our part of it was edited since; that version is kept as {}", copy.display());
             (true, copy.and_then(|copy| tell(note(copy))))
         }
         Decision::RemoveDirectory if context.host.list(path)?.is_empty() => {
@@ -473,11 +401,7 @@ pub fn put_back(context: &Context<'_>, path: &Path, image: &Image) -> Result<()>
 /// Copies the file at `path` to where rollbacks keep what they may not lose; gives the copy's path.
 fn keep_copy(host: &dyn Host, path: &Path) -> Result<PathBuf> {
     let content = host.read(path)?;
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let copy = Path::new(paths::KEPT).join(format!("{}-{name}", Digest::of(&content).short()));
     for dir in missing_parents(host, &copy)? {
         host.make_directory(&dir, &Attributes::root(0o700))?;
@@ -490,8 +414,7 @@ fn keep_copy(host: &dyn Host, path: &Path) -> Result<PathBuf> {
 pub fn missing_parents(host: &dyn Host, path: &Path) -> Result<Vec<PathBuf>> {
     let mut missing = Vec::new();
     for parent in path.ancestors().skip(1) {
-        if parent == Path::new("/") || parent.as_os_str().is_empty() || host.meta(parent)?.is_some()
-        {
+        if parent == Path::new("/") || parent.as_os_str().is_empty() || host.meta(parent)?.is_some() {
             break;
         }
         missing.push(parent.to_owned());
@@ -510,28 +433,15 @@ pub fn make_parents(host: &dyn Host, path: &Path) -> Result<()> {
 
 /// A record's data as JSON.
 pub fn to_data<T: Serialize>(kind: &str, data: &T) -> Result<Value> {
-    serde_json::to_value(data).map_err(|e| Error::BadRecord {
-        kind: kind.to_owned(),
-        why: e.to_string(),
-    })
+    serde_json::to_value(data).map_err(|e| Error::BadRecord { kind: kind.to_owned(), why: e.to_string() })
 }
 
 /// A record's data read back; only version 1 of each of our kinds exists so far.
-pub fn from_data<T: serde::de::DeserializeOwned>(
-    kind: &str,
-    version: u32,
-    data: &Value,
-) -> Result<T> {
+pub fn from_data<T: serde::de::DeserializeOwned>(kind: &str, version: u32, data: &Value) -> Result<T> {
     if version != 1 {
-        return Err(Error::UnknownRecord {
-            kind: kind.to_owned(),
-            version,
-        });
+        return Err(Error::UnknownRecord { kind: kind.to_owned(), version });
     }
-    T::deserialize(data).map_err(|e| Error::BadRecord {
-        kind: kind.to_owned(),
-        why: e.to_string(),
-    })
+    T::deserialize(data).map_err(|e| Error::BadRecord { kind: kind.to_owned(), why: e.to_string() })
 }
 
 fn restore_line(entry: &Entry) -> String {
@@ -544,9 +454,9 @@ fn restore_line(entry: &Entry) -> String {
 
 fn attributes(image: &Image) -> Option<&Attributes> {
     match image {
-        Image::File { attributes, .. }
-        | Image::Directory { attributes }
-        | Image::Link { attributes, .. } => Some(attributes),
+        Image::File { attributes, .. } | Image::Directory { attributes } | Image::Link { attributes, .. } => {
+            Some(attributes)
+        }
         Image::Absent | Image::Other => None,
     }
 }

@@ -56,24 +56,16 @@ pub struct Owned {
 impl Owned {
     /// These.
     pub fn new(mode: u32, owner: &str, group: &str) -> Self {
-        Owned {
-            mode: format!("{mode:04o}"),
-            owner: owner.to_owned(),
-            group: group.to_owned(),
-        }
+        Owned { mode: format!("{mode:04o}"), owner: owner.to_owned(), group: group.to_owned() }
     }
 
     /// What changes from `self` to `other`, one line each.
     pub fn changes(&self, other: &Owned) -> Vec<String> {
-        [
-            ("mode", &self.mode, &other.mode),
-            ("owner", &self.owner, &other.owner),
-            ("group", &self.group, &other.group),
-        ]
-        .iter()
-        .filter(|(_, from, to)| from != to)
-        .map(|(what, from, to)| format!("{what} {from} → {to}"))
-        .collect()
+        [("mode", &self.mode, &other.mode), ("owner", &self.owner, &other.owner), ("group", &self.group, &other.group)]
+            .iter()
+            .filter(|(_, from, to)| from != to)
+            .map(|(what, from, to)| format!("{what} {from} → {to}"))
+            .collect()
     }
 
     /// `mode 0644`, and the owner where that is not root.
@@ -98,9 +90,7 @@ impl Seen {
         Ok(match &meta.kind {
             Kind::File => Seen::file(&host.read(path)?, owned()?, secret),
             Kind::Directory => Seen::Directory { owned: owned()? },
-            Kind::Link(target) => Seen::Link {
-                target: target.to_string_lossy().into_owned(),
-            },
+            Kind::Link(target) => Seen::Link { target: target.to_string_lossy().into_owned() },
             Kind::Other => Seen::Other,
         })
     }
@@ -110,11 +100,7 @@ impl Seen {
         let text = (!secret && content.len() <= LONGEST_TEXT && !content.contains(&0))
             .then(|| std::str::from_utf8(content).ok().map(str::to_owned))
             .flatten();
-        Seen::File {
-            digest: Digest::of(content),
-            owned,
-            text,
-        }
+        Seen::File { digest: Digest::of(content), owned, text }
     }
 
     /// As a state.
@@ -124,10 +110,7 @@ impl Seen {
 
     /// Read back from a state.
     pub fn from_state(state: &State) -> Result<Seen> {
-        Seen::deserialize(&state.0).map_err(|e| Error::BadRecord {
-            kind: "state of a path".into(),
-            why: e.to_string(),
-        })
+        Seen::deserialize(&state.0).map_err(|e| Error::BadRecord { kind: "state of a path".into(), why: e.to_string() })
     }
 
     /// A file, in the words of [`words`](Self::words).

@@ -12,43 +12,21 @@ use serde_json::{Map, Value};
 ///
 /// # Errors
 /// `manifest-invalid` names the resource, the module and what is wrong.
-pub fn read<T: DeserializeOwned>(
-    kind: &str,
-    name: &str,
-    fields: &Map<String, Value>,
-    module: &str,
-) -> Result<T> {
-    T::deserialize(Value::Object(fields.clone()))
-        .map_err(|why| invalid(kind, name, module, why.to_string()))
+pub fn read<T: DeserializeOwned>(kind: &str, name: &str, fields: &Map<String, Value>, module: &str) -> Result<T> {
+    T::deserialize(Value::Object(fields.clone())).map_err(|why| invalid(kind, name, module, why.to_string()))
 }
 
 /// The refusal of a resource whose declaration is wrong.
 pub fn invalid(kind: &str, name: &str, module: &str, why: impl Into<String>) -> Error {
-    Error::refused(
-        "manifest-invalid",
-        format!("cannot use {kind}:{name} of the module {module}"),
-        why,
-    )
+    Error::refused("manifest-invalid", format!("cannot use {kind}:{name} of the module {module}"), why)
 }
 
 /// The name as an absolute path without `.`, `..` or empty components.
 pub fn path(kind: &str, name: &str, module: &str) -> Result<std::path::PathBuf> {
     let clean = name.strip_prefix('/').is_some_and(|rest| {
-        !rest.contains('\0')
-            && rest
-                .split('/')
-                .all(|part| !part.is_empty() && part != "." && part != "..")
+        !rest.contains('\0') && rest.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
     });
-    if clean {
-        Ok(name.into())
-    } else {
-        Err(invalid(
-            kind,
-            name,
-            module,
-            "the name must be a clean absolute path",
-        ))
-    }
+    if clean { Ok(name.into()) } else { Err(invalid(kind, name, module, "the name must be a clean absolute path")) }
 }
 
 #[derive(Deserialize)]
@@ -77,18 +55,14 @@ pub fn boolean<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<bool, 
     match text.trim() {
         "true" => Ok(true),
         "false" => Ok(false),
-        other => Err(D::Error::custom(format!(
-            "`{other}` is neither true nor false"
-        ))),
+        other => Err(D::Error::custom(format!("`{other}` is neither true nor false"))),
     }
 }
 
 /// A whole number that is not negative.
 pub fn number<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<u64, D::Error> {
     let text = Loose::deserialize(from)?.text();
-    text.trim()
-        .parse()
-        .map_err(|_| D::Error::custom(format!("`{text}` is not a whole number from 0 up")))
+    text.trim().parse().map_err(|_| D::Error::custom(format!("`{text}` is not a whole number from 0 up")))
 }
 
 /// Any single value, as text.
@@ -101,9 +75,7 @@ pub fn mode<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<u32, D::E
     let text = String::deserialize(from)?;
     match u32::from_str_radix(text.trim(), 8) {
         Ok(mode) if mode <= 0o7777 => Ok(mode),
-        _ => Err(D::Error::custom(format!(
-            "`{text}` is not a mode such as \"0644\""
-        ))),
+        _ => Err(D::Error::custom(format!("`{text}` is not a mode such as \"0644\""))),
     }
 }
 
@@ -146,10 +118,8 @@ mod tests {
 
     #[test]
     fn text_out_of_templates_is_read_as_what_the_field_wants() {
-        let typed =
-            fields(json!({"on": true, "mode": "0640", "size": 12, "keys": ["a", "b"]})).unwrap();
-        let text = fields(json!({"on": " true", "mode": "640", "size": "12", "keys": "a\n\nb\n"}))
-            .unwrap();
+        let typed = fields(json!({"on": true, "mode": "0640", "size": 12, "keys": ["a", "b"]})).unwrap();
+        let text = fields(json!({"on": " true", "mode": "640", "size": "12", "keys": "a\n\nb\n"})).unwrap();
         assert_eq!(typed, text);
         assert_eq!(typed.mode, 0o640);
     }
@@ -163,10 +133,7 @@ mod tests {
             (json!({"size": -1}), "-1"),
             (json!({"colour": 1}), "colour"),
         ] {
-            assert!(
-                fields(wrong).unwrap_err().to_string().contains(word),
-                "{word}"
-            );
+            assert!(fields(wrong).unwrap_err().to_string().contains(word), "{word}");
         }
     }
 

@@ -7,9 +7,7 @@ use super::live;
 use super::preimage::{self, Image, Intent, Paths};
 use super::spec;
 use crate::base::ids::ResourceId;
-use crate::engine::{
-    Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
-};
+use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -49,20 +47,12 @@ impl Sysctl {
     ///
     /// # Errors
     /// `manifest-invalid`: a wrong key, or one declared twice.
-    pub fn from_specs(
-        module: &str,
-        specs: &[(String, Map<String, Value>)],
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_specs(module: &str, specs: &[(String, Map<String, Value>)]) -> Result<Box<dyn Resource>> {
         let mut settings = BTreeMap::new();
         for (key, fields) in specs {
             let clean = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
             if key.is_empty() || key.contains("..") || !key.chars().all(clean) {
-                return Err(spec::invalid(
-                    KIND,
-                    key,
-                    module,
-                    "that is no key of the kernel",
-                ));
+                return Err(spec::invalid(KIND, key, module, "that is no key of the kernel"));
             }
             let mut setting: Setting = spec::read(KIND, key, fields, module)?;
             setting.value = live::one_line(&setting.value);
@@ -70,21 +60,11 @@ impl Sysctl {
                 return Err(spec::invalid(KIND, key, module, "at_least needs numbers"));
             }
             if settings.insert(key.clone(), setting).is_some() {
-                return Err(spec::invalid(
-                    KIND,
-                    key,
-                    module,
-                    "the key is declared twice",
-                ));
+                return Err(spec::invalid(KIND, key, module, "the key is declared twice"));
             }
         }
         let path = PathBuf::from(format!("/etc/sysctl.d/60-vps-configurator-{module}.conf"));
-        Ok(Box::new(Sysctl {
-            id: ResourceId::new(KIND, module),
-            module: module.to_owned(),
-            path,
-            settings,
-        }))
+        Ok(Box::new(Sysctl { id: ResourceId::new(KIND, module), module: module.to_owned(), path, settings }))
     }
 
     /// The state that is wanted where `found` is in force. What must only be `at_least` so much keeps a higher value,
@@ -98,19 +78,13 @@ impl Sysctl {
                 Some(is) if setting.at_least => at_least(is, &setting.value),
                 _ => setting.value.clone(),
             };
-            let written = found
-                .file
-                .as_deref()
-                .is_some_and(|text| has_line_for(text, key));
+            let written = found.file.as_deref().is_some_and(|text| has_line_for(text, key));
             if !setting.at_least || written || is.as_ref() != Some(&value) {
                 lines.push_str(&format!("{key} = {value}\n"));
             }
             wanted.insert(key.clone(), is.map(|_| value));
         }
-        let head = format!(
-            "# Written by vps-configurator (module {}); changes are overwritten.\n",
-            self.module
-        );
+        let head = format!("# Written by vps-configurator (module {}); changes are overwritten.\n", self.module);
         let file = (found.file.is_some() || !lines.is_empty()).then(|| head + &lines);
         Found { file, live: wanted }
     }
@@ -130,21 +104,14 @@ impl Resource for Sysctl {
             Some(_) => Some(String::from_utf8_lossy(&host.read(&self.path)?).into_owned()),
             None => None,
         };
-        let mut found = Found {
-            file,
-            live: BTreeMap::new(),
-        };
+        let mut found = Found { file, live: BTreeMap::new() };
         for key in self.settings.keys() {
             let path = proc_path(key);
             let can_set = match host.meta(&path)? {
                 Some(meta) => meta.attributes.mode & 0o200 != 0 && !host.space(&path)?.read_only,
                 None => false,
             };
-            let value = if can_set {
-                live::value(host, &path)?
-            } else {
-                None
-            };
+            let value = if can_set { live::value(host, &path)? } else { None };
             found.live.insert(key.clone(), value);
         }
         Ok(State(preimage::to_data(KIND, &found)?))
@@ -164,22 +131,12 @@ impl Resource for Sysctl {
                     raised += 1;
                     details.push(format!("{key} {is} → {value}"));
                 }
-                (_, None) => details.push(format!(
-                    "{key}: not applicable here, takes effect on a kernel that has it"
-                )),
+                (_, None) => details.push(format!("{key}: not applicable here, takes effect on a kernel that has it")),
                 _ => {}
             }
         }
-        let action = if found.file.is_none() {
-            Action::Create
-        } else {
-            Action::Update
-        };
-        let rewritten = if found.file == wanted.file {
-            ""
-        } else {
-            "write the drop-in, "
-        };
+        let action = if found.file.is_none() { Action::Create } else { Action::Update };
+        let rewritten = if found.file == wanted.file { "" } else { "write the drop-in, " };
         let summary = format!("{rewritten}set {raised} of {} values", wanted.live.len());
         let mut change = Change::new(action, summary, preimage::to_data(KIND, &wanted)?);
         change.details = details;
@@ -199,10 +156,7 @@ impl Resource for Sysctl {
                 live.insert(key, Live { before, after });
             }
         }
-        let record = Record {
-            paths: Paths::capture(context, &[Intent::new(&self.path, image)])?,
-            live,
-        };
+        let record = Record { paths: Paths::capture(context, &[Intent::new(&self.path, image)])?, live };
         Ok(UndoRecord::new(KIND, preimage::to_data(KIND, &record)?))
     }
 
@@ -210,9 +164,7 @@ impl Resource for Sysctl {
         let after: Found = preimage::from_data(KIND, 1, &change.after.0)?;
         preimage::make_parents(context.host, &self.path)?;
         let text = after.file.unwrap_or_default();
-        context
-            .host
-            .write(&self.path, text.as_bytes(), &Attributes::root(0o644))?;
+        context.host.write(&self.path, text.as_bytes(), &Attributes::root(0o644))?;
         let mut wrong = Vec::new();
         for (key, value) in after.live {
             if let Some(value) = value
@@ -241,9 +193,7 @@ struct Live {
 
 /// Reads a record of the kind [`KIND`].
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    Ok(Box::new(preimage::from_data::<Record>(
-        KIND, version, data,
-    )?))
+    Ok(Box::new(preimage::from_data::<Record>(KIND, version, data)?))
 }
 
 impl Undo for Record {
@@ -258,21 +208,14 @@ impl Undo for Record {
         Ok(lines)
     }
 
-    fn undo(
-        &self,
-        context: &Context<'_>,
-        _scope: &Scope,
-        after: Option<&Value>,
-    ) -> Result<Outcome> {
+    fn undo(&self, context: &Context<'_>, _scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let mut restored = self.paths.restore(context, after)?;
         let mut back = Vec::new();
         for (key, value) in &self.live {
             match live::value(context.host, &proc_path(key))? {
                 Some(is) if is == value.after => back.push((key.clone(), value.before.clone())),
                 Some(is) if is != value.before => {
-                    restored
-                        .kept
-                        .push(format!("{key}: it was set to {is} since and stays so"));
+                    restored.kept.push(format!("{key}: it was set to {is} since and stays so"));
                 }
                 _ => {}
             }
@@ -291,11 +234,9 @@ fn set(host: &dyn Host, values: &[(String, String)]) -> Result<()> {
     let pairs = values.iter().map(|(key, value)| format!("{key}={value}"));
     match host.run(&Command::new("sysctl").args(["-q", "-w"]).args(pairs)) {
         Ok(_) => Ok(()),
-        Err(error @ crate::host::Error::Failed { .. }) => Err(Error::refused(
-            "sysctl-rejected",
-            "cannot set kernel values",
-            error.to_string(),
-        )),
+        Err(error @ crate::host::Error::Failed { .. }) => {
+            Err(Error::refused("sysctl-rejected", "cannot set kernel values", error.to_string()))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -303,19 +244,13 @@ fn set(host: &dyn Host, values: &[(String, String)]) -> Result<()> {
 /// Where the value of `key` lies. As in sysctl(8), the first separator decides: with `.` first, a `/` in a name
 /// stands for a dot (`net.ipv4.conf.eth0/100.rp_filter`).
 fn proc_path(key: &str) -> PathBuf {
-    let dots_first = key
-        .find(['.', '/'])
-        .is_some_and(|i| key.as_bytes().get(i) == Some(&b'.'));
+    let dots_first = key.find(['.', '/']).is_some_and(|i| key.as_bytes().get(i) == Some(&b'.'));
     let swap = |c| match c {
         '.' => '/',
         '/' => '.',
         other => other,
     };
-    let relative: String = if dots_first {
-        key.chars().map(swap).collect()
-    } else {
-        key.to_owned()
-    };
+    let relative: String = if dots_first { key.chars().map(swap).collect() } else { key.to_owned() };
     Path::new("/proc/sys").join(relative)
 }
 
@@ -327,11 +262,7 @@ fn numbers(value: &str) -> Option<Vec<i128>> {
 fn at_least(is: &str, wanted: &str) -> String {
     match (numbers(is), numbers(wanted)) {
         (Some(a), Some(b)) if a.len() == b.len() => {
-            let greater: Vec<String> = a
-                .iter()
-                .zip(&b)
-                .map(|(a, b)| a.max(b).to_string())
-                .collect();
+            let greater: Vec<String> = a.iter().zip(&b).map(|(a, b)| a.max(b).to_string()).collect();
             greater.join(" ")
         }
         _ => wanted.to_owned(),
@@ -339,9 +270,7 @@ fn at_least(is: &str, wanted: &str) -> String {
 }
 
 fn has_line_for(text: &str, key: &str) -> bool {
-    text.lines()
-        .filter_map(|line| line.split_once('='))
-        .any(|(name, _)| name.trim() == key)
+    text.lines().filter_map(|line| line.split_once('=')).any(|(name, _)| name.trim() == key)
 }
 
 #[cfg(test)]
@@ -380,17 +309,11 @@ mod tests {
         })));
         assert_eq!(
             change.details,
-            [
-                "net.ipv4.tcp_rmem 4096 131072 6291456 → 4096 131072 134217728",
-                "vm.swappiness 60 → 10"
-            ]
+            ["net.ipv4.tcp_rmem 4096 131072 6291456 → 4096 131072 134217728", "vm.swappiness 60 → 10"]
         );
         let file = change.after.0["file"].as_str().unwrap();
         assert!(file.contains("net.ipv4.tcp_rmem = 4096 131072 134217728\nvm.swappiness = 10\n"));
-        assert!(
-            !file.contains("file-max"),
-            "what is enough already is not written down: {file}"
-        );
+        assert!(!file.contains("file-max"), "what is enough already is not written down: {file}");
     }
 
     #[test]
@@ -442,9 +365,6 @@ mod tests {
             proc_path("net.ipv4.conf.eth0/100.rp_filter"),
             Path::new("/proc/sys/net/ipv4/conf/eth0.100/rp_filter")
         );
-        assert_eq!(
-            proc_path("net/ipv4/ip_forward"),
-            Path::new("/proc/sys/net/ipv4/ip_forward")
-        );
+        assert_eq!(proc_path("net/ipv4/ip_forward"), Path::new("/proc/sys/net/ipv4/ip_forward"));
     }
 }
