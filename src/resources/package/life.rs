@@ -180,7 +180,8 @@ fn a_power_cut_inside_dpkg_is_healed_by_the_next_run_and_by_an_undo() {
                 assert_eq!(set.observe(bench.host()).unwrap(), change.after, "{at} {name}");
             }
             let undo = decode(1, &record.data).unwrap();
-            let after = undo.settle(&bench.context()).unwrap();
+            // A step that failed is undone without ever having been settled.
+            let after = if name == "jq" { None } else { undo.settle(&bench.context()).unwrap() };
             let _ = undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap();
             let mut now = tree(&bench);
             now.retain(|path, _| path != "/usr/sbin/policy-rc.d");

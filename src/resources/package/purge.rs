@@ -57,23 +57,10 @@ fn is_there(host: &dyn Host, treasure: &Treasure) -> Result<bool> {
     Ok(false)
 }
 
-/// What becomes of the data of packages that go.
-#[derive(Debug, Default)]
-pub struct Data {
-    /// What people made stays: one line each.
-    pub kept: Vec<String>,
-    /// Directories in which nobody made anything.
-    pub disposable: Vec<&'static str>,
-}
-
-/// Makes the maintainer scripts unable to destroy data, and says what is to become of it. Disarmed in any case: the
-/// script deletes across mounts, and where it fails the purge does.
-pub fn spare_treasures(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Data> {
-    let mut data = Data { kept: treasures(host, packages)?, disposable: Vec::new() };
+/// Makes the maintainer scripts unable to destroy data, and says what stays. Disarmed in any case: Docker's script
+/// deletes across mounts, and where it fails the purge does.
+pub fn spare_treasures(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<String>> {
     for treasure in TREASURES.iter().filter(|t| packages.contains(t.package)) {
-        if !is_there(host, treasure)? {
-            data.disposable.push(treasure.path);
-        }
         let name = Path::new(treasure.destroyer).file_name().unwrap_or_default();
         host.remove(&Path::new(treasure.path).join(name))?;
         if let Some(meta) = host.meta(Path::new(treasure.destroyer))? {
@@ -82,7 +69,18 @@ pub fn spare_treasures(host: &dyn Host, packages: &BTreeSet<String>) -> Result<D
             host.set_attributes(Path::new(treasure.destroyer), &attributes)?;
         }
     }
-    Ok(data)
+    treasures(host, packages)
+}
+
+/// The data directories of packages that are gone in which nobody made anything.
+pub fn disposable(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<&'static str>> {
+    let mut directories = Vec::new();
+    for treasure in TREASURES.iter().filter(|t| packages.contains(t.package)) {
+        if host.meta(Path::new(treasure.path))?.is_some() && !is_there(host, treasure)? {
+            directories.push(treasure.path);
+        }
+    }
+    Ok(directories)
 }
 
 /// The systemd units that `packages` ship, templates as patterns of their instances.
