@@ -1,7 +1,7 @@
 //! Who exists on the host: the account databases (passwd(5), group(5), shadow(5), gshadow(5), subuid(5)), read as
 //! text. Changes go through `useradd` and its kin.
 
-use super::{Error, Host, Result};
+use super::{Host, Result, read_text};
 use std::path::Path;
 
 /// A line of `/etc/passwd`.
@@ -107,8 +107,8 @@ impl Accounts {
     /// Reads passwd and group; a missing file is an empty one.
     pub fn read(host: &dyn Host) -> Result<Self> {
         Ok(Accounts {
-            users: parse_passwd(&text_of(host, "/etc/passwd")?),
-            groups: parse_group(&text_of(host, "/etc/group")?),
+            users: parse_passwd(&read_text(host, Path::new("/etc/passwd"))?),
+            groups: parse_group(&read_text(host, Path::new("/etc/group"))?),
         })
     }
 
@@ -176,7 +176,7 @@ impl Accounts {
 
 /// The lines of `/etc/shadow`; needs root.
 pub fn read_shadow(host: &dyn Host) -> Result<Vec<Shadow>> {
-    Ok(parse_shadow(&text_of(host, "/etc/shadow")?))
+    Ok(parse_shadow(&read_text(host, Path::new("/etc/shadow"))?))
 }
 
 /// The administrators of each group that has any, of `/etc/gshadow`: name, administrators.
@@ -197,14 +197,6 @@ pub fn parse_subordinate(text: &str) -> Vec<SubordinateRange> {
         Some(SubordinateRange { owner: owner.to_owned(), start: start.parse().ok()?, count: count.parse().ok()? })
     };
     text.lines().filter_map(line).collect()
-}
-
-fn text_of(host: &dyn Host, path: &str) -> Result<String> {
-    match host.read(Path::new(path)) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(e) => Err(e),
-    }
 }
 
 fn names(list: &str) -> Vec<String> {

@@ -20,8 +20,13 @@ pub enum Fault {
     DieAfter,
 }
 
-/// A real host on a directory that counts effects from 1, and fails or dies at one of them. After its death every
-/// call, looks too, is `Error::Injected`: go on with a new host on the same directory.
+/// What a dead host unwinds with: catch it with `std::panic::catch_unwind`, as the end of the process it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Died(pub u64);
+
+/// A real host on a directory that counts effects from 1, and fails or dies at one of them. Death unwinds the caller
+/// with [`Died`], and so does every later call: nothing above gets to write down how it ended, as after a SIGKILL. Go
+/// on with a new host on the same directory.
 #[derive(Debug)]
 pub struct FakeHost {
     real: RealHost,
@@ -63,7 +68,7 @@ impl FakeHost {
     fn alive(&self) -> Result<()> {
         match self.died_at.load(Ordering::SeqCst) {
             0 => Ok(()),
-            number => Err(Error::Injected(number)),
+            number => std::panic::resume_unwind(Box::new(Died(number))),
         }
     }
 
@@ -83,6 +88,7 @@ impl FakeHost {
             Fault::DieMiddle => drop(half()),
             Fault::DieAfter => drop(whole()),
         }
+        self.alive()?;
         Err(Error::Injected(number))
     }
 }
@@ -184,12 +190,16 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             let host = FakeHost::with_fault(dir.path().into(), 2, fault);
-            let results = two_writes(&host);
-            assert!(results[0].is_ok() && matches!(results[1], Err(Error::Injected(2))), "{fault:?}");
+            let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| two_writes(&host)));
+            match end {
+                Ok([first, second]) => {
+                    assert!(first.is_ok() && matches!(second, Err(Error::Injected(2))) && !dead, "{fault:?}");
+                }
+                Err(why) => assert!(dead && why.downcast_ref() == Some(&Died(2)), "{fault:?}"),
+            }
             assert_eq!(std::fs::read_to_string(dir.path().join("file")).unwrap(), content, "{fault:?}");
             assert_eq!(dir.path().join(temporary).exists(), left, "{fault:?}");
             assert_eq!((host.is_dead(), host.effects()), (dead, 2), "{fault:?}");
-            assert_eq!(host.read(Path::new(PATH)).is_err(), dead, "{fault:?}");
             let next = FakeHost::new(dir.path().into());
             next.remove(Path::new(PATH)).unwrap();
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{fault:?}");

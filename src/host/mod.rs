@@ -8,14 +8,18 @@
 //! fake root brings its own `apt-get` and `systemctl`, and no test can reach the real ones.
 
 pub mod accounts;
+pub mod actor;
 pub mod command;
+pub mod dpkg;
 pub mod error;
 pub mod fake;
 mod locks;
+pub mod machine;
 mod place;
 pub mod read_only;
 pub mod real;
 mod runner;
+pub mod systemd;
 
 pub use command::{Command, Output};
 pub use error::{Error, Result};
@@ -137,4 +141,13 @@ pub trait Host: Send + Sync + Debug {
     }
     /// Takes the lock at `path`, for this process; `Error::Locked` names who holds it.
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>>;
+}
+
+/// The text of a file of which a host may have none: then it is empty. What is not UTF-8 is replaced.
+pub fn read_text(host: &dyn Host, path: &Path) -> Result<String> {
+    match host.read(path) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(e),
+    }
 }

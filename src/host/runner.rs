@@ -485,7 +485,7 @@ mod tests {
         let end = machine().run(&sh(&script).timeout(Duration::from_millis(300))).unwrap_err();
         assert!(matches!(end, Error::TimedOut { .. }), "{end}");
         let took = begun.elapsed();
-        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(10), "{took:?}");
+        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(6), "{took:?}");
         std::thread::sleep(Duration::from_millis(100));
         for pid in std::fs::read_to_string(pids).unwrap().split_whitespace() {
             let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -544,19 +544,22 @@ mod tests {
 
     #[test]
     fn the_status_pipe_is_not_inherited_by_programs_of_other_threads() {
+        let open = || machine().look(&Command::new("ls").arg("/proc/self/fd")).unwrap().text();
+        // Whoever started the tests may have left descriptors open, too.
+        let usual = open();
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| {
-                for _ in 0..30 {
-                    machine().run(&sh("sleep 5 >/dev/null 2>&1 & true")).unwrap();
+            let watching = scope.spawn(|| {
+                for _ in 0..150 {
+                    machine().run_watched(&Command::new("true").arg(STATUS_FD), &mut |_| ()).unwrap();
                 }
             });
-            for _ in 0..30 {
-                let begun = Instant::now();
-                let command = Command::new("true").arg(STATUS_FD);
-                machine().run_watched(&command, &mut |_| ()).unwrap();
-                assert!(begun.elapsed() < Duration::from_secs(4));
+            let mut looks = 0;
+            while !watching.is_finished() {
+                assert_eq!(open(), usual);
+                looks += 1;
             }
-            other.join().unwrap();
+            assert!(looks > 10, "{looks}");
+            watching.join().unwrap();
         });
     }
 

@@ -1,6 +1,6 @@
 //! A bench for kinds under test: a host in a temporary root, and the life of a step as the engine drives it.
 
-use super::{hostname, kernel_module, preimage, sysctl};
+use super::{hostname, kernel_module, locale, preimage, swap, sysctl};
 use crate::engine::{Change, Context, Outcome, Resource, Scope, Silent, State, Undoers};
 use crate::host::Host;
 use crate::host::fake::{FakeHost, Fault};
@@ -9,6 +9,7 @@ use crate::journal::Objects;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 /// A temporary root with a host, an object store and the programs that a test puts there.
@@ -28,7 +29,7 @@ impl Bench {
             host: RealHost::new(dir.path().join("root")),
             dir,
         };
-        for d in ["etc", "run", "var/lib", "usr/bin", "usr/sbin", "proc", "tmp"] {
+        for d in ["etc", "run", "var/lib", "var/cache", "usr/bin", "usr/sbin", "proc", "tmp"] {
             fs::create_dir_all(bench.at(&format!("/{d}"))).unwrap();
         }
         bench.put("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/bash\n");
@@ -61,9 +62,14 @@ impl Bench {
 
     /// Puts the shared simulated program of that name there.
     pub fn simulated(&self, name: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/programs").join(name);
-        self.put(&format!("/usr/sbin/{name}"), fs::read(script).unwrap());
-        fs::set_permissions(self.at(&format!("/usr/sbin/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
+        self.simulated_at(name, &format!("/usr/sbin/{name}"));
+    }
+
+    /// The same, at a path of its own.
+    pub fn simulated_at(&self, name: &str, path: &str) {
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/programs");
+        self.put(path, fs::read(programs.join(name)).unwrap());
+        fs::set_permissions(self.at(path), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The text of a file.
@@ -85,7 +91,8 @@ impl Bench {
     pub fn tree(&self) -> BTreeMap<String, String> {
         let mut tree = BTreeMap::new();
         self.walk(&self.root(), &mut tree);
-        tree.retain(|path, _| !path.starts_with("/run/vps-") && !path.starts_with("/var/lib/vps-"));
+        let own = ["/run/vps-", "/var/lib/vps-", "/var/cache/vps-"];
+        tree.retain(|path, _| !own.iter().any(|dir| path.starts_with(dir)));
         tree
     }
 
@@ -100,7 +107,7 @@ impl Bench {
             } else {
                 "directory".to_owned()
             };
-            let name = format!("/{}", path.strip_prefix(&self.root()).unwrap().display());
+            let name = format!("/{}", path.strip_prefix(self.root()).unwrap().display());
             tree.insert(name, format!("{:o} {}:{} {what}", meta.mode(), meta.uid(), meta.gid()));
             if meta.is_dir() {
                 self.walk(&path, tree);
@@ -184,33 +191,45 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
             };
             let dying = FakeHost::with_fault(bench.root(), number, fault);
             let context = Context { host: &dying, ..bench.context() };
-            let died = resource.apply(&context, &seen, &change).is_err();
+            let died = dies(|| drop(resource.apply(&context, &seen, &change)));
             undo();
             let (seen, change) = bench.plan(&*resource);
-            let _ = resource.apply(
-                &Context { host: &FakeHost::with_fault(bench.root(), number, fault), ..bench.context() },
-                &seen,
-                &change,
-            );
+            let dying = FakeHost::with_fault(bench.root(), number, fault);
+            let context = Context { host: &dying, ..bench.context() };
+            dies(|| drop(resource.apply(&context, &seen, &change)));
             resource.apply(&bench.context(), &seen, &change).unwrap();
             assert_eq!(resource.observe(bench.host()).unwrap(), change.after, "again after {fault:?} at {number}");
             let dying = FakeHost::with_fault(bench.root(), number, fault);
             let context = Context { host: &dying, ..bench.context() };
-            let _ = undoers().decode(&record).unwrap().undo(&context, &Scope::Whole, None);
+            let taken_back = undoers().decode(&record).unwrap();
+            let undo_died = dies(|| drop(taken_back.undo(&context, &Scope::Whole, None)));
             undo();
-            if !died && !dying.is_dead() {
+            if !died && !undo_died {
                 break;
             }
         }
     }
 }
 
+/// Whether the power went while `act` ran: a dead host unwinds.
+fn dies(act: impl FnOnce()) -> bool {
+    std::panic::catch_unwind(AssertUnwindSafe(act)).is_err()
+}
+
 /// The kinds of records that the kinds of this folder write.
 pub fn undoers() -> Undoers {
     Undoers::new(&[
         (preimage::KIND, preimage::Paths::decode),
+        (super::command::UNDO, super::command::decode),
+        (super::firewall::UNDO, super::firewall::decode),
+        (super::group::UNDO, super::group::decode),
+        (super::member::UNDO, super::member::decode),
+        (super::unit::UNDO, super::unit::decode),
+        (super::user::UNDO, super::user::decode),
         (hostname::KIND, hostname::decode),
         (kernel_module::KIND, kernel_module::decode),
+        (locale::KIND, locale::decode),
+        (swap::KIND, swap::decode),
         (sysctl::KIND, sysctl::decode),
     ])
 }

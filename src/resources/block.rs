@@ -6,6 +6,7 @@ use super::part::{self, Part, Place};
 use super::preimage::{Image, Intent, Paths};
 use super::seen::Seen;
 use super::spec;
+use crate::base::diff;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Host, Kind};
@@ -109,7 +110,11 @@ impl Resource for Block {
             }
         };
         let action = if found.block.is_some() { Action::Update } else { Action::Create };
-        Ok(Change::new(action, summary, after))
+        let name = self.path.to_string_lossy();
+        let old = found.block.as_deref().unwrap_or_default();
+        let mut change = Change::new(action, summary, after);
+        change.diff = Some(diff::unified(old, &self.fields.content, &name, &name));
+        Ok(change)
     }
 
     fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {

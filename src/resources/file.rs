@@ -5,7 +5,7 @@ use super::seen::{Owned, Seen};
 use super::{owner, spec};
 use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
-use crate::base::paths;
+use crate::base::{diff, paths};
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Command, Host};
 use serde::Deserialize;
@@ -63,6 +63,13 @@ impl File {
         owner::attributes(host, self.fields.mode, &self.fields.owner, &self.fields.group)
     }
 
+    /// The difference from `old` to what is wanted; `None` when that is secret, or no text.
+    fn diff(&self, old: &str) -> Option<String> {
+        let Seen::File { text: Some(new), .. } = self.wanted() else { return None };
+        let name = self.path.to_string_lossy();
+        Some(diff::unified(old, &new, &name, &name))
+    }
+
     /// Whether the file that was seen bears our name: in its own, or in its first lines as all that we write does.
     fn is_ours(&self, text: Option<&str>) -> bool {
         let named = |text: &str| text.lines().take(5).any(|line| line.contains("vps-configurator"));
@@ -82,6 +89,7 @@ impl File {
             details.insert(0, "replaces a file that vps-configurator did not write".to_owned());
         }
         change.details = details;
+        change.diff = text.and_then(|old| self.diff(old));
         change
     }
 }
@@ -115,6 +123,7 @@ impl Resource for File {
                 if action == Action::Update {
                     change.details.push(format!("replaces {}", found.words()));
                 }
+                change.diff = self.diff("");
                 Ok(change)
             }
             Seen::Directory { .. } | Seen::Other => Err(Error::refused(
@@ -238,6 +247,7 @@ mod tests {
         bench.put("/etc/motd", "theirs\n");
         let change = bench.there_and_back(&*file("/etc/motd", json!({"content": "ours\n", "group": "adm"})));
         assert!(change.details[0].contains("did not write"), "{change:?}");
+        assert!(change.diff.as_ref().unwrap().ends_with("-theirs\n+ours\n"), "{change:?}");
         assert_eq!(bench.text("/etc/motd"), "theirs\n");
     }
 
