@@ -40,9 +40,7 @@ impl Objects {
     /// The content of `digest`, checked against its name.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>> {
         let mut content = Vec::new();
-        File::open(self.path(digest))
-            .map_err(|_| Error::Damaged(digest.to_string()))?
-            .read_to_end(&mut content)?;
+        File::open(self.path(digest)).map_err(|_| Error::Damaged(digest.to_string()))?.read_to_end(&mut content)?;
         if Digest::of(&content) != *digest {
             return Err(Error::Damaged(digest.to_string()));
         }

@@ -44,7 +44,9 @@ impl Catalogue {
             if let Some(first) = modules.get(&folder) {
                 let what = if first.builtin { "a built-in module can't be replaced" } else { "there are two" };
                 let message = format!("the module \"{folder}\" is in {} and in {place}; {what}", first.dir.display());
-                collector.add(Problem::anywhere("module-replaces", message).hint(format!("give the one in {place} another name")));
+                collector.add(
+                    Problem::anywhere("module-replaces", message).hint(format!("give the one in {place} another name")),
+                );
                 continue;
             }
             match Manifest::read(source, &collector) {
@@ -78,7 +80,10 @@ impl Catalogue {
     }
 
     /// The modules and everything that they depend on: each name with who needed it first, `None` for those asked for.
-    pub fn with_dependencies<'a>(&'a self, asked: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, Option<&'a str>> {
+    pub fn with_dependencies<'a>(
+        &'a self,
+        asked: impl IntoIterator<Item = &'a str>,
+    ) -> BTreeMap<&'a str, Option<&'a str>> {
         let mut found: BTreeMap<&str, Option<&str>> = asked.into_iter().map(|name| (name, None)).collect();
         let mut open: VecDeque<&str> = found.keys().copied().collect();
         while let Some(name) = open.pop_front() {

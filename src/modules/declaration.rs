@@ -104,7 +104,8 @@ fn expression<'a>(fields: &mut Fields<'a>, key: &str) -> Option<Node> {
     let reader = fields.reader;
     match &node.value {
         Value::Text(text) if text.contains("{{") || text.contains("{%") => {
-            let problem = reader.at(node.span, "expression-braces", format!("{key} takes an expression without braces"));
+            let problem =
+                reader.at(node.span, "expression-braces", format!("{key} takes an expression without braces"));
             reader.tell(problem.hint("write: options.size > 0"));
             None
         }
@@ -155,7 +156,11 @@ fn check(reader: Reader<'_>, node: &Node, kind: FieldType) {
         (FieldType::Mode, value) => {
             let good = matches!(value, Value::Text(text) if is_mode(text));
             if !good {
-                let problem = reader.at(node.span, "type-wrong", format!("wanted four octal digits in quotes, found {}", node.described()));
+                let problem = reader.at(
+                    node.span,
+                    "type-wrong",
+                    format!("wanted four octal digits in quotes, found {}", node.described()),
+                );
                 reader.tell(problem.hint("write: \"0644\""));
             }
         }

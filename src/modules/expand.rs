@@ -72,10 +72,11 @@ pub fn expand(
         }
         for node in &module.next_steps {
             let text = one.text(node, &scope).unwrap_or_default();
-            out.next_steps.extend(text.lines().filter(|line| !line.trim().is_empty()).map(|line| NextStep {
-                module: name.clone(),
-                text: line.trim_end().to_owned(),
-            }));
+            out.next_steps.extend(
+                text.lines()
+                    .filter(|line| !line.trim().is_empty())
+                    .map(|line| NextStep { module: name.clone(), text: line.trim_end().to_owned() }),
+            );
         }
     }
     dangling(&out.specs, wanted, &collector);

@@ -151,7 +151,11 @@ fn good_name(reader: Reader<'_>, node: &Node, folder: &str) {
         let message = format!("\"{name}\" is no good name: lower-case letters, digits and _, a letter first");
         reader.problem(node.span, "module-name", message);
     } else if name != folder {
-        reader.problem(node.span, "module-name", format!("the module is called \"{name}\", but its folder \"{folder}\""));
+        reader.problem(
+            node.span,
+            "module-name",
+            format!("the module is called \"{name}\", but its folder \"{folder}\""),
+        );
     }
 }
 

@@ -33,7 +33,8 @@ enum Token<'a> {
 type Placed<'a> = (Token<'a>, usize);
 
 const WORDS: [&str; 16] = [
-    "and", "or", "not", "in", "is", "if", "elif", "else", "true", "false", "none", "null", "True", "False", "None", "loop",
+    "and", "or", "not", "in", "is", "if", "elif", "else", "true", "false", "none", "null", "True", "False", "None",
+    "loop",
 ];
 
 /// Every missing name in the tags of a template.
@@ -276,7 +277,10 @@ mod tests {
 
     #[test]
     fn missing_names_are_found_in_every_kind_of_tag() {
-        assert_eq!(paths("{{ options.sise }} {% if options.ssh.prot and not typo %}{% endif %}"), ["options.sise", "options.ssh.prot", "typo"]);
+        assert_eq!(
+            paths("{{ options.sise }} {% if options.ssh.prot and not typo %}{% endif %}"),
+            ["options.sise", "options.ssh.prot", "typo"]
+        );
         assert_eq!(paths("{% for u in options.user %}{{ u }}{% endfor %}"), ["options.user"]);
         assert_eq!(paths("{% for u in options.users %}{% if u.nmae %}x{% endif %}{% endfor %}"), ["u.nmae"]);
         assert_eq!(paths("{% set a = options.ssh %}{% if a.prot %}{% endif %}"), ["a.prot"]);
@@ -290,7 +294,10 @@ mod tests {
             {% for u in options.none %}{{ u.anything }}{{ loop.index }}{% endfor %}{% for k, v in options.ssh %}{{ k.x }}{% endfor %}\
             {{ 'typo.in.text' ~ \"more\" }} {not.a.tag} {% if true and \"x\" in facts.users and 1.5 > 1 %}{% endif %}";
         assert_eq!(paths(good), Vec::<String>::new());
-        assert_eq!(paths("{% if modules.docker is defined %}{{ modules.nope | default(value=1) }}{{ a?.b }}{% endif %}"), Vec::<String>::new());
+        assert_eq!(
+            paths("{% if modules.docker is defined %}{{ modules.nope | default(value=1) }}{{ a?.b }}{% endif %}"),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

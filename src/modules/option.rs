@@ -59,7 +59,11 @@ impl Options {
         for entry in reader.map(node, "options").map_or(&[][..], |fields| fields.entries()) {
             good_name(reader, &entry.key, entry.span);
             if entry.key == "enabled" {
-                reader.problem(entry.span, "option-name", "\"enabled\" is there for every module and can't be an option");
+                reader.problem(
+                    entry.span,
+                    "option-name",
+                    "\"enabled\" is there for every module and can't be an option",
+                );
             }
             let is_option = entry.value.get("type").is_some_and(|kind| kind.as_map().is_none());
             let grouped = entry.value.as_map().is_some_and(|inner| inner.iter().any(|e| e.value.as_map().is_some()));
@@ -142,9 +146,9 @@ impl Options {
                     properties.insert(option.path.clone(), option.json_schema());
                 }
                 Some((group, key)) => {
-                    let inner = properties.entry(group.to_owned()).or_insert_with(
-                        || json!({"type": "object", "additionalProperties": false, "properties": {}}),
-                    );
+                    let inner = properties
+                        .entry(group.to_owned())
+                        .or_insert_with(|| json!({"type": "object", "additionalProperties": false, "properties": {}}));
                     inner["properties"][key] = option.json_schema();
                 }
             }
@@ -216,7 +220,9 @@ impl OptionType {
             }
             "choice" => {
                 let choices = fields.require("choices")?;
-                OptionType::Choice(reader.texts(choices).iter().filter_map(|n| n.as_text().map(str::to_owned)).collect())
+                OptionType::Choice(
+                    reader.texts(choices).iter().filter_map(|n| n.as_text().map(str::to_owned)).collect(),
+                )
             }
             "list" => {
                 let items = fields.require("items")?;
@@ -313,7 +319,8 @@ impl OptionType {
             OptionType::Choice(choices) => json!({"enum": choices}),
             OptionType::List(items) => json!({"type": "array", "items": items.json_schema()}),
             OptionType::Map(keys) => {
-                let required: Vec<&str> = keys.iter().filter(|k| k.default.is_none()).map(|k| k.path.as_str()).collect();
+                let required: Vec<&str> =
+                    keys.iter().filter(|k| k.default.is_none()).map(|k| k.path.as_str()).collect();
                 let properties: Map<String, Json> = keys.iter().map(|k| (k.path.clone(), k.json_schema())).collect();
                 json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
             }

@@ -85,34 +85,46 @@ pub enum ProbeTest {
 const NAME: FieldSchema = field("name", FieldType::Text, "what it proves, one sentence");
 const TIMEOUT: FieldSchema = field("timeout", FieldType::Integer, "seconds; default 10");
 const CONTAINS: FieldSchema = field("contains", FieldType::Text, "text that must be in it");
-const VALUE: FieldSchema = FieldSchema { name: "value", kind: FieldType::Text, required: true, help: "what it must be" };
+const VALUE: FieldSchema =
+    FieldSchema { name: "value", kind: FieldType::Text, required: true, help: "what it must be" };
 
 /// All kinds of probes.
 pub const PROBES: &[KindSchema] = &[
-    probe("command", FieldType::List, "argv that ends with `exit`", &[
-        CONTAINS,
-        field("exit", FieldType::Integer, "exit code; default 0"),
-        field("user", FieldType::Text, "who runs it; default root"),
-        NAME,
-        TIMEOUT,
-    ]),
-    probe("unit", FieldType::Text, "a unit that is active", &[
-        field("enabled", FieldType::Boolean, "started at boot, or not; left out: not looked at"),
-        NAME,
-        TIMEOUT,
-    ]),
-    probe("port", FieldType::Integer, "a port that something listens on", &[
-        field("address", FieldType::Text, "default 127.0.0.1"),
-        field("protocol", FieldType::Choice(&["tcp", "udp"]), "default tcp"),
-        NAME,
-        TIMEOUT,
-    ]),
-    probe("http", FieldType::Text, "a URL that answers", &[
-        field("status", FieldType::Integer, "default 200"),
-        CONTAINS,
-        NAME,
-        TIMEOUT,
-    ]),
+    probe(
+        "command",
+        FieldType::List,
+        "argv that ends with `exit`",
+        &[
+            CONTAINS,
+            field("exit", FieldType::Integer, "exit code; default 0"),
+            field("user", FieldType::Text, "who runs it; default root"),
+            NAME,
+            TIMEOUT,
+        ],
+    ),
+    probe(
+        "unit",
+        FieldType::Text,
+        "a unit that is active",
+        &[field("enabled", FieldType::Boolean, "started at boot, or not; left out: not looked at"), NAME, TIMEOUT],
+    ),
+    probe(
+        "port",
+        FieldType::Integer,
+        "a port that something listens on",
+        &[
+            field("address", FieldType::Text, "default 127.0.0.1"),
+            field("protocol", FieldType::Choice(&["tcp", "udp"]), "default tcp"),
+            NAME,
+            TIMEOUT,
+        ],
+    ),
+    probe(
+        "http",
+        FieldType::Text,
+        "a URL that answers",
+        &[field("status", FieldType::Integer, "default 200"), CONTAINS, NAME, TIMEOUT],
+    ),
     probe("file", FieldType::Path, "a file that is there", &[CONTAINS, NAME, TIMEOUT]),
     probe("effective_sshd", FieldType::Text, "a keyword of `sshd -T`", &[VALUE, NAME, TIMEOUT]),
     probe("effective_sysctl", FieldType::Text, "a kernel setting in force", &[VALUE, NAME, TIMEOUT]),
@@ -147,9 +159,16 @@ impl ProbeTest {
                 let exit = i32::try_from(number("exit", 0)).map_err(|_| "exit is no exit code")?;
                 ProbeTest::Command { run, contains: text("contains"), exit, user: text("user") }
             }
-            "unit" => ProbeTest::Unit { unit: super::edges::unit_name(&named), enabled: fields.get("enabled").and_then(Value::as_bool) },
+            "unit" => ProbeTest::Unit {
+                unit: super::edges::unit_name(&named),
+                enabled: fields.get("enabled").and_then(Value::as_bool),
+            },
             "port" => ProbeTest::Port {
-                port: subject.as_i64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).ok_or("no port number: 1 to 65535")?,
+                port: subject
+                    .as_i64()
+                    .and_then(|n| u16::try_from(n).ok())
+                    .filter(|n| *n > 0)
+                    .ok_or("no port number: 1 to 65535")?,
                 address: text("address").unwrap_or_else(|| "127.0.0.1".to_owned()),
                 protocol: text("protocol").unwrap_or_else(|| "tcp".to_owned()),
             },
@@ -159,9 +178,10 @@ impl ProbeTest {
                 contains: text("contains"),
             },
             "file" => ProbeTest::File { path: named, contains: text("contains") },
-            "effective_sshd" => {
-                ProbeTest::EffectiveSshd { keyword: named.to_ascii_lowercase(), value: text("value").unwrap_or_default() }
-            }
+            "effective_sshd" => ProbeTest::EffectiveSshd {
+                keyword: named.to_ascii_lowercase(),
+                value: text("value").unwrap_or_default(),
+            },
             _ => ProbeTest::EffectiveSysctl { key: named, value: text("value").unwrap_or_default() },
         })
     }

@@ -48,9 +48,12 @@ impl Scope {
 impl Place<'_> {
     fn problem(&self, line: usize, column: usize, width: usize, code: &'static str, message: String) -> Problem {
         match self {
-            Place::Node(source, node) => Problem::at(source, node.place_within(source, line, column, width), code, message),
+            Place::Node(source, node) => {
+                Problem::at(source, node.place_within(source, line, column, width), code, message)
+            }
             Place::File(source) => {
-                let span = Span { line, column: column + 1, end_line: line, end_column: column + 1 + width, start: 0, end: 0 };
+                let span =
+                    Span { line, column: column + 1, end_line: line, end_column: column + 1 + width, start: 0, end: 0 };
                 Problem::at(source, span, code, message)
             }
         }
@@ -102,7 +105,14 @@ impl Renderer {
         Some(self.value(inner, scope, place))
     }
 
-    fn wrapped(&self, head: &str, expression: &str, tail: &str, scope: &Scope, place: Place<'_>) -> Result<String, Vec<Problem>> {
+    fn wrapped(
+        &self,
+        head: &str,
+        expression: &str,
+        tail: &str,
+        scope: &Scope,
+        place: Place<'_>,
+    ) -> Result<String, Vec<Problem>> {
         let missing = names::missing_in_expression(expression, &scope.json);
         if !missing.is_empty() {
             return Err(missing.into_iter().map(|m| undefined(m, place)).collect());

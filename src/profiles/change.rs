@@ -33,14 +33,18 @@ pub fn unset(catalogue: &Catalogue, inputs: &Inputs, key: &str) -> Result<String
     let text = edit::unset(&source, &path)?;
     if text == source.text {
         let message = format!("\"{key}\" is not set in {LOCAL_CONFIG}");
-        return Err(Problem::anywhere("key-unset", message).hint(format!("config show {key} --origin says where it is set")).into());
+        return Err(Problem::anywhere("key-unset", message)
+            .hint(format!("config show {key} --origin says where it is set"))
+            .into());
     }
     good(catalogue, inputs, text)
 }
 
 fn local(inputs: &Inputs) -> Source {
     let found = inputs.config.iter().find(|source| source.name == LOCAL_CONFIG);
-    found.cloned().unwrap_or_else(|| Source::new(LOCAL_CONFIG, "# Set by vps-configurator config set; yours to edit.\n"))
+    found
+        .cloned()
+        .unwrap_or_else(|| Source::new(LOCAL_CONFIG, "# Set by vps-configurator config set; yours to edit.\n"))
 }
 
 /// The text, when the whole configuration is good with it.

@@ -59,7 +59,12 @@ fn run(catalogue: &Catalogue, inputs: &Inputs, every_profile: bool) -> Result<Co
     }
     if every_profile {
         for profile in profiles.iter().filter(|p| !chain.iter().any(|used| used.name == p.name)) {
-            Merge::new(catalogue, &settings, &collector).modules(&profile.source, profile.modules.as_ref(), true, false);
+            Merge::new(catalogue, &settings, &collector).modules(
+                &profile.source,
+                profile.modules.as_ref(),
+                true,
+                false,
+            );
             if let Err(problem) = profiles.chain(&profile.name, Problem::anywhere("profile-unknown", "")) {
                 collector.add(problem);
             }
@@ -80,10 +85,7 @@ fn run(catalogue: &Catalogue, inputs: &Inputs, every_profile: bool) -> Result<Co
 }
 
 /// The chosen profile's name, where it was chosen, and the problem that it is if it doesn't exist.
-fn choose<'a>(
-    inputs: &Inputs,
-    layers: impl Iterator<Item = &'a (Source, Node)>,
-) -> Option<(String, Origin, Problem)> {
+fn choose<'a>(inputs: &Inputs, layers: impl Iterator<Item = &'a (Source, Node)>) -> Option<(String, Origin, Problem)> {
     let message = |name: &str| format!("the profile \"{name}\" does not exist");
     if let Some(name) = &inputs.profile {
         let problem = Problem::anywhere("profile-unknown", message(name));
@@ -144,7 +146,8 @@ impl<'a> Merge<'a> {
         let Some(fields) = node.and_then(|node| reader.map(node, "modules")) else { return };
         for entry in fields.entries() {
             let Some(module) = self.catalogue.get(&entry.key) else {
-                let problem = reader.at(entry.span, "module-unknown", format!("the module \"{}\" does not exist", entry.key));
+                let problem =
+                    reader.at(entry.span, "module-unknown", format!("the module \"{}\" does not exist", entry.key));
                 reader.tell(problem.instead_of(&entry.key, self.catalogue.names()));
                 continue;
             };
@@ -183,7 +186,8 @@ fn enable(
     let known = |name: &String, flag: &str| {
         let good = catalogue.get(name).is_some();
         if !good {
-            let problem = Problem::anywhere("module-unknown", format!("{flag} {name}: the module \"{name}\" does not exist"));
+            let problem =
+                Problem::anywhere("module-unknown", format!("{flag} {name}: the module \"{name}\" does not exist"));
             collector.add(problem.instead_of(name, catalogue.names()));
         }
         good
@@ -205,13 +209,17 @@ fn enable(
             collector.add(problem.hint(format!("skip {by} too: --skip {by}")));
         } else if let Some((false, origin)) = switches.get(*name) {
             let message = format!("{by} depends on {name}, which is switched off at {origin}");
-            collector.add(Problem::anywhere("module-needed", message).hint(format!("switch {by} off too, or {name} on")));
+            collector
+                .add(Problem::anywhere("module-needed", message).hint(format!("switch {by} off too, or {name} on")));
         }
     }
     let names: BTreeSet<&str> = all.keys().copied().collect();
     for (one, other) in catalogue.conflicts(&names) {
         let message = format!("{one} and {other} can't be enabled together");
-        collector.add(Problem::anywhere("module-conflict", message).hint(format!("set modules.{other}.enabled to false, or modules.{one}.enabled")));
+        collector.add(
+            Problem::anywhere("module-conflict", message)
+                .hint(format!("set modules.{other}.enabled to false, or modules.{one}.enabled")),
+        );
     }
     let origin = |name: &str| match (asked.get(name), all.get(name)) {
         (Some(origin), _) => origin.clone(),

@@ -10,8 +10,8 @@ pub mod input;
 mod merge;
 pub mod profile;
 pub mod schema;
-pub mod settings;
 mod setting;
+pub mod settings;
 pub mod show;
 
 pub use change::{set, unset};

@@ -55,9 +55,17 @@ impl Profiles {
             let Some(profile) = Profile::read(source, *shipped, collector) else { continue };
             match all.get(&profile.name) {
                 Some(first) => {
-                    let what = if first.shipped { "one that comes with the package can't be replaced" } else { "there are two" };
-                    let message = format!("the profile \"{}\" is in {} and in {}; {what}", profile.name, first.file, profile.file);
-                    let hint = format!("give the one in {} another name, and let it extend {}", profile.file, profile.name);
+                    let what = if first.shipped {
+                        "one that comes with the package can't be replaced"
+                    } else {
+                        "there are two"
+                    };
+                    let message = format!(
+                        "the profile \"{}\" is in {} and in {}; {what}",
+                        profile.name, first.file, profile.file
+                    );
+                    let hint =
+                        format!("give the one in {} another name, and let it extend {}", profile.file, profile.name);
                     collector.add(Problem::anywhere("profile-replaces", message).hint(hint));
                 }
                 None => {
@@ -120,7 +128,8 @@ impl Profile {
     fn read(source: &Source, shipped: bool, collector: &Collector) -> Option<Profile> {
         let root = parse(source).map_err(|problem| collector.add(problem)).ok()?;
         let reader = Reader::new(source, collector);
-        let file = Path::new(&source.name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let file =
+            Path::new(&source.name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let mut fields = reader.map(&root, "a profile")?;
         if let Some(node) = fields.require("name") {
             if reader.text(node).is_some_and(|name| name != file) {

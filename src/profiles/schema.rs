@@ -9,11 +9,15 @@ pub fn schema(catalogue: &Catalogue) -> Value {
     let mut modules = Map::new();
     for module in catalogue.iter() {
         let mut properties = module.options.json_schema();
-        properties.insert("enabled".to_owned(), json!({"type": "boolean", "description": "Whether the module is used"}));
-        modules.insert(module.name.clone(), json!({
-            "type": ["object", "null"], "description": module.summary,
-            "additionalProperties": false, "properties": properties,
-        }));
+        properties
+            .insert("enabled".to_owned(), json!({"type": "boolean", "description": "Whether the module is used"}));
+        modules.insert(
+            module.name.clone(),
+            json!({
+                "type": ["object", "null"], "description": module.summary,
+                "additionalProperties": false, "properties": properties,
+            }),
+        );
     }
     let mut config = settings::options().json_schema();
     config.insert("profile".to_owned(), json!({"type": "string", "description": "The profile to use"}));

@@ -45,7 +45,8 @@ impl Configuration {
     }
 
     fn all(&self) -> Vec<Shown> {
-        let shown = |key: String, valued: &Valued| Shown { key, value: valued.value.clone(), origin: valued.origin.clone() };
+        let shown =
+            |key: String, valued: &Valued| Shown { key, value: valued.value.clone(), origin: valued.origin.clone() };
         let mut all = Vec::new();
         let none = Valued { value: Value::Null, origin: Origin::Default };
         all.push(shown("profile".to_owned(), self.profile.as_ref().unwrap_or(&none)));

@@ -91,11 +91,8 @@ const OWNER: FieldSchema = field("owner", Text, "user; default root");
 const GROUP: FieldSchema = field("group", Text, "group; default root");
 const TEMPLATE: FieldSchema = field("template", Template, "a file under the module's templates/");
 const CONTENT: FieldSchema = field("content", Text, "the text itself, in place of a template");
-const CHECK: FieldSchema = field(
-    "check",
-    List,
-    "argv that must succeed on the candidate before the switch; \"{path}\" is the candidate",
-);
+const CHECK: FieldSchema =
+    field("check", List, "argv that must succeed on the candidate before the switch; \"{path}\" is the candidate");
 const CHECK_AFTER: FieldSchema = field(
     "check_after",
     List,
@@ -163,12 +160,7 @@ pub const KINDS: &[KindSchema] = &[
         subject: Path,
         help: "absolute path",
         packages: After,
-        fields: &[
-            field("mode", Mode, "permission bits in quotes; default \"0755\""),
-            OWNER,
-            GROUP,
-            BEFORE_PACKAGES,
-        ],
+        fields: &[field("mode", Mode, "permission bits in quotes; default \"0755\""), OWNER, GROUP, BEFORE_PACKAGES],
     },
     KindSchema {
         name: "symlink",

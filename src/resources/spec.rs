@@ -96,9 +96,7 @@ pub fn list<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<Strin
 }
 
 /// A boolean or its text; text of nothing is like no field.
-pub fn optional_boolean<'de, D: Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<Option<bool>, D::Error> {
+pub fn optional_boolean<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<bool>, D::Error> {
     match optional_text(from)?.as_deref() {
         None => Ok(None),
         Some("true") => Ok(Some(true)),
@@ -108,19 +106,14 @@ pub fn optional_boolean<'de, D: Deserializer<'de>>(
 }
 
 /// A whole number from 0 to 4294967295 or its text; text of nothing is like no field.
-pub fn optional_number<'de, D: Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<Option<u32>, D::Error> {
-    let number = |text: String| {
-        text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not a whole number from 0 up")))
-    };
+pub fn optional_number<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<u32>, D::Error> {
+    let number =
+        |text: String| text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not a whole number from 0 up")));
     optional_text(from)?.map(number).transpose()
 }
 
 /// Any single value as text; text of nothing is like no field.
-pub fn optional_text<'de, D: Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<Option<String>, D::Error> {
+pub fn optional_text<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<String>, D::Error> {
     let text = Option::<Loose>::deserialize(from)?.map(|value| value.text().trim().to_owned());
     Ok(text.filter(|text| !text.is_empty()))
 }

@@ -56,8 +56,7 @@ fn a_unit(name: &str, value: Value) -> Box<dyn Resource> {
 }
 
 fn walls() -> Bench {
-    let programs =
-        ["ufw", "iptables", "ip6tables", "iptables-restore", "ip6tables-restore", "nft", "sysctl"];
+    let programs = ["ufw", "iptables", "ip6tables", "iptables-restore", "ip6tables-restore", "nft", "sysctl"];
     let bench = bench(&programs);
     bench.put("/etc/ufw/ufw.conf", "# ufw\nENABLED=no\nLOGLEVEL=low\n");
     bench.put(
@@ -297,7 +296,8 @@ fn debts_are_paid_only_to_what_runs_and_never_by_restarting_sshd() {
 #[test]
 fn the_firewall_goes_up_and_down_and_leaves_nothing_in_the_kernel() {
     let bench = walls();
-    let change = bench.there_and_back(&*a_firewall(json!({"rules": ["allow 80,443/tcp # web", "allow from 10.1.2.3/8"]})));
+    let change =
+        bench.there_and_back(&*a_firewall(json!({"rules": ["allow 80,443/tcp # web", "allow from 10.1.2.3/8"]})));
     assert_eq!(change.summary, "add 3 rules, set the default policies, switch it on");
     assert_eq!(change.after.0["rules"][0], "limit tcp 22 0.0.0.0/0 any 0.0.0.0/0 in # SSH");
     assert_eq!(change.after.0["rules6"].as_array().unwrap().len(), 2);

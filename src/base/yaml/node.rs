@@ -156,13 +156,7 @@ impl Node {
         match written[head..].find(wanted).filter(|_| !wanted.is_empty()) {
             Some(found) => {
                 let start = written[..head + found].chars().count() + column + 1;
-                Span {
-                    line: at,
-                    column: start,
-                    end_line: at,
-                    end_column: start + width.max(1),
-                    ..self.span
-                }
+                Span { line: at, column: start, end_line: at, end_column: start + width.max(1), ..self.span }
             }
             None => self.span,
         }

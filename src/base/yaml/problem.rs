@@ -40,17 +40,8 @@ impl Problem {
         let line = source.line(span.line);
         let length = line.chars().count();
         let column = span.column.max(1);
-        let end_column = if span.end_line > span.line {
-            length + 1
-        } else {
-            span.end_column
-        }
-        .max(column + 1);
-        let cut = if length > EXCERPT {
-            (column - 1).saturating_sub(EXCERPT / 2)
-        } else {
-            0
-        };
+        let end_column = if span.end_line > span.line { length + 1 } else { span.end_column }.max(column + 1);
+        let cut = if length > EXCERPT { (column - 1).saturating_sub(EXCERPT / 2) } else { 0 };
         Problem {
             code,
             message: message.into(),
@@ -86,20 +77,12 @@ impl Problem {
     }
 
     /// The same problem with the name that was probably meant, or else the names there are.
-    pub fn instead_of<'a>(
-        self,
-        name: &str,
-        candidates: impl IntoIterator<Item = &'a str> + Clone,
-    ) -> Self {
+    pub fn instead_of<'a>(self, name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Self {
         if let Some(near) = super::nearest(name, candidates.clone()) {
             return self.hint(format!("did you mean \"{near}\"?"));
         }
         let all: Vec<&str> = candidates.into_iter().take(30).collect();
-        if all.is_empty() {
-            self
-        } else {
-            self.hint(format!("there are: {}", all.join(", ")))
-        }
+        if all.is_empty() { self } else { self.hint(format!("there are: {}", all.join(", "))) }
     }
 
     /// The problem as plain text: place and message, the line with a mark under it, the hint.
@@ -118,24 +101,11 @@ impl Problem {
         out.push_str(&self.message);
         if self.line > 0 && !self.excerpt.is_empty() {
             let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
-            let lead: String = self
-                .excerpt
-                .chars()
-                .chain(std::iter::repeat(' '))
-                .take(self.offset)
-                .map(blank)
-                .collect();
-            let room = self
-                .excerpt
-                .chars()
-                .count()
-                .saturating_sub(self.offset)
-                .max(1);
+            let lead: String =
+                self.excerpt.chars().chain(std::iter::repeat(' ')).take(self.offset).map(blank).collect();
+            let room = self.excerpt.chars().count().saturating_sub(self.offset).max(1);
             let mark = "^".repeat((self.end_column - self.column).clamp(1, room));
-            out.push_str(&format!(
-                "\n  | {}\n  | {lead}{mark}",
-                self.excerpt.trim_end()
-            ));
+            out.push_str(&format!("\n  | {}\n  | {lead}{mark}", self.excerpt.trim_end()));
         }
         if let Some(hint) = &self.hint {
             out.push_str(&format!("\n  hint: {hint}"));
@@ -192,10 +162,6 @@ impl Collector {
                 all.push(problem);
             }
         }
-        if all.is_empty() {
-            Ok(value)
-        } else {
-            Err(Problems(all))
-        }
+        if all.is_empty() { Ok(value) } else { Err(Problems(all)) }
     }
 }

@@ -61,20 +61,12 @@ done
 "#;
 
 /// A new box: its record, its empty layers and what makes it itself. It isn't started yet.
-pub fn create(
-    id: &str,
-    hostname: &str,
-    owner: Option<Owner>,
-    options: Options,
-) -> Result<Record, Trouble> {
+pub fn create(id: &str, hostname: &str, owner: Option<Owner>, options: Options) -> Result<Record, Trouble> {
     check_name(id)?;
     check_name(hostname)?;
     for folder in &options.real {
         if !folder.is_absolute() {
-            return Err(format!(
-                "{} must be an absolute path of the box",
-                folder.display()
-            ));
+            return Err(format!("{} must be an absolute path of the box", folder.display()));
         }
     }
     let base = base::ready()?;
@@ -83,8 +75,7 @@ pub fn create(
     if folder.exists() {
         return Err(format!("there is already a box named {id}"));
     }
-    fs::create_dir_all(&folder)
-        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let record = Record {
         id: id.to_owned(),
         hostname: hostname.to_owned(),
@@ -97,8 +88,7 @@ pub fn create(
     record.save()?;
     for name in ["upper", "work", "merged"] {
         let path = folder.join(name);
-        fs::create_dir(&path)
-            .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+        fs::create_dir(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
     }
     Ok(record)
 }
@@ -118,8 +108,7 @@ pub fn start(record: &Record) -> Result<(), Trouble> {
     mount_disk(record)?;
     if !folder.join("personal").exists() {
         personalise(record)?;
-        File::create(folder.join("personal"))
-            .map_err(|error| format!("cannot mark {}: {error}", record.id))?;
+        File::create(folder.join("personal")).map_err(|error| format!("cannot mark {}: {error}", record.id))?;
     }
     {
         let _lock = place::lock_registry()?;
@@ -127,8 +116,7 @@ pub fn start(record: &Record) -> Result<(), Trouble> {
     }
     let _ = fs::remove_file(folder.join("cgroup"));
     let script = folder.join("launch.sh");
-    fs::write(&script, LAUNCHER)
-        .map_err(|error| format!("cannot write {}: {error}", script.display()))?;
+    fs::write(&script, LAUNCHER).map_err(|error| format!("cannot write {}: {error}", script.display()))?;
     let console = folder.join("console.log");
     let log = OpenOptions::new()
         .create(true)
@@ -149,40 +137,23 @@ pub fn start(record: &Record) -> Result<(), Trouble> {
         // Without a unit of its own the box would die with the session that started it.
         let mut command = Command::new("systemd-run");
         command
-            .args([
-                "--quiet",
-                "--collect",
-                "--property=Delegate=yes",
-                "--property=TasksMax=infinity",
-            ])
+            .args(["--quiet", "--collect", "--property=Delegate=yes", "--property=TasksMax=infinity"])
             .arg(format!("--unit={}.service", record.tag()))
             .arg(format!("--working-directory={}", folder.display()))
-            .arg(format!(
-                "--property=StandardOutput=append:{}",
-                console.display()
-            ))
-            .arg(format!(
-                "--property=StandardError=append:{}",
-                console.display()
-            ));
+            .arg(format!("--property=StandardOutput=append:{}", console.display()))
+            .arg(format!("--property=StandardError=append:{}", console.display()));
         for (name, value) in &variables {
             command.arg(format!("--setenv={name}={value}"));
         }
         command
     } else {
         let mut command = Command::new("setsid");
-        command
-            .current_dir(&folder)
-            .envs(variables.iter().map(|(name, value)| (*name, value)));
+        command.current_dir(&folder).envs(variables.iter().map(|(name, value)| (*name, value)));
         command
     };
-    command
-        .args(["unshare", "--mount", "--propagation=private", "sh"])
-        .arg(&script);
+    command.args(["unshare", "--mount", "--propagation=private", "sh"]).arg(&script);
     command.args(nspawn_arguments(record));
-    let errors = log
-        .try_clone()
-        .map_err(|error| format!("cannot use {}: {error}", console.display()))?;
+    let errors = log.try_clone().map_err(|error| format!("cannot use {}: {error}", console.display()))?;
     let mut child = command
         .stdin(Stdio::null())
         .stdout(log)
@@ -217,11 +188,7 @@ fn nspawn_arguments(record: &Record) -> Vec<String> {
     // Always last and always: a box with it moves the clock of the machine under it.
     arguments.push("--drop-capability=CAP_SYS_TIME".into());
     for folder in real_folders(record) {
-        arguments.push(format!(
-            "--bind={}:{}",
-            real_source(record, &folder).display(),
-            folder.display()
-        ));
+        arguments.push(format!("--bind={}:{}", real_source(record, &folder).display(), folder.display()));
     }
     arguments
 }
@@ -278,11 +245,8 @@ fn personalise(record: &Record) -> Result<(), Trouble> {
     };
     let name = &record.hostname;
     write("etc/machine-id", format!("{}\n", record.machine_id))?;
-    fs::set_permissions(
-        disk.join("etc/machine-id"),
-        PermissionsExt::from_mode(0o444),
-    )
-    .map_err(|error| format!("cannot set the mode of /etc/machine-id: {error}"))?;
+    fs::set_permissions(disk.join("etc/machine-id"), PermissionsExt::from_mode(0o444))
+        .map_err(|error| format!("cannot set the mode of /etc/machine-id: {error}"))?;
     write("etc/hostname", format!("{name}\n"))?;
     write(
         "etc/hosts",
@@ -295,18 +259,12 @@ fn personalise(record: &Record) -> Result<(), Trouble> {
     let dbus = disk.join("var/lib/dbus/machine-id");
     if dbus.parent().is_some_and(Path::is_dir) && !dbus.is_symlink() {
         let _ = fs::remove_file(&dbus);
-        symlink("/etc/machine-id", &dbus)
-            .map_err(|error| format!("cannot link {}: {error}", dbus.display()))?;
+        symlink("/etc/machine-id", &dbus).map_err(|error| format!("cannot link {}: {error}", dbus.display()))?;
     }
     for folder in real_folders(record) {
         let source = real_source(record, &folder);
-        fs::create_dir_all(&source)
-            .map_err(|error| format!("cannot make {}: {error}", source.display()))?;
-        let mode = if folder.starts_with("/var/tmp") {
-            0o1777
-        } else {
-            0o711
-        };
+        fs::create_dir_all(&source).map_err(|error| format!("cannot make {}: {error}", source.display()))?;
+        let mode = if folder.starts_with("/var/tmp") { 0o1777 } else { 0o711 };
         fs::set_permissions(&source, PermissionsExt::from_mode(mode))
             .map_err(|error| format!("cannot set the mode of {}: {error}", source.display()))?;
     }
@@ -317,9 +275,7 @@ fn personalise(record: &Record) -> Result<(), Trouble> {
 fn resolver() -> Result<String, Trouble> {
     for path in ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] {
         let text = fs::read_to_string(path).unwrap_or_default();
-        let mut servers = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("nameserver"));
+        let mut servers = text.lines().filter_map(|line| line.strip_prefix("nameserver"));
         if servers.any(|server| !server.trim().starts_with("127.") && server.trim() != "::1") {
             return Ok(text);
         }

@@ -14,10 +14,7 @@ pub mod exec;
 pub mod host;
 pub mod launch;
 pub mod leader;
-#[allow(
-    dead_code,
-    reason = "the scenarios' vocabulary: not each word is in use at each time"
-)]
+#[allow(dead_code, reason = "the scenarios' vocabulary: not each word is in use at each time")]
 pub mod machine;
 pub mod mirror;
 pub mod net;

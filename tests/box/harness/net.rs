@@ -23,10 +23,7 @@ pub fn subnet(number: u16) -> Subnet {
         let offset = number * 4 + last;
         Ipv4Addr::new(10, 99, (offset >> 8) as u8, (offset & 0xff) as u8)
     };
-    Subnet {
-        outside: address(1),
-        inside: address(2),
-    }
+    Subnet { outside: address(1), inside: address(2) }
 }
 
 /// Takes a free number for the box in `folder`. Call with the registry locked.
@@ -37,9 +34,7 @@ pub fn take_number(folder: &Path) -> Result<u16, Trouble> {
         let claimed = fs::read_to_string(&claim).is_ok_and(|holder| Path::new(&holder).exists());
         // A box inside a box must not take the subnet that its own machine hangs on.
         let Subnet { outside, inside } = subnet(number);
-        let in_use = [outside, inside]
-            .iter()
-            .any(|end| addresses.contains(&format!(" {end}/")));
+        let in_use = [outside, inside].iter().any(|end| addresses.contains(&format!(" {end}/")));
         if !claimed && !in_use {
             fs::write(&claim, folder.as_os_str().as_encoded_bytes())
                 .map_err(|error| format!("cannot write {}: {error}", claim.display()))?;

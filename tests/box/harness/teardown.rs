@@ -13,20 +13,12 @@ pub fn remove(record: &Record) -> Result<(), Trouble> {
     let disk = record.disk();
     // nspawn's lock on the tree, named after device and inode; killed, it leaves the file.
     if let Ok(about) = fs::metadata(&disk) {
-        let _ = fs::remove_file(format!(
-            "/run/systemd/nspawn/locks/inode-{}:{}",
-            about.dev(),
-            about.ino()
-        ));
+        let _ = fs::remove_file(format!("/run/systemd/nspawn/locks/inode-{}:{}", about.dev(), about.ino()));
     }
     let mut tries = 0;
     while launch::mounted(&disk) {
         // Someone may be looking into it; after a while it goes anyway, out of sight at once.
-        let flags = if tries < 20 {
-            MntFlags::empty()
-        } else {
-            MntFlags::MNT_DETACH
-        };
+        let flags = if tries < 20 { MntFlags::empty() } else { MntFlags::MNT_DETACH };
         if let Err(error) = umount2(&disk, flags) {
             if tries > 25 {
                 return Err(format!("cannot unmount {}: {error}", disk.display()));
@@ -37,8 +29,7 @@ pub fn remove(record: &Record) -> Result<(), Trouble> {
     }
     let folder = record.folder();
     if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
+        fs::remove_dir_all(&folder).map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
     }
     let _lock = place::lock_registry()?;
     strip(record.number);
