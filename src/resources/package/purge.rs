@@ -57,20 +57,30 @@ fn is_there(host: &dyn Host, treasure: &Treasure) -> Result<bool> {
     Ok(false)
 }
 
-/// Makes the maintainer scripts unable to destroy what people made. The program itself goes with its package.
+/// Makes the maintainer scripts unable to destroy data, and says what stays. Disarmed in any case: Docker's script
+/// deletes across mounts, and where it fails the purge does.
 pub fn spare_treasures(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<String>> {
     for treasure in TREASURES.iter().filter(|t| packages.contains(t.package)) {
-        if is_there(host, treasure)? {
-            let copy = Path::new(treasure.path).join(Path::new(treasure.destroyer).file_name().unwrap_or_default());
-            host.remove(&copy)?;
-            if let Some(meta) = host.meta(Path::new(treasure.destroyer))? {
-                let mut attributes = meta.attributes;
-                attributes.mode &= !0o111;
-                host.set_attributes(Path::new(treasure.destroyer), &attributes)?;
-            }
+        let name = Path::new(treasure.destroyer).file_name().unwrap_or_default();
+        host.remove(&Path::new(treasure.path).join(name))?;
+        if let Some(meta) = host.meta(Path::new(treasure.destroyer))? {
+            let mut attributes = meta.attributes;
+            attributes.mode &= !0o111;
+            host.set_attributes(Path::new(treasure.destroyer), &attributes)?;
         }
     }
     treasures(host, packages)
+}
+
+/// The data directories of packages that are gone in which nobody made anything.
+pub fn disposable(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<&'static str>> {
+    let mut directories = Vec::new();
+    for treasure in TREASURES.iter().filter(|t| packages.contains(t.package)) {
+        if host.meta(Path::new(treasure.path))?.is_some() && !is_there(host, treasure)? {
+            directories.push(treasure.path);
+        }
+    }
+    Ok(directories)
 }
 
 /// The systemd units that `packages` ship, templates as patterns of their instances.

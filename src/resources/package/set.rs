@@ -6,6 +6,7 @@ use super::database::{Database, read_if_there};
 use super::failure;
 use super::guard;
 use super::locks::wait_for_locks;
+use super::simulation::Item;
 use super::solution::{Solution, Wanted, bytes};
 use super::traces::Traces;
 use super::tree::Tree;
@@ -201,6 +202,20 @@ impl PackageSet {
         if output.code == 0 { Ok(()) } else { Err(self.failed(context, &output)) }
     }
 
+    /// Everything of [`apply`](Resource::apply) that the guard watches over.
+    fn change(&self, context: &Context<'_>, seen: &Seen) -> Result<()> {
+        let (host, progress) = (context.host, context.progress);
+        apt::heal(host, progress)?;
+        let database = Database::read(host)?;
+        let solution = seen.solution.as_ref();
+        let is_there = |i: &Item| database.installed(&i.name).is_some_and(|p| p.version == i.version);
+        if let Some(solution) = solution.filter(|s| !s.items().all(is_there)) {
+            guard::take_guard(host, progress)?;
+            self.install(context, solution, &database)?;
+        }
+        self.mark(context, seen, solution)
+    }
+
     /// Fetches what the next apply will need, and changes nothing but apt's archives.
     pub fn download(&self, host: &dyn Host, progress: &dyn Progress) -> Result<()> {
         let seen = self.observe(host)?;
@@ -353,17 +368,9 @@ impl Resource for PackageSet {
         let (host, progress) = (context.host, context.progress);
         apt::adopt(host, progress)?;
         wait_for_locks(host, progress, self.lock_wait)?;
-        apt::heal(host, progress)?;
-        let database = Database::read(host)?;
-        let solution = seen.solution.as_ref();
-        let is_open =
-            |s: &&Solution| s.items().any(|i| database.installed(&i.name).is_none_or(|p| p.version != i.version));
-        if let Some(solution) = solution.filter(is_open) {
-            guard::take_guard(host, progress)?;
-            self.install(context, solution, &database)?;
-        }
-        self.mark(context, &seen, solution)?;
-        guard::release_guard(host)
+        let done = self.change(context, &seen);
+        guard::release_guard(host)?;
+        done
     }
 
     fn exclusive(&self) -> &'static [&'static str] {

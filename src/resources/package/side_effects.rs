@@ -104,25 +104,28 @@ impl Pictures<'_> {
     /// Puts back what can be. A path that can't be put back is told and does not stop the others.
     pub fn restore(&self, host: &dyn Host) -> Result<Vec<String>> {
         let (acts, mut kept) = self.decide();
-        let mut failed =
-            |path: &Path, error: &dyn std::fmt::Display| kept.push(format!("{}: left, {error}", path.display()));
-        for (path, _) in acts.iter().rev().filter(|(_, a)| **a == Act::Remove) {
-            match host.remove(path) {
-                Err(e @ host::Error::Injected(_)) => return Err(e.into()),
-                Err(e) => failed(path, &e),
-                Ok(()) => {}
-            }
-        }
-        for (path, act) in &acts {
+        let mut failed: BTreeSet<&Path> = BTreeSet::new();
+        let removals = acts.iter().rev().filter(|(_, act)| **act == Act::Remove);
+        let others = acts.iter().filter(|(_, act)| **act != Act::Remove);
+        for (path, act) in removals.chain(others) {
             let done = match act {
-                Act::Remove => Ok(()),
+                Act::Remove => host.remove(path),
                 Act::Text(text, attributes) => host.write(path, text.as_bytes(), attributes),
                 Act::Put(node) => self.put(host, path, node),
             };
             match done {
-                Err(e @ host::Error::Injected(_)) => return Err(e.into()),
-                Err(e) => failed(path, &e),
                 Ok(()) => {}
+                Err(e @ host::Error::Injected(_)) => return Err(e.into()),
+                // A directory stays because of something in it, and so do those around it: told once.
+                Err(_) if failed.iter().any(|f| f.starts_with(path)) => {}
+                Err(_) if *act == Act::Remove && !host.list(path)?.is_empty() => {
+                    failed.insert(path);
+                    kept.push(format!("{} stays: it holds files of someone else", path.display()));
+                }
+                Err(e) => {
+                    failed.insert(path);
+                    kept.push(format!("{} could not be put back: {e}", path.display()));
+                }
             }
         }
         Ok(kept)

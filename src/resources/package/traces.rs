@@ -41,7 +41,13 @@ const KNOWN: [Known; 5] = [
         ..NONE
     },
     Known { package: "fail2ban", tables: &["inet f2b-table"], ..NONE },
-    Known { package: "docker.io", links: &["docker0"], sysctls: &FORWARDING, directories: &["/etc/docker"], ..NONE },
+    Known {
+        package: "docker.io",
+        links: &["docker0"],
+        sysctls: &FORWARDING,
+        directories: &["/etc/docker", "/var/lib/docker"],
+        ..NONE
+    },
     Known { package: "containerd", directories: &["/etc/cni/net.d", "/etc/cni"], ..NONE },
     // The settings of its /etc/ufw/sysctl.conf.
     Known { package: "ufw", sysctls: &FORWARDING, ..NONE },

@@ -5,7 +5,7 @@
 //! left goes by the rule of [`side_effects`](super::side_effects).
 
 use super::apt;
-use super::database::Database;
+use super::database::{Database, Known, is_interrupted};
 use super::failure;
 use super::guard::{held_units, release_guard};
 use super::locks::wait_for_locks;
@@ -73,6 +73,40 @@ pub struct Settled {
     /// The starts that are owed to units which were held back. The engine puts them into its books.
     #[serde(default)]
     pub debts: Vec<Debt>,
+}
+
+/// What is left to do once `packages` are gone, also when an earlier run purged them and died: their data, what their
+/// programs left in the kernel, their units.
+fn tidy(context: &Context<'_>, traces: &Traces, packages: &BTreeSet<String>) -> Result<()> {
+    let host = context.host;
+    let now = Database::read(host)?;
+    let is_gone = |n: &&String| !now.known(n).is_some_and(Known::is_present);
+    let gone: BTreeSet<String> = packages.iter().filter(is_gone).cloned().collect();
+    for directory in purge::disposable(host, &gone)?.into_iter().filter(|d| !traces.present.contains(*d)) {
+        let command = Command::new("rm").args(["-rf", "--one-file-system", directory]);
+        host.run(&command.accept(&[0, 1]).timeout(Duration::from_secs(600)))?;
+    }
+    traces.put_back(host, &gone)?;
+    if purge::has_systemd(host)? && !gone.is_empty() {
+        purge::systemctl(host, &["daemon-reload"], &[])?;
+    }
+    Ok(())
+}
+
+impl Settled {
+    /// Goes on from `from` to `to`, where what happened between the two is ours: paths that nobody else changed.
+    fn follow(&mut self, context: &Context<'_>, from: &Tree, to: &Tree) -> Result<()> {
+        for (path, now) in from.changes_to(to) {
+            let is_ours = self.changes.get(&path).is_none_or(|after| from.nodes.get(&path) == after.as_ref());
+            if is_ours {
+                if let (true, Some(content)) = (is_accounts(&path), to.content(&path)) {
+                    context.objects.put(content)?;
+                }
+                self.changes.insert(path, now);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The record, version 1.
@@ -227,9 +261,7 @@ impl Removal {
                 &Command::new("dpkg").arg("--purge").args(left.into_iter().cloned()).timeout(Duration::from_secs(600)),
             )?;
         }
-        traces.put_back(host, &self.purge)?;
         if has_systemd {
-            purge::systemctl(host, &["daemon-reload"], &[])?;
             let plain: Vec<String> = units.into_iter().filter(|u| !u.contains('*')).collect();
             if !plain.is_empty() {
                 purge::systemctl(host, &["reset-failed"], &plain)?;
@@ -245,11 +277,49 @@ impl Record {
         Ok(UndoRecord::new(KIND, serde_json::to_value(self).map_err(|e| bad(&e))?))
     }
 
-    fn settled(&self, after: Option<&Value>) -> Result<Settled> {
+    /// What maintainer scripts did, as it was seen; `None` when the step never came to that.
+    fn settled(&self, after: Option<&Value>) -> Result<Option<Settled>> {
         match (&self.settled, after) {
-            (Some(settled), _) => Ok(settled.clone()),
-            (None, Some(value)) => serde_json::from_value(value.clone()).map_err(|e| bad(&e)),
-            (None, None) => Ok(Settled::default()),
+            (Some(settled), _) => Ok(Some(settled.clone())),
+            (None, Some(value)) => serde_json::from_value(value.clone()).map(Some).map_err(|e| bad(&e)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// What maintainer scripts did, seen now: the difference to the picture from before.
+    fn see_settled(&self, context: &Context<'_>) -> Result<Settled> {
+        let Some(digest) = &self.tree else { return Ok(Settled::default()) };
+        let before = Tree::kept(context.objects, digest)?;
+        let now = Tree::see(context.host, &self.foreign)?;
+        let mut settled = Settled {
+            changes: Changes::new(),
+            tables: tables(context.host)?,
+            debts: held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect(),
+        };
+        settled.follow(context, &before, &now)?;
+        Ok(settled)
+    }
+
+    /// Brings dpkg in order before anything is undone. What scripts did meanwhile belongs to what they did before.
+    fn heal(&self, context: &Context<'_>, settled: Option<Settled>) -> Result<Settled> {
+        let is_fine = !is_interrupted(context.host)? && Database::read(context.host)?.unfinished().is_empty();
+        let broken = if is_fine { None } else { Some(Tree::see(context.host, &self.foreign)?) };
+        match apt::heal(context.host, context.progress) {
+            Ok(()) => {}
+            // What is broken may be just what goes now.
+            Err(error @ Error::Refused { code: "dpkg-broken", .. }) => {
+                let line = error.to_string();
+                context.progress.tell(&Event::Note { line: &line });
+            }
+            Err(error) => return Err(error),
+        }
+        match (settled, broken) {
+            (None, _) => self.see_settled(context),
+            (Some(settled), None) => Ok(settled),
+            (Some(mut settled), Some(broken)) => {
+                settled.follow(context, &broken, &Tree::see(context.host, &self.foreign)?)?;
+                Ok(settled)
+            }
         }
     }
 
@@ -352,9 +422,8 @@ impl Record {
         mark(context.host, "auto", &auto.into_iter().collect::<Vec<_>>())
     }
 
-    fn undo_whole(&self, context: &Context<'_>, after: Option<&Value>) -> Result<Outcome> {
+    fn undo_whole(&self, context: &Context<'_>, settled: &Settled) -> Result<Outcome> {
         let host = context.host;
-        let settled = self.settled(after)?;
         let database = Database::read(host)?;
         let mut removal = self.whole_removal(context, &database, true)?;
         let before = match &self.tree {
@@ -363,10 +432,11 @@ impl Record {
         };
         let present = Tree::see(host, &self.foreign)?;
         let had_work = !removal.is_empty();
-        let copied = self.keep_copies(context, &settled, &present)?;
+        let copied = self.keep_copies(context, settled, &present)?;
         if had_work {
             removal.run(context, &database, &self.traces, &settled.tables)?;
         }
+        tidy(context, &self.traces, &self.new.iter().map(|i| i.name.clone()).collect())?;
         self.restore_marks(context)?;
         let mut accounts_after = BTreeMap::new();
         for path in settled.changes.keys().filter(|p| is_accounts(p)) {
@@ -439,12 +509,11 @@ impl Record {
         Ok(kept)
     }
 
-    fn undo_module(&self, context: &Context<'_>, module: &str, after: Option<&Value>) -> Result<Outcome> {
+    fn undo_module(&self, context: &Context<'_>, module: &str, mut settled: Settled) -> Result<Outcome> {
         let host = context.host;
         if !self.modules().into_iter().any(|m| m == module) {
             return Ok(Outcome::AlreadyGone);
         }
-        let mut settled = self.settled(after)?;
         let database = Database::read(host)?;
         let was_manual = |b: &Before| matches!(b, Before::Installed { auto: false, .. });
         let dropped = self.only_of(module).into_iter().filter(|(_, b)| !was_manual(b)).map(|(n, _)| n);
@@ -455,22 +524,12 @@ impl Record {
         if !removal.is_empty() {
             let copied = self.keep_copies(context, &settled, &present)?;
             removal.run(context, &database, &self.traces, &settled.tables)?;
+            tidy(context, &self.traces, &removal.purge)?;
             removal.kept.extend(self.tell_copies(context, &copied)?);
         }
         // What the purge itself changed is ours: the rest of the record goes on from there.
         let purged = Tree::see(host, &self.foreign)?;
-        for (path, now) in present.changes_to(&purged) {
-            let was_ours = match settled.changes.get(&path) {
-                Some(after) => present.nodes.get(&path) == after.as_ref(),
-                None => true,
-            };
-            if was_ours {
-                if let (true, Some(content)) = (is_accounts(&path), purged.content(&path)) {
-                    context.objects.put(content)?;
-                }
-                settled.changes.insert(path, now);
-            }
-        }
+        settled.follow(context, &present, &purged)?;
         for line in &removal.kept {
             context.progress.tell(&Event::Note { line });
         }
@@ -523,40 +582,18 @@ impl Undo for Record {
         let (host, progress) = (context.host, context.progress);
         apt::adopt(host, progress)?;
         wait_for_locks(host, progress, LOCK_WAIT)?;
-        if let Err(error) = apt::heal(host, progress) {
-            // What is broken may be just what goes now.
-            let Error::Refused { code: "dpkg-broken", .. } = &error else {
-                return Err(error);
-            };
-            let line = error.to_string();
-            progress.tell(&Event::Note { line: &line });
-        }
+        let settled = self.heal(context, self.settled(after)?)?;
         release_guard(host)?;
         match scope {
-            Scope::Module(module) if !self.is_whole(scope) => self.undo_module(context, module, after),
-            _ => self.undo_whole(context, after),
+            Scope::Module(module) if !self.is_whole(scope) => self.undo_module(context, module, settled),
+            _ => self.undo_whole(context, &settled),
         }
     }
 
-    /// What maintainer scripts did: the difference of the host now to the picture from before.
+    /// What maintainer scripts did, once nobody works on the packages any more.
     fn settle(&self, context: &Context<'_>) -> Result<Option<Value>> {
-        let Some(digest) = &self.tree else {
-            return Ok(None);
-        };
-        let before = Tree::kept(context.objects, digest)?;
-        let now = Tree::see(context.host, &self.foreign)?;
-        let changes = before.changes_to(&now);
-        for path in changes.keys().filter(|p| is_accounts(p)) {
-            if let Some(content) = now.content(path) {
-                context.objects.put(content)?;
-            }
-        }
-        let settled = Settled {
-            changes,
-            tables: tables(context.host)?,
-            debts: held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect(),
-        };
-        serde_json::to_value(settled).map(Some).map_err(|e| bad(&e))
+        apt::adopt(context.host, context.progress)?;
+        serde_json::to_value(self.see_settled(context)?).map(Some).map_err(|e| bad(&e))
     }
 }
 
