@@ -1,0 +1,194 @@
+//! What scenarios hold in their hands. Trouble of the harness itself is a panic: the test has failed.
+
+use super::record::{Options, Owner, Record};
+use super::{Output, Trouble, carry, exec, launch, leader, net, teardown};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Longer than any honest step; a command that hangs must not hang the suite.
+const LIMIT: Duration = Duration::from_secs(1200);
+
+/// How to boot a box: `Machine::plan("docker").real("/var/lib/docker").boot()`.
+pub struct Plan {
+    name: String,
+    options: Options,
+}
+
+impl Plan {
+    /// Boxes can be made in this one.
+    pub fn nested(mut self) -> Self {
+        self.options.nested = true;
+        self
+    }
+
+    /// This folder of the box lies on a real file system, not on the overlay.
+    pub fn real(mut self, folder: &str) -> Self {
+        self.options.real.push(folder.into());
+        self
+    }
+
+    pub fn boot(self) -> Machine {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let owner = Owner::this_process();
+        let id = format!("{}-{}-{count}", self.name, owner.pid);
+        let record = sure(launch::create(&id, &self.name, Some(owner), self.options));
+        let mut machine = Machine {
+            record,
+            failed_units: Vec::new(),
+        };
+        machine.boot_again();
+        machine
+    }
+}
+
+/// A running box of this test. Dropped, it is gone without a trace.
+pub struct Machine {
+    record: Record,
+    /// Units that failed at the last boot.
+    pub failed_units: Vec<String>,
+}
+
+impl Machine {
+    /// A fresh Debian 13 server with this host name, up and running.
+    pub fn boot(name: &str) -> Self {
+        Self::plan(name).boot()
+    }
+
+    pub fn plan(name: &str) -> Plan {
+        Plan {
+            name: name.into(),
+            options: Options::default(),
+        }
+    }
+
+    /// Runs a command as root and returns how it ended.
+    pub fn run(&self, argv: &[&str]) -> Output {
+        self.run_for(LIMIT, argv)
+    }
+
+    /// Fails the test if the command takes longer.
+    pub fn run_for(&self, limit: Duration, argv: &[&str]) -> Output {
+        sure(exec::run(&self.record, argv, b"", limit))
+    }
+
+    pub fn run_with_input(&self, argv: &[&str], input: &str) -> Output {
+        sure(exec::run(&self.record, argv, input.as_bytes(), LIMIT))
+    }
+
+    /// Runs a shell script.
+    pub fn sh(&self, script: &str) -> Output {
+        self.run(&["sh", "-c", script])
+    }
+
+    /// Runs a shell script that must succeed, and returns what it printed.
+    #[track_caller]
+    pub fn ok(&self, script: &str) -> String {
+        let output = self.sh(script);
+        assert!(
+            output.success(),
+            "in box {}: exit code {} from\n{script}\nstdout:\n{}\nstderr:\n{}",
+            self.record.id,
+            output.code,
+            output.stdout,
+            output.stderr
+        );
+        output.stdout
+    }
+
+    /// Copies a file to a path of the box, or the contents of a folder into a folder of the box.
+    pub fn put(&self, outside: impl AsRef<Path>, inside: &str) {
+        sure(carry::put(&self.record, outside.as_ref(), inside));
+    }
+
+    pub fn put_bytes(&self, bytes: impl AsRef<[u8]>, inside: &str, mode: u32) {
+        sure(carry::put_bytes(&self.record, bytes.as_ref(), inside, mode));
+    }
+
+    pub fn get(&self, inside: &str, outside: impl AsRef<Path>) {
+        sure(carry::get(&self.record, inside, outside.as_ref()));
+    }
+
+    /// The text of a file of the box.
+    pub fn read(&self, inside: &str) -> String {
+        String::from_utf8_lossy(&sure(carry::read(&self.record, inside))).into_owned()
+    }
+
+    /// The box's disk as a folder of this side, also while it is off. (/tmp and /run aren't on it.)
+    pub fn disk(&self) -> PathBuf {
+        self.record.disk()
+    }
+
+    pub fn address(&self) -> Ipv4Addr {
+        net::subnet(self.record.number).inside
+    }
+
+    /// This side's address, as the box reaches it.
+    pub fn gateway(&self) -> Ipv4Addr {
+        net::subnet(self.record.number).outside
+    }
+
+    /// SIGKILL of its process 1: everything in it stops at once. The disk keeps what was written.
+    ///
+    /// The kernel goes on, so writes that weren't synced survive, too; losing those takes the virtual machine.
+    pub fn power_cut(&self) {
+        sure(leader::cut_power(&self.record));
+    }
+
+    /// After a power cut: the same disk, a new boot.
+    pub fn boot_again(&mut self) {
+        sure(launch::start(&self.record));
+        self.failed_units = sure(leader::wait_until_up(&self.record));
+    }
+
+    /// An orderly reboot from inside, as an administrator asks for it.
+    pub fn reboot(&mut self) {
+        let before = sure(exec::leader_of(&self.record));
+        // The answer may be lost in the shutdown it asks for.
+        let _ = exec::run(
+            &self.record,
+            &["systemctl", "reboot"],
+            b"",
+            Duration::from_secs(30),
+        );
+        let end = std::time::Instant::now() + Duration::from_secs(120);
+        while leader::find(&self.record) == Some(before) {
+            assert!(
+                std::time::Instant::now() < end,
+                "box {} doesn't shut down",
+                self.record.id
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.failed_units = sure(leader::wait_until_up(&self.record));
+    }
+
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("VPS_BOX_KEEP").is_some() {
+            eprintln!("box: {} is kept to look into it", self.record.id);
+            let kept = Record {
+                owner: None,
+                ..self.record.clone()
+            };
+            if kept.save().is_ok() {
+                return;
+            }
+        }
+        if let Err(why) = teardown::remove(&self.record) {
+            eprintln!("box: {} could not be removed: {why}", self.record.id);
+        }
+    }
+}
+
+#[track_caller]
+fn sure<T>(result: Result<T, Trouble>) -> T {
+    result.unwrap_or_else(|why| panic!("{why}"))
+}
