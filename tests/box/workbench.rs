@@ -1,7 +1,10 @@
 //! The developers' workbench: boxes by hand.
 
+use crate::harness::Machine;
 use crate::harness::record::{Options, Record};
-use crate::harness::{Trouble, base, carry, clean, exec, host, launch, leader, net, teardown};
+use crate::harness::{
+    Snapshot, Trouble, base, carry, clean, diff, exec, host, launch, leader, net, teardown,
+};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +17,10 @@ verbs:
   shell NAME              a root shell in it
   put NAME SRC DST        copy a file, or a folder's contents, into it
   get NAME SRC DST        copy a file, or a folder's contents, out of it
+  snapshot NAME FILE.json write its state down
+  diff A.json B.json [--all]
+                          what differs, a line each; exit code 1 if anything does;
+                          with --all also what may differ
   kill NAME               cut its power; its disk stays
   down NAME               remove it
   list                    all boxes
@@ -35,16 +42,31 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
         ["get", name, source, target] => {
             Record::load(name).and_then(|it| carry::get(&it, source, Path::new(target)))
         }
+        ["snapshot", name, file] => Record::load(name)
+            .and_then(|it| Snapshot::take(&it))
+            .and_then(|taken| taken.save(Path::new(file))),
+        ["diff", before, after] => return Some(compare(before, after, false)),
+        ["diff", before, after, "--all"] => return Some(compare(before, after, true)),
         ["kill", name] => Record::load(name).and_then(|it| leader::cut_power(&it)),
         ["down", name] => Record::load(name).and_then(|it| teardown::remove(&it)),
         ["list"] => list(),
         ["clean"] => clean::dead_owners().map(told),
         ["clean", "--all"] => clean::everything().map(told),
+        // For a scenario: a run that can be killed. Not in the usage.
+        ["boot-and-wait", name] => {
+            let machine = Machine::boot(name);
+            println!("{}", machine.record().id);
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+            Ok(())
+        }
         ["help"] => {
             println!("{USAGE}");
             Ok(())
         }
-        ["up" | "run" | "shell" | "put" | "get" | "kill" | "down", ..] => {
+        [
+            "up" | "run" | "shell" | "put" | "get" | "snapshot" | "diff" | "kill" | "down",
+            ..,
+        ] => {
             eprintln!("box: wrong or missing words after {:?}\n{USAGE}", words[0]);
             return Some(ExitCode::from(2));
         }
@@ -132,4 +154,26 @@ fn list() -> Result<(), Trouble> {
         );
     }
     Ok(())
+}
+
+/// Exit codes as diff(1) has them.
+fn compare(before: &str, after: &str, all: bool) -> ExitCode {
+    let lines = Snapshot::load(Path::new(before)).and_then(|before| {
+        let exceptions = if all { Vec::new() } else { diff::exceptions()? };
+        Ok(diff::compare(
+            &before,
+            &Snapshot::load(Path::new(after))?,
+            &exceptions,
+        ))
+    });
+    match lines {
+        Ok(lines) => {
+            lines.iter().for_each(|line| println!("{line}"));
+            ExitCode::from(u8::from(!lines.is_empty()))
+        }
+        Err(why) => {
+            eprintln!("box: {why}");
+            ExitCode::from(2)
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Runs commands in a box.
 
+use super::Trouble;
 use super::leader;
 use super::record::Record;
-use super::{Trouble, host};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
@@ -29,7 +29,26 @@ impl Output {
 
 /// Joins the box's init scope before it enters, so that the box's systemd finds the process where it knows it; a
 /// failure of that isn't worth a word.
-const ENTER: &str = r#"echo $$ >"$0" 2>/dev/null; exec nsenter "$@""#;
+const ENTER: &str = r#"echo $$ >"$0" 2>/dev/null; exec setpriv "$@""#;
+
+/// What setpriv must drop so that a command may do no more than the box's process 1. nsenter changes namespaces only:
+/// without this, root "in the box" would still be root of this machine, and `date -s` would move everyone's clock.
+fn dropped_capabilities(leader: i32) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{leader}/status")).unwrap_or_default();
+    let bounds = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .unwrap_or_default();
+    // Unreadable (it just died): nothing is allowed.
+    let allowed = u64::from_str_radix(bounds.trim(), 16).unwrap_or(0);
+    let known = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+    let last: u32 = known.trim().parse().unwrap_or(40);
+    let dropped: Vec<String> = (0..=last)
+        .filter(|number| allowed >> number & 1 == 0)
+        .map(|number| format!("-cap_{number}"))
+        .collect();
+    dropped.join(",")
+}
 
 /// The command that runs `argv` in the box, as root with the environment of a fresh root login.
 pub fn command(record: &Record, leader: i32, argv: &[&str]) -> Command {
@@ -42,6 +61,8 @@ pub fn command(record: &Record, leader: i32, argv: &[&str]) -> Command {
     command
         .args(["-c", ENTER])
         .arg(scope)
+        .arg(format!("--bounding-set={}", dropped_capabilities(leader)))
+        .args(["--inh-caps=-all", "--ambient-caps=-all", "nsenter"])
         .arg(format!("--target={leader}"))
         .args([
             "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--",
@@ -183,7 +204,7 @@ impl Drain {
 
 /// Becomes the command: a developer's `run` has its own terminal, signals and exit code.
 pub fn become_command(record: &Record, argv: &[&str]) -> Trouble {
-    match host::ready().and_then(|()| leader_of(record)) {
+    match leader_of(record) {
         Ok(leader) => format!(
             "cannot run nsenter: {}",
             command(record, leader, argv).exec()

@@ -26,11 +26,12 @@ case $own in
 */"$TAG".service) ;;
 *) own=/$TAG ;;
 esac
-echo "$own" >cgroup.new
-mv cgroup.new cgroup
 top=/sys/fs/cgroup$own
 mkdir -p "$top/loop"
 echo $$ >"$top/loop/cgroup.procs"
+# From here on an empty cgroup means that it's over.
+echo "$own" >cgroup.new
+mv cgroup.new cgroup
 while :; do
     if [ -d "$top/box" ]; then
         echo 1 >"$top/box/cgroup.kill"
@@ -44,6 +45,8 @@ while :; do
     ip netns delete "$TAG" 2>/dev/null || :
     ip link delete "$TAG" 2>/dev/null || :
     ip netns add "$TAG"
+    # A new namespace inherits this machine's forwarding, which is on for the boxes' sake; a fresh server has it off.
+    ip netns exec "$TAG" sh -c 'echo 0 >/proc/sys/net/ipv4/ip_forward'
     ip link add "$TAG" type veth peer name eth0 netns "$TAG"
     ip address add "$OUTSIDE/30" dev "$TAG"
     ip link set "$TAG" up

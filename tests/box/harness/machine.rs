@@ -1,7 +1,8 @@
 //! What scenarios hold in their hands. Trouble of the harness itself is a panic: the test has failed.
 
 use super::record::{Options, Owner, Record};
-use super::{Output, Trouble, carry, exec, launch, leader, net, teardown};
+use super::serve::Server;
+use super::{Output, Snapshot, Trouble, carry, diff, exec, launch, leader, net, teardown};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,6 +39,7 @@ impl Plan {
         let mut machine = Machine {
             record,
             failed_units: Vec::new(),
+            servers: Vec::new(),
         };
         machine.boot_again();
         machine
@@ -49,6 +51,7 @@ pub struct Machine {
     record: Record,
     /// Units that failed at the last boot.
     pub failed_units: Vec<String>,
+    servers: Vec<Server>,
 }
 
 impl Machine {
@@ -163,6 +166,35 @@ impl Machine {
             std::thread::sleep(Duration::from_millis(50));
         }
         self.failed_units = sure(leader::wait_until_up(&self.record));
+    }
+
+    /// Serves a folder of this side to the box until the machine is dropped; gives its address, without a slash
+    /// at the end.
+    pub fn serve(&mut self, folder: impl AsRef<Path>) -> String {
+        let server = sure(Server::start(self.gateway(), folder.as_ref()));
+        let url = server.url();
+        self.servers.push(server);
+        url
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        sure(Snapshot::take(&self.record))
+    }
+
+    /// What is not as before, a line each; what may differ by `may-differ.txt` is left out.
+    pub fn differences(&self, before: &Snapshot) -> Vec<String> {
+        diff::compare(before, &self.snapshot(), &sure(diff::exceptions()))
+    }
+
+    #[track_caller]
+    pub fn must_be_as_before(&self, before: &Snapshot) {
+        let differences = self.differences(before);
+        assert!(
+            differences.is_empty(),
+            "box {} is not as before:\n{}",
+            self.record.id,
+            differences.join("\n")
+        );
     }
 
     pub fn record(&self) -> &Record {

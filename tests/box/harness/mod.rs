@@ -3,11 +3,13 @@
 //! A scenario needs only [`Machine`]. Below it, from the ground up: `place` (where state lies), `host` (what the
 //! machine under us must have), `mirror` (where Debian comes from), `base` (the image all boxes share), `record`
 //! (what is written down of a box), `net`, `launch`, `leader` (start it and find it), `exec` and `carry` (run in
-//! it, copy in and out), `teardown` and `clean` (take it away), `snapshot` and `diff` (is all as before?).
+//! it, copy in and out), `serve` (files for it), `teardown` and `clean` (take it away), `snapshot` and `diff` (is all
+//! as before?).
 
 pub mod base;
 pub mod carry;
 pub mod clean;
+pub mod diff;
 pub mod exec;
 pub mod host;
 pub mod launch;
@@ -21,10 +23,13 @@ pub mod mirror;
 pub mod net;
 pub mod place;
 pub mod record;
+pub mod serve;
+pub mod snapshot;
 pub mod teardown;
 
 pub use exec::Output;
 pub use machine::Machine;
+pub use snapshot::Snapshot;
 
 /// What the harness says when it can't go on: one sentence or a few, for a person.
 pub type Trouble = String;

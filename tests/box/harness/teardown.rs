@@ -4,12 +4,21 @@ use super::record::Record;
 use super::{Trouble, host, launch, leader, net, place};
 use nix::mount::{MntFlags, umount2};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 pub fn remove(record: &Record) -> Result<(), Trouble> {
     stop(record)?;
     let disk = record.disk();
+    // nspawn's lock on the tree, named after device and inode; killed, it leaves the file.
+    if let Ok(about) = fs::metadata(&disk) {
+        let _ = fs::remove_file(format!(
+            "/run/systemd/nspawn/locks/inode-{}:{}",
+            about.dev(),
+            about.ino()
+        ));
+    }
     let mut tries = 0;
     while launch::mounted(&disk) {
         // Someone may be looking into it; after a while it goes anyway, out of sight at once.
