@@ -1,6 +1,7 @@
 //! Every scenario, in one list. A new file of scenarios: a `mod` line and its `SCENARIOS` below.
 
 mod harness;
+mod packages;
 
 /// One test: its name is a sentence.
 #[derive(Clone, Copy)]
@@ -10,5 +11,5 @@ pub struct Scenario {
 }
 
 pub fn all() -> Vec<Scenario> {
-    [harness::SCENARIOS].concat()
+    [harness::SCENARIOS, packages::SCENARIOS].concat()
 }
