@@ -3,12 +3,20 @@
 
 /// Shipped, read-only data: defaults, modules, profiles, schema.
 pub const SHARE: &str = "/usr/share/vps-configurator";
+/// The modules that come with the package.
+pub const SHIPPED_MODULES: &str = "/usr/share/vps-configurator/modules";
+/// The profiles that come with the package.
+pub const SHIPPED_PROFILES: &str = "/usr/share/vps-configurator/profiles";
+/// The lowest layer of configuration.
+pub const DEFAULTS: &str = "/usr/share/vps-configurator/defaults.yaml";
 /// The administrator's configuration directory.
 pub const ETC: &str = "/etc/vps-configurator";
 /// The main configuration file, a conffile with everything commented out.
 pub const CONFIG: &str = "/etc/vps-configurator/config.yaml";
 /// Configuration fragments, read in the order of their names. Debconf owns `00-profile.yaml` in it.
 pub const CONF_D: &str = "/etc/vps-configurator/conf.d";
+/// The fragment that `config set` edits.
+pub const LOCAL_CONFIG: &str = "/etc/vps-configurator/conf.d/50-local.yaml";
 /// The administrator's own profiles.
 pub const PROFILES_D: &str = "/etc/vps-configurator/profiles.d";
 /// The administrator's own modules (plugins).

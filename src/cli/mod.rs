@@ -1,1 +1,46 @@
-//! (being written)
+//! The command line: parses, runs one command, explains what went wrong. It owns every word that a person reads.
+
+pub mod args;
+pub mod commands;
+pub mod confirm;
+pub mod exit;
+pub mod explain;
+pub mod generate;
+pub mod output;
+pub mod render;
+pub mod session;
+pub mod setup;
+pub mod signals;
+pub mod story;
+
+use args::Args;
+use clap::Parser;
+use exit::Exit;
+use output::Output;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+/// The environment, as the program was given it. Read here and nowhere else.
+pub type Environment = BTreeMap<String, String>;
+
+/// Runs the program with these arguments (the first is its name) and this environment; returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // A closed pipe while the help is printed is no failure of ours.
+            let _ = error.print();
+            return code.code();
+        }
+    };
+    let output = Output::new(&args.global, &environment);
+    let exit = match commands::run(&args, &environment, &output) {
+        Ok(exit) => exit,
+        Err(problem) => {
+            output.explain(&problem);
+            problem.exit
+        }
+    };
+    output.finish(exit).code()
+}

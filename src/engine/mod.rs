@@ -4,12 +4,25 @@
 //! The life of one step: `observe` (read only) → `compare` (pure) → `capture` (what undo needs, committed to the
 //! journal before anything changes) → `apply` → `observe` and `compare` again: nothing may be left.
 
+pub mod apply;
+pub mod debts;
 pub mod error;
+pub mod events;
+pub mod graph;
+pub mod plan;
 pub mod progress;
+pub mod recover;
 pub mod resource;
+pub mod rollback;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
 pub mod undo;
+pub mod works;
 
-pub use progress::{Event, Progress, Silent};
 pub use error::{Error, Result};
+pub use progress::{Event, Progress, Silent};
 pub use resource::{Action, Change, Context, Debt, DebtKind, Node, Resource, State};
+pub use works::{Policy, Services, Works};
 pub use undo::{Decode, Outcome, Scope, Undo, UndoRecord, Undoers};

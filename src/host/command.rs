@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where this stands in an argument, the program is given the number of a pipe's descriptor, whose lines go to the
+/// callback of [`run_watched`](super::Host::run_watched): `APT::Status-Fd={status_fd}`.
+pub const STATUS_FD: &str = "{status_fd}";
+
 /// A program with its arguments. Never a shell line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -10,7 +14,8 @@ pub struct Command {
     pub program: String,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Environment beside the fixed one (`PATH`, `LC_ALL=C.UTF-8`, `HOME=/root`, `DEBIAN_FRONTEND=noninteractive`).
+    /// Environment beside the fixed one (`PATH`, `LC_ALL=C.UTF-8`, `HOME=/root`, `DEBIAN_FRONTEND=noninteractive`,
+    /// `TERM=dumb`, `NEEDRESTART_SUSPEND=1`).
     pub env: Vec<(String, String)>,
     /// What it reads; nothing when empty.
     pub stdin: Vec<u8>,
@@ -24,9 +29,6 @@ pub struct Command {
     pub accept: Vec<i32>,
     /// May not be shown: arguments or input hold a secret.
     pub secret: bool,
-    /// Open files to pass on (for instance apt's status pipe): the runner calls `on_line` for each line of this
-    /// descriptor number while the program runs.
-    pub status_fd: Option<i32>,
 }
 
 impl Command {
@@ -42,7 +44,6 @@ impl Command {
             directory: None,
             accept: vec![0],
             secret: false,
-            status_fd: None,
         }
     }
 
@@ -90,8 +91,7 @@ impl Command {
         let mut line = self.program.clone();
         for arg in &self.args {
             line.push(' ');
-            let plain = !arg.is_empty()
-                && arg.chars().all(|c| c.is_ascii_alphanumeric() || "@%+=:,./-_{}".contains(c));
+            let plain = !arg.is_empty() && arg.chars().all(|c| c.is_ascii_alphanumeric() || "@%+=:,./-_{}".contains(c));
             if plain {
                 line.push_str(arg);
             } else {

@@ -7,11 +7,26 @@
 //! Paths are absolute paths of the managed host. With a root prefix, programs are looked up under that root too: a
 //! fake root brings its own `apt-get` and `systemctl`, and no test can reach the real ones.
 
+pub mod accounts;
+pub mod actor;
 pub mod command;
+pub mod dpkg;
 pub mod error;
+pub mod fake;
+mod locks;
+pub mod machine;
+mod place;
+pub mod read_only;
+pub mod real;
+mod runner;
+pub mod systemd;
 
 pub use command::{Command, Output};
 pub use error::{Error, Result};
+pub use fake::FakeHost;
+pub use place::temporary_name;
+pub use read_only::ReadOnly;
+pub use real::RealHost;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,10 +129,25 @@ pub trait Host: Send + Sync + Debug {
     fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()>;
     /// Sets owner, then mode, then extended attributes (others than these are removed).
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()>;
-    /// Removes a file, a link or an empty directory. Already gone is success.
+    /// Removes a file, a link or an empty directory, and what a crash during a write of it left beside. Already gone
+    /// is success.
     fn remove(&self, path: &Path) -> Result<()>;
     /// Runs a program that changes something.
     fn run(&self, command: &Command) -> Result<Output>;
+    /// Runs a program that changes something, and calls `on_line` with each line that it writes to the descriptor
+    /// [`STATUS_FD`](command::STATUS_FD), while it runs.
+    fn run_watched(&self, command: &Command, _on_line: &mut dyn FnMut(&str)) -> Result<Output> {
+        self.run(command)
+    }
     /// Takes the lock at `path`, for this process; `Error::Locked` names who holds it.
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>>;
+}
+
+/// The text of a file of which a host may have none: then it is empty. What is not UTF-8 is replaced.
+pub fn read_text(host: &dyn Host, path: &Path) -> Result<String> {
+    match host.read(path) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(e),
+    }
 }

@@ -1,7 +1,16 @@
 //! The append-only, write-ahead record of transactions, and the store of pre-images.
+//!
+//! Rows are added and marked, never deleted: a rollback is a new transaction that names the ones it takes back. A step
+//! is committed with its undo record before it changes anything, so a crash between any two instructions leaves a
+//! journal that tells what may have been done.
 
 pub mod error;
 pub mod objects;
+pub mod record;
+mod schema;
+pub mod store;
 
 pub use error::{Error, Result};
 pub use objects::Objects;
+pub use record::{DebtRow, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
+pub use store::{Begin, Intent, Journal, UndoEntry};

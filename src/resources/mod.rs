@@ -1,1 +1,50 @@
-//! (being written)
+//! One file for each kind of thing that can be put right and undone, and the table of what each may be given.
+
+pub mod account_file;
+pub mod apt_source;
+pub mod asked;
+pub mod assembly;
+pub mod registry;
+pub mod authorized_key;
+pub mod block;
+pub mod command;
+pub mod container;
+pub mod directory;
+pub mod download;
+pub mod file;
+pub mod firewall;
+pub mod firewall_live;
+pub mod firewall_rule;
+pub mod firewall_undo;
+pub mod group;
+pub mod home;
+pub mod hostname;
+pub mod kernel_module;
+pub mod live;
+pub mod locale;
+pub mod member;
+pub mod owner;
+pub mod package;
+pub mod part;
+pub mod preimage;
+pub mod schema;
+pub mod seen;
+pub mod spec;
+pub mod swap;
+pub mod symlink;
+pub mod sysctl;
+pub mod timezone;
+pub mod unit;
+pub mod unit_debt;
+pub mod unit_survey;
+pub mod unit_undo;
+pub mod user;
+pub mod user_undo;
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod system_tests;
+
+pub use asked::Spec;
+pub use registry::{Units, undoers};

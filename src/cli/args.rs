@@ -1,0 +1,333 @@
+//! The commands and their flags. Help, man pages, completions and the reference are made from these.
+
+use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Turn a fresh Debian 13 server into a configured, hardened workstation, keep it so, and take any change back.
+///
+/// A profile enables modules; the plan shows exactly what would change; every change is written down before it is made
+/// and can be rolled back. See vps-configurator-profile(5) for profiles.
+#[derive(Debug, Parser)]
+#[command(name = "vps-configurator", version, propagate_version = false, max_term_width = 80)]
+#[command(after_help = "Exit codes: 0 done or nothing to do, 1 failed (host unchanged or undone), 2 usage or configuration,\n3 undo incomplete, 4 findings or pending changes, 5 another run is under way, 6 needs root.")]
+pub struct Args {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Flags)]
+pub struct Global {
+    /// Print JSON in place of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// When to use colour; NO_COLOR is obeyed
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub color: Colour,
+    /// Work on the tree below this directory, with the programs in it (tests)
+    #[arg(long, global = true, hide = true, default_value = "/", value_name = "DIR")]
+    pub root: PathBuf,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make this host match a profile
+    Install(Install),
+    /// Show exactly what install would change
+    Plan(Plan),
+    /// Prove that the host is as the profile says; exit 4 when it isn't
+    Verify(Verify),
+    /// Take changes back
+    Rollback(Rollback),
+    /// Show what is applied, owed and left over
+    Status,
+    /// Finish or undo what a crash cut off
+    Recover(Recover),
+    /// Show past transactions
+    #[command(subcommand)]
+    Transaction(Transaction),
+    /// Show modules
+    #[command(subcommand)]
+    Module(Module),
+    /// Show and make profiles
+    #[command(subcommand)]
+    Profile(Profile),
+    /// Show, check and change the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Print a shell completion script
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// For packages and units
+    #[command(subcommand, hide = true)]
+    Internal(Internal),
+}
+
+/// What is selected of the configuration.
+#[derive(Debug, Clone, Default, Flags)]
+pub struct Select {
+    /// The profile, in place of the configured one
+    #[arg(long, short, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Only these modules and what they depend on
+    #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
+    pub module: Vec<String>,
+    /// Without these modules
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub skip: Vec<String>,
+    /// Set an option for this run: modules.security.ssh.max_auth_tries=3
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Make this host match a profile.
+#[derive(Debug, Flags)]
+pub struct Install {
+    /// What to install.
+    #[command(flatten)]
+    pub select: Select,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Apply this saved plan; refused when the host or the configuration moved since
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "download_only"])]
+    pub plan: Option<PathBuf>,
+    /// How many steps at a time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
+    /// Fetch the packages and stop
+    #[arg(long)]
+    pub download_only: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Show exactly what install would change.
+#[derive(Debug, Flags)]
+pub struct Plan {
+    /// What to plan.
+    #[command(flatten)]
+    pub select: Select,
+    /// Save the plan for install --plan
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Prove that the host is as the profile says.
+#[derive(Debug, Flags)]
+pub struct Verify {
+    /// What to verify.
+    #[command(flatten)]
+    pub select: Select,
+}
+
+/// Take changes back. Without a flag: the newest transaction.
+#[derive(Debug, Flags)]
+pub struct Rollback {
+    /// Everything newer than this transaction; 0 takes everything back
+    #[arg(long, value_name = "ID", conflicts_with = "module")]
+    pub to: Option<i64>,
+    /// Only what this module changed
+    #[arg(long, value_name = "NAME")]
+    pub module: Option<String>,
+    /// List what can be taken back
+    #[arg(long, conflicts_with_all = ["to", "module", "status", "dry_run"])]
+    pub list: bool,
+    /// Show whether a rollback is unfinished
+    #[arg(long, conflicts_with_all = ["to", "module", "dry_run"])]
+    pub status: bool,
+    /// Show what would be taken back, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Finish or undo what a crash cut off.
+#[derive(Debug, Flags)]
+pub struct Recover {
+    /// In place of the configured apply.recovery
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub direction: Option<Direction>,
+}
+
+/// What to do with an install that was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// Do the rest.
+    Finish,
+    /// Take it back.
+    Undo,
+}
+
+/// Show past transactions.
+#[derive(Debug, Subcommand)]
+pub enum Transaction {
+    /// List them, newest first
+    List,
+    /// Show one: who, when, each step
+    Show {
+        /// Its number
+        id: i64,
+    },
+    /// Show what it changed, as differences
+    Diff {
+        /// Its number
+        id: i64,
+    },
+}
+
+/// Show modules.
+#[derive(Debug, Subcommand)]
+pub enum Module {
+    /// List them
+    List,
+    /// Show one: options, what it depends on, what it would set up
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Show which module needs which
+    Graph {
+        /// The profile to show; all modules without it
+        #[arg(long, short, value_name = "NAME")]
+        profile: Option<String>,
+        /// How to write it
+        #[arg(long, short, value_enum, default_value_t = GraphFormat::Ascii, value_name = "FORMAT")]
+        format: GraphFormat,
+    },
+}
+
+/// How to write a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A tree of lines.
+    Ascii,
+    /// Mermaid.
+    Mermaid,
+    /// Graphviz.
+    Dot,
+    /// Nodes and edges.
+    Json,
+}
+
+/// Show and make profiles.
+#[derive(Debug, Subcommand)]
+pub enum Profile {
+    /// List them
+    List,
+    /// Show one, with what it extends merged in
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Make one in /etc/vps-configurator/profiles.d
+    Create {
+        /// Its name
+        name: String,
+        /// The profile that it starts from
+        #[arg(long, value_name = "NAME")]
+        extends: Option<String>,
+        /// A module to enable
+        #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
+        module: Vec<String>,
+        /// Print it, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Show, check and change the configuration.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Show the configuration in force, or one key of it
+    Show {
+        /// A key, such as modules.docker or apply.workers
+        key: Option<String>,
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+        /// The profile, in place of the configured one
+        #[arg(long, short, value_name = "NAME")]
+        profile: Option<String>,
+    },
+    /// Set a key in /etc/vps-configurator/conf.d/50-local.yaml
+    Set {
+        /// The key
+        key: String,
+        /// Its value, as YAML
+        #[arg(required_unless_present = "unset")]
+        value: Option<String>,
+        /// Remove the key
+        #[arg(long, conflicts_with = "value")]
+        unset: bool,
+        /// Print the new file, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check all configuration files
+    Validate {
+        /// A profile to check with it
+        #[arg(long, short, value_name = "NAME")]
+        profile: Option<String>,
+    },
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+}
+
+/// For packages and units.
+#[derive(Debug, Subcommand)]
+pub enum Internal {
+    /// Generate documentation
+    Generate {
+        /// What to generate
+        #[arg(value_enum)]
+        what: Generated,
+        /// Where to
+        dir: PathBuf,
+    },
+    /// Say in the journal that a unit failed
+    Alert {
+        /// The unit
+        unit: String,
+    },
+}
+
+/// What can be generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Generated {
+    /// Manual pages, section 8.
+    Man,
+    /// Completions for bash, zsh and fish.
+    Completion,
+    /// The reference in Markdown.
+    Reference,
+    /// The JSON Schema.
+    Schema,
+}

@@ -1,0 +1,168 @@
+//! `module list|show|graph`: what there is to enable.
+
+use super::Outcome;
+use crate::cli::args::{GraphFormat, Module, Select};
+use crate::cli::exit::Exit;
+use crate::cli::explain::Problem;
+use crate::cli::generate::Generated;
+use crate::cli::render::{graph, table::Table};
+use crate::cli::session::Session;
+use crate::cli::{generate, setup};
+use crate::base::yaml::nearest;
+use crate::modules::catalogue::Catalogue;
+use crate::modules::manifest::Manifest;
+use crate::modules::option::OptionSchema;
+use crate::resources::schema::KINDS;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Runs one of them.
+pub fn run(session: &Session<'_>, verb: &Module) -> Outcome {
+    let catalogue = setup::catalogue(session)?;
+    match verb {
+        Module::List => list(session, &catalogue),
+        Module::Show { name } => show(session, &catalogue, name),
+        Module::Graph { profile, format } => draw(session, &catalogue, profile.as_deref(), *format),
+    }
+}
+
+/// The modules that the configuration enables; none when it can't be read.
+fn enabled(session: &Session<'_>, catalogue: &Catalogue, select: &Select) -> BTreeSet<String> {
+    setup::configuration(session, catalogue, select).map(|c| c.order().into_iter().collect()).unwrap_or_default()
+}
+
+fn list(session: &Session<'_>, catalogue: &Catalogue) -> Outcome {
+    let enabled = enabled(session, catalogue, &Select::default());
+    if session.output.is_json() {
+        let all: Vec<Value> = catalogue.iter().map(|module| value(module, enabled.contains(&module.name))).collect();
+        session.output.value(&Value::Array(all));
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["MODULE", "ENABLED", "SUMMARY"]);
+    for module in catalogue.iter() {
+        let yes = if enabled.contains(&module.name) { "yes" } else { "no" };
+        table.row([module.name.clone(), yes.to_owned(), module.summary.clone()]);
+    }
+    session.output.text(&table.text());
+    Ok(Exit::Done)
+}
+
+fn show(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> Outcome {
+    let Some(module) = catalogue.get(name) else {
+        let names: Vec<&str> = catalogue.iter().map(|module| module.name.as_str()).collect();
+        let mut problem = Problem::new(
+            Exit::Usage,
+            "module-unknown",
+            format!("there is no module {name}"),
+            format!("there are: {}", names.join(", ")),
+        );
+        if let Some(near) = nearest(name, names.iter().copied()) {
+            problem = problem.fix(format!("did you mean {near}?"));
+        }
+        return Err(problem);
+    };
+    if session.output.is_json() {
+        let on = enabled(session, catalogue, &Select::default()).contains(name);
+        let mut value = value(module, on);
+        value["options"] = json!(
+            module.options.0.iter().map(|o| json!({"name": o.path, "type": o.kind.name(), "default": o.default, "help": o.help})).collect::<Vec<_>>()
+        );
+        session.output.value(&value);
+        return Ok(Exit::Done);
+    }
+    session.output.text(&page(module, "", "  "));
+    Ok(Exit::Done)
+}
+
+fn value(module: &Manifest, enabled: bool) -> Value {
+    json!({
+        "name": module.name, "summary": module.summary, "priority": module.priority, "mandatory": module.mandatory,
+        "enabled": enabled, "builtin": module.builtin,
+        "depends_on": module.depends_on.iter().map(|need| &need.name).collect::<Vec<_>>(),
+    })
+}
+
+fn names(module: &Manifest) -> String {
+    let names: Vec<&str> = module.depends_on.iter().map(|need| need.name.as_str()).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+fn page(module: &Manifest, head: &str, indent: &str) -> String {
+    let mut text = format!("{head}{}: {}\n", module.name, module.summary);
+    text.push_str(&format!("{indent}needs:     {}\n", names(module)));
+    text.push_str(&format!("{indent}mandatory: {}\n", if module.mandatory { "yes" } else { "no" }));
+    if !module.options.0.is_empty() {
+        text.push_str("\nOptions (modules.");
+        text.push_str(&module.name);
+        text.push_str(".NAME):\n");
+    }
+    for option in &module.options.0 {
+        text.push_str(&format!("{indent}{} ({}, default {})\n{indent}    {}\n", option.path, option.kind.name(), option.default.as_ref().unwrap_or(&Value::Null), option.help));
+    }
+    text
+}
+
+fn draw(session: &Session<'_>, catalogue: &Catalogue, profile: Option<&str>, format: GraphFormat) -> Outcome {
+    let shown: Vec<&Manifest> = match profile {
+        None => catalogue.iter().collect(),
+        Some(profile) => {
+            let select = Select { profile: Some(profile.to_owned()), ..Select::default() };
+            let order = setup::configuration(session, catalogue, &select)?.order();
+            order.iter().filter_map(|name| catalogue.get(name)).collect()
+        }
+    };
+    let edges: Vec<(String, Vec<String>)> = shown
+        .iter()
+        .map(|module| (module.name.clone(), module.depends_on.iter().map(|need| need.name.clone()).collect()))
+        .collect();
+    let format = if session.output.is_json() { GraphFormat::Json } else { format };
+    session.output.raw(&match format {
+        GraphFormat::Ascii => graph::tree(&edges),
+        GraphFormat::Mermaid => graph::mermaid(&edges),
+        GraphFormat::Dot => graph::dot(&edges),
+        GraphFormat::Json => format!("{}\n", serde_json::to_string_pretty(&graph::json(&edges)).unwrap_or_default()),
+    });
+    Ok(Exit::Done)
+}
+
+/// The generated reference: commands, modules with their options, kinds of resources with their fields.
+pub fn reference(session: &Session<'_>) -> Result<Vec<Generated>, Problem> {
+    let catalogue = setup::catalogue(session)?;
+    let mut files = vec![
+        ("commands.md".to_owned(), generate::reference().into_bytes()),
+        ("kinds.md".to_owned(), kinds().into_bytes()),
+    ];
+    for module in catalogue.iter().filter(|module| module.builtin) {
+        files.push((format!("modules-{}.md", module.name), markdown(module).into_bytes()));
+    }
+    Ok(files)
+}
+
+fn markdown(module: &Manifest) -> String {
+    let mut text = format!("# Module `{}`\n\n{}.\n\nGenerated; don't edit by hand.\n\n", module.name, module.summary);
+    text.push_str(&format!("- needs: {}\n- mandatory: {}\n", names(module), if module.mandatory { "yes" } else { "no" }));
+    if module.options.0.is_empty() {
+        return text;
+    }
+    text.push_str("\n| option | type | default | meaning |\n|---|---|---|---|\n");
+    for OptionSchema { path, kind, default, help, .. } in &module.options.0 {
+        let default = default.as_ref().unwrap_or(&Value::Null);
+        text.push_str(&format!("| `modules.{}.{path}` | {} | `{default}` | {help} |\n", module.name, kind.name()));
+    }
+    text
+}
+
+fn kinds() -> String {
+    let mut text = String::from("# Kinds of resources\n\nGenerated; don't edit by hand. How they are written: [manifest.md](manifest.md).\n");
+    for kind in KINDS {
+        text.push_str(&format!("\n## `{}`\n\nThe name: {}.\n", kind.name, kind.help));
+        if !kind.fields.is_empty() {
+            text.push_str("\n| field | required | meaning |\n|---|---|---|\n");
+            for field in kind.fields {
+                let required = if field.required { "yes" } else { "no" };
+                text.push_str(&format!("| `{}` | {required} | {} |\n", field.name, field.help));
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,37 @@
+//! `plan`: shows exactly what an install would change, and changes nothing.
+
+use super::Outcome;
+use crate::cli::args::Plan;
+use crate::cli::exit::Exit;
+use crate::cli::explain::Problem;
+use crate::cli::render::plan as page;
+use crate::cli::session::Session;
+use crate::cli::setup::Setup;
+use serde_json::json;
+
+/// Runs it. Exit 0 when nothing is to do, 4 when changes are pending.
+pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
+    session.require_root()?;
+    session.require_debian_13()?;
+    let setup = Setup::make(session, &flags.select)?;
+    let plan = setup.plan(session)?;
+    let value = json!({
+        "format": 1, "profile": setup.profile, "request": setup.request, "modules": setup.modules, "plan": plan,
+    });
+    if let Some(path) = &flags.out {
+        let text = format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default());
+        std::fs::write(path, text).map_err(|e| {
+            Problem::new(Exit::Failed, "cannot-write", format!("cannot write {}", path.display()), e.to_string())
+                .fix("name a file in a directory that can be written")
+        })?;
+    }
+    if session.output.is_json() {
+        session.output.value(&value);
+    } else {
+        session.output.text(&page::text(&plan, &setup.profile, session.output.has_colour(), session.output.is_verbose()));
+        if let Some(path) = &flags.out {
+            session.output.text(&format!("Saved: vps-configurator install --plan {}\n", path.display()));
+        }
+    }
+    Ok(if plan.is_empty() { Exit::Done } else { Exit::Findings })
+}

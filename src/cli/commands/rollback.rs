@@ -1,0 +1,168 @@
+//! `rollback`: takes changes back, newest first.
+
+use super::Outcome;
+use super::transaction::{what, word};
+use crate::base::ids::TransactionId;
+use crate::cli::args::Rollback;
+use crate::cli::confirm::confirm;
+use crate::cli::exit::Exit;
+use crate::cli::explain::Problem;
+use crate::cli::render::progress::Drawn;
+use crate::cli::render::time;
+use crate::cli::session::Session;
+use crate::cli::story;
+use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
+use crate::engine::{Silent, Works, recover};
+use crate::host::ReadOnly;
+use crate::journal::{Journal, StepState, TransactionState};
+use serde_json::{Value, json};
+
+/// Runs it.
+pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
+    session.require_root()?;
+    let target = match (flags.to, &flags.module) {
+        (Some(id), _) => Target::To(TransactionId(id)),
+        (None, Some(name)) => Target::Module(name.clone()),
+        (None, None) => Target::Last,
+    };
+    let Some(journal) = session.journal_to_read()? else { return nothing(session, &target) };
+    if flags.list || flags.status {
+        return list(session, &journal, flags.status);
+    }
+    let silent = Silent;
+    let looking = ReadOnly(&session.host);
+    let works = Works { host: &looking, ..session.works(&journal, &silent) };
+    let selection = select(&works, &target)?;
+    if selection.steps.is_empty() {
+        return nothing(session, &target);
+    }
+    let shown = preview(&works, &selection)?;
+    if flags.dry_run {
+        if session.output.is_json() {
+            session.output.value(&json!({"status": "dry-run", "steps": shown.1}));
+        } else {
+            session.output.text(&format!("{}\nNothing was changed.\n", shown.0));
+        }
+        return Ok(Exit::Done);
+    }
+    if !flags.yes && !session.output.is_json() {
+        session.output.text(&shown.0);
+    }
+    confirm(session, flags.yes, "Take this back?")?;
+    drop(journal);
+    story::begin(session.output.is_verbose());
+    let _lock = session.lock()?;
+    let journal = session.journal()?;
+    let progress = Drawn::new(session.output);
+    let works = session.works(&journal, &progress);
+    let before = std::time::Instant::now();
+    super::recover::prepare(session, &works)?;
+    recover::settle_all(&works)?;
+    let report = roll_back(&works, &target, &session.actor())?;
+    progress.finish();
+    tell(session, &report, before.elapsed().as_secs_f64())
+}
+
+fn nothing(session: &Session<'_>, target: &Target) -> Outcome {
+    if let Target::Module(name) = target
+        && !session.output.is_json()
+    {
+        session.output.text(&format!("Nothing of module {name} stands; there is nothing to take back.\n"));
+        return Ok(Exit::Done);
+    }
+    if session.output.is_json() {
+        session.output.value(&json!({"status": "success", "changes": 0}));
+    } else {
+        session.output.text("Nothing stands that could be taken back.\n");
+    }
+    Ok(Exit::Done)
+}
+
+/// What would be taken back, as text and as JSON.
+fn preview(works: &Works<'_>, selection: &Selection) -> Result<(String, Value), Problem> {
+    let mut text = String::from("To take back, newest first:\n");
+    let mut all = Vec::new();
+    for (step, (id, lines)) in selection.steps.iter().zip(describe(works, selection)?) {
+        text.push_str(&format!("  - {id} [{}]\n", if step.shared.is_empty() { step.module.clone() } else { step.shared.join(", ") }));
+        for line in &lines {
+            text.push_str(&format!("      {line}\n"));
+        }
+        all.push(json!({"resource": id, "transaction": step.tx, "module": step.module, "lines": lines}));
+    }
+    Ok((text, Value::Array(all)))
+}
+
+/// Tells how a rollback went.
+pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Outcome {
+    let exit = if report.is_complete() { Exit::Done } else { Exit::UndoIncomplete };
+    let undoes: Vec<String> = report.undoes.iter().map(ToString::to_string).collect();
+    if session.output.is_json() {
+        session.output.value(&json!({
+            "status": if report.is_complete() { "success" } else { "undo-incomplete" },
+            "transaction": report.tx, "undoes": report.undoes, "changes": report.undone.len(), "kept": report.kept,
+            "failed": report.failed.iter().map(|(id, error)| json!({"resource": id, "error": error.to_string()})).collect::<Vec<_>>(),
+            "owed": report.unpaid.iter().map(|debt| debt.debt.to_string()).collect::<Vec<_>>(),
+            "duration_seconds": seconds,
+        }));
+        return Ok(exit);
+    }
+    let mut text = format!("Taken back: {} changes of transaction {}, {}.\n", report.undone.len(), undoes.join(", "), time::length(seconds));
+    for line in &report.kept {
+        text.push_str(&format!("  kept: {line}\n"));
+    }
+    for debt in &report.unpaid {
+        text.push_str(&format!("  owed: {} ({})\n", debt.debt, debt.error));
+    }
+    session.output.text(&text);
+    if report.is_complete() {
+        return Ok(exit);
+    }
+    let why: Vec<String> = report.failed.iter().map(|(id, error)| format!("{id}: {error}")).collect();
+    let mut problem = Problem::new(exit, "undo-incomplete", "not everything could be taken back", why.join("\n"))
+        .state(format!("{} steps are back, {} are not; nothing more is applied until they are", report.undone.len(), report.failed.len()))
+        .fix("mend what it says, then run vps-configurator rollback again");
+    problem.details = report.tx.map(|tx| format!("vps-configurator transaction show {tx}"));
+    Err(problem)
+}
+
+fn list(session: &Session<'_>, journal: &Journal, status: bool) -> Outcome {
+    let standing = journal.standing()?;
+    let stuck: Vec<_> = standing.iter().filter(|step| step.state == StepState::UndoFailed).collect();
+    let rows: Vec<_> = journal.transactions()?.into_iter().filter(|row| standing.iter().any(|step| step.tx == row.id)).collect();
+    let running = journal.transactions()?.into_iter().any(|row| row.state == TransactionState::Running);
+    let exit = if stuck.is_empty() { Exit::Done } else { Exit::UndoIncomplete };
+    if session.output.is_json() {
+        session.output.value(&json!({
+            "unfinished": running, "incomplete": stuck.iter().map(|step| &step.resource).collect::<Vec<_>>(),
+            "transactions": rows.iter().map(super::transaction::summary).collect::<Vec<_>>(),
+        }));
+        return Ok(exit);
+    }
+    let mut text = String::new();
+    if status {
+        text.push_str(match (running, stuck.is_empty()) {
+            (_, false) => "A rollback is incomplete:\n",
+            (true, true) => "A transaction was cut off; vps-configurator recover finishes or undoes it.\n",
+            (false, true) => "No rollback is unfinished.\n",
+        });
+        for step in &stuck {
+            text.push_str(&format!("  {}: {}\n", step.resource, step.error.as_deref().unwrap_or("see its transaction")));
+        }
+    } else {
+        for row in &rows {
+            let count = standing.iter().filter(|step| step.tx == row.id).count();
+            text.push_str(&format!(
+                "transaction {:<4} {} {:<9} {} ({count} changes stand)\n",
+                row.id,
+                time::minute(row.started),
+                word(&row.state),
+                what(row)
+            ));
+        }
+        if rows.is_empty() {
+            text.push_str("Nothing stands that could be taken back.\n");
+        }
+    }
+    session.output.text(&text);
+    Ok(exit)
+}

@@ -1,0 +1,84 @@
+//! `status`: what is applied, owed and left over, on one page.
+
+use super::Outcome;
+use super::transaction::{summary, what, word};
+use crate::cli::exit::Exit;
+use crate::cli::render::time;
+use crate::cli::session::Session;
+use crate::engine::Debt;
+use crate::journal::{TransactionKind, TransactionState};
+use serde_json::json;
+
+/// Shows it. Exit 3 when a rollback is incomplete, 4 when a crash or a debt is left over.
+pub fn run(session: &Session<'_>) -> Outcome {
+    session.require_root()?;
+    let Some(journal) = session.journal_to_read()? else {
+        if session.output.is_json() {
+            session.output.value(&json!({"status": "fresh", "transactions": 0}));
+        } else {
+            session.output.text("Nothing was applied on this host yet.\n\nStart: vps-configurator plan\n");
+        }
+        return Ok(Exit::Done);
+    };
+    let rows = journal.transactions()?;
+    let standing = journal.standing()?;
+    let owed = journal.owed()?;
+    let cut_off: Vec<_> = rows.iter().filter(|row| row.state == TransactionState::Running).collect();
+    let stuck = standing.iter().any(|step| step.state == crate::journal::StepState::UndoFailed);
+    let last = rows.iter().find(|row| row.kind == TransactionKind::Install && row.state != TransactionState::Undone);
+    let mut modules: Vec<String> = Vec::new();
+    for step in &standing {
+        let names = if step.shared.is_empty() { vec![step.module.clone()] } else { step.shared.clone() };
+        modules.extend(names);
+    }
+    modules.sort();
+    modules.dedup();
+    let exit = match (stuck, cut_off.is_empty() && owed.is_empty()) {
+        (true, _) => Exit::UndoIncomplete,
+        (false, false) => Exit::Findings,
+        (false, true) => Exit::Done,
+    };
+    if session.output.is_json() {
+        session.output.value(&json!({
+            "status": if stuck { "undo-incomplete" } else if !cut_off.is_empty() { "interrupted" } else { "ok" },
+            "transactions": rows.len(),
+            "last": last.map(summary),
+            "standing_steps": standing.len(),
+            "modules": modules,
+            "owed": owed.iter().map(|row| json!({"debt": row.debt, "because": row.reason, "since": time::rfc3339(row.made)})).collect::<Vec<_>>(),
+            "interrupted": cut_off.iter().map(|row| row.id).collect::<Vec<_>>(),
+        }));
+        return Ok(exit);
+    }
+    let mut text = String::new();
+    match last {
+        Some(row) => text.push_str(&format!(
+            "Applied:   {} (transaction {}, {}, {})\n",
+            what(row),
+            row.id,
+            word(&row.state),
+            time::minute(row.started)
+        )),
+        None => text.push_str("Applied:   nothing\n"),
+    }
+    if !modules.is_empty() {
+        text.push_str(&format!("Modules:   {}\n", modules.join(", ")));
+    }
+    text.push_str(&format!("Standing:  {} changes that can be taken back\n", standing.len()));
+    for row in &owed {
+        let debt = serde_json::from_value::<Debt>(row.debt.clone()).map(|debt| debt.to_string()).unwrap_or_default();
+        text.push_str(&format!("Owed:      {debt}, because {}\n", row.reason));
+    }
+    for row in &cut_off {
+        text.push_str(&format!(
+            "Cut off:   transaction {} ({}); vps-configurator recover finishes or undoes it\n",
+            row.id,
+            what(row)
+        ));
+    }
+    if stuck {
+        text.push_str("Undo:      incomplete; vps-configurator rollback tries again, nothing is applied before\n");
+    }
+    session.output.text(&text);
+    Ok(exit)
+}

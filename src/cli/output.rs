@@ -1,0 +1,121 @@
+//! The one writer of standard output and standard error. A closed pipe is a quiet end, never a panic.
+
+use super::Environment;
+use super::args::{Colour, Global};
+use super::exit::Exit;
+use super::explain::Problem;
+use serde_json::Value;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where words go, and how.
+#[derive(Debug)]
+pub struct Output {
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    colour: bool,
+    terminal: bool,
+    closed: AtomicBool,
+}
+
+impl Output {
+    /// As the flags and the environment say.
+    pub fn new(global: &Global, environment: &Environment) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        let no_colour = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = environment.get("TERM").is_none_or(|term| term == "dumb");
+        let colour = match global.color {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => terminal && !no_colour && !dumb,
+        };
+        Output {
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            colour: colour && !global.json,
+            terminal,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether JSON was asked for.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether more words were asked for.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// Whether nothing but errors was asked for.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether a person is likely to look: standard output is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether colour is used.
+    pub fn has_colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Text for the person; left out when quiet.
+    pub fn text(&self, text: &str) {
+        if !self.quiet {
+            self.out(text);
+        }
+    }
+
+    /// The result for programs.
+    pub fn value(&self, value: &Value) {
+        self.out(&format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default()));
+    }
+
+    /// The raw result of a command whose purpose is its output.
+    pub fn raw(&self, text: &str) {
+        self.out(text);
+    }
+
+    /// A failure.
+    pub fn explain(&self, problem: &Problem) {
+        if self.json {
+            self.value(&problem.json());
+        } else {
+            let text = problem.text();
+            let text = match (self.colour, text.strip_prefix("error:")) {
+                (true, Some(rest)) => format!("\u{1b}[1;31merror:\u{1b}[0m{rest}"),
+                _ => text,
+            };
+            self.error(&text);
+        }
+    }
+
+    /// A line for standard error: progress in a pipe, warnings.
+    pub fn error(&self, text: &str) {
+        let mut stream = std::io::stderr().lock();
+        let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+    }
+
+    /// The exit code, once everything is written.
+    pub fn finish(&self, exit: Exit) -> Exit {
+        exit
+    }
+
+    fn out(&self, text: &str) {
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut stream = std::io::stdout().lock();
+        if let Err(error) = stream.write_all(text.as_bytes()).and_then(|()| stream.flush())
+            && error.kind() == ErrorKind::BrokenPipe
+        {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+    }
+}

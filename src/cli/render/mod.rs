@@ -1,0 +1,9 @@
+//! How results look: tables, times, plans, reports, progress. Everything fits 80 columns and reads without colour.
+
+pub mod graph;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod size;
+pub mod table;
+pub mod time;

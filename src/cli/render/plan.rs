@@ -1,0 +1,108 @@
+//! A plan, for people: module by module, each change with its lines and its diff; the sums at the end.
+
+use super::size;
+use crate::engine::Action;
+use crate::engine::plan::{Plan, Step};
+use serde_json::Value;
+
+/// The plan as text. `verbose` shows every diff whole; else the first lines of each.
+pub fn text(plan: &Plan, profile: &str, colour: bool, verbose: bool) -> String {
+    if plan.is_empty() {
+        return format!("Nothing to do: the host is as {profile} says ({} resources checked).\n", plan.unchanged);
+    }
+    let mut text = format!("Plan for profile {profile}\n");
+    let mut module = "";
+    for step in &plan.steps {
+        let owner = if step.shared.is_empty() { step.module.as_str() } else { "packages" };
+        if owner != module {
+            text.push_str(&format!("\n{owner}\n"));
+            module = owner;
+        }
+        text.push_str(&one(step, colour, verbose));
+    }
+    text.push_str(&format!("\n{}\n", sums(plan)));
+    text.push_str(&format!("Plan {}; nothing was changed.\n", plan.hash.short()));
+    text
+}
+
+fn one(step: &Step, colour: bool, verbose: bool) -> String {
+    let sign = match step.change.action {
+        Action::Create => paint("+", "32", colour),
+        Action::Remove => paint("-", "31", colour),
+        _ => paint("~", "33", colour),
+    };
+    let mut text = format!("  {sign} {}: {}", step.id, step.change.summary);
+    if step.change.irreversible {
+        text.push_str(" (cannot be taken back)");
+    }
+    text.push('\n');
+    let details = &step.change.details;
+    let shown = if verbose { details.len() } else { details.len().min(400) };
+    for line in &details[..shown] {
+        text.push_str(&format!("      {line}\n"));
+    }
+    if let Some(diff) = &step.change.diff {
+        let lines: Vec<&str> = diff.lines().skip_while(|line| line.starts_with("---") || line.starts_with("+++")).collect();
+        let shown = if verbose { lines.len() } else { lines.len().min(24) };
+        for line in &lines[..shown] {
+            let line = match line.chars().next() {
+                Some('+') => paint(line, "32", colour),
+                Some('-') => paint(line, "31", colour),
+                _ => (*line).to_owned(),
+            };
+            text.push_str(&format!("      {line}\n"));
+        }
+        if shown < lines.len() {
+            text.push_str(&format!("      ... {} more lines (--verbose)\n", lines.len() - shown));
+        }
+    }
+    for debt in &step.notify {
+        text.push_str(&format!("      then {debt}\n"));
+    }
+    text
+}
+
+/// One line of sums: changes, packages with their bytes.
+pub fn sums(plan: &Plan) -> String {
+    let count = |action: Action| plan.steps.iter().filter(|step| step.change.action == action).count();
+    let mut line = format!(
+        "{} changes: {} to create, {} to update, {} to remove; {} already as wanted.",
+        plan.steps.len(),
+        count(Action::Create),
+        count(Action::Update),
+        count(Action::Remove),
+        plan.unchanged
+    );
+    if let Some(packages) = packages(plan) {
+        line.push_str(&format!(
+            "\n{} packages: {} to fetch, {} on disk.",
+            packages.count,
+            size::bytes(packages.download),
+            size::bytes(packages.installed)
+        ));
+    }
+    line
+}
+
+/// What the package transaction of a plan weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packages {
+    /// How many are installed or upgraded.
+    pub count: usize,
+    /// Bytes to fetch.
+    pub download: u64,
+    /// Bytes on disk afterwards.
+    pub installed: u64,
+}
+
+/// The package transaction of a plan, read from what the package resource saw.
+pub fn packages(plan: &Plan) -> Option<Packages> {
+    let step = plan.steps.iter().find(|step| step.id.kind() == "package")?;
+    let list = step.seen.0.get("solution")?.get("packages")?.as_array()?;
+    let sum = |field: &str| list.iter().filter_map(|p| p.get(field).and_then(Value::as_u64)).sum();
+    Some(Packages { count: list.len(), download: sum("download"), installed: sum("installed") })
+}
+
+fn paint(text: &str, code: &str, colour: bool) -> String {
+    if colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}

@@ -1,0 +1,105 @@
+//! Progress: a bar with an estimate on a terminal, plain lines in a pipe, `STATUS=` for systemd always.
+
+use crate::cli::output::Output;
+use crate::engine::{Event, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+use libsystemd::daemon::{self, NotifyState};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Draws what the engine tells.
+#[derive(Debug)]
+pub struct Drawn {
+    bar: Option<ProgressBar>,
+    plain: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    total: usize,
+    done: usize,
+    within: u8,
+    waiting: String,
+}
+
+impl Drawn {
+    /// As the output wants it.
+    pub fn new(output: &Output) -> Self {
+        let silent = output.is_json() || output.is_quiet();
+        let bar = (output.is_terminal() && !silent).then(|| {
+            let bar = ProgressBar::new(0);
+            let style = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {bar:24} {pos}/{len} {wide_msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        Drawn { plain: bar.is_none() && !silent, bar, state: Mutex::default() }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, line: &str) {
+        if let Some(bar) = &self.bar {
+            bar.println(line);
+        } else if self.plain {
+            let mut stream = std::io::stderr().lock();
+            let _ = std::io::Write::write_all(&mut stream, format!("{line}\n").as_bytes());
+        }
+    }
+
+    fn status(&self, state: &State, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(state.total as u64);
+            bar.set_position(state.done as u64);
+            bar.set_message(what.to_owned());
+        }
+        let text = format!("step {}/{}: {what}", (state.done + 1).min(state.total.max(1)), state.total);
+        // Without systemd nobody listens, and that is no failure.
+        let _ = daemon::notify(false, &[NotifyState::Status(text)]);
+    }
+}
+
+impl Progress for Drawn {
+    fn tell(&self, event: &Event<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            Event::Begin { total } => state.total = *total,
+            Event::StepBegins { id, summary, .. } => {
+                state.within = 0;
+                self.line(&format!("  {id}: {summary}"));
+                self.status(&state, &format!("{id}: {summary}"));
+            }
+            Event::StepDone { id, .. } => {
+                state.done += 1;
+                self.status(&state, &format!("{id} done"));
+            }
+            Event::StepFailed { id, error, .. } => {
+                state.done += 1;
+                self.line(&format!("  FAILED {id}: {}", error.lines().next().unwrap_or_default()));
+            }
+            Event::Within { what, percent } => {
+                let tenth = percent.map_or(0, |p| (p / 10.0) as u8);
+                if self.plain && tenth > state.within {
+                    self.line(&format!("    {}0 % {what}", tenth));
+                }
+                state.within = tenth.max(state.within);
+                let text = percent.map_or((*what).to_owned(), |p| format!("{what} ({p:.0} %)"));
+                self.status(&state, &text);
+            }
+            Event::Waiting { what } => {
+                if state.waiting != *what {
+                    self.line(&format!("  waiting: {what}"));
+                    state.waiting = (*what).to_owned();
+                }
+                self.status(&state, &format!("waiting: {what}"));
+            }
+            Event::Note { line } => self.line(&format!("  {line}")),
+        }
+    }
+}

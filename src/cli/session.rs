@@ -1,0 +1,116 @@
+//! One run of the program: the host, who asks, the lock, the journal.
+
+use super::Environment;
+use super::args::Global;
+use super::exit::Exit;
+use super::explain::Problem;
+use super::output::Output;
+use crate::base::paths;
+use crate::engine::{Progress, Undoers, Works};
+use crate::host::actor::Actor;
+use crate::host::machine::Machine;
+use crate::host::real::RealHost;
+use crate::host::{Guard, Host};
+use crate::journal::Journal;
+use crate::resources::{self, Units};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// One run.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// The machine.
+    pub host: RealHost,
+    /// The environment that the program was given.
+    pub environment: &'a Environment,
+    /// Where words go.
+    pub output: &'a Output,
+    /// The command line, for the records.
+    pub command: String,
+    root: PathBuf,
+    undoers: Undoers,
+    units: Units,
+}
+
+impl<'a> Session<'a> {
+    /// A run on the host that the flags name.
+    pub fn new(global: &Global, command: &str, environment: &'a Environment, output: &'a Output) -> Self {
+        Session {
+            host: RealHost::new(global.root.clone()),
+            environment,
+            output,
+            command: command.to_owned(),
+            root: global.root.clone(),
+            undoers: resources::undoers(),
+            units: Units,
+        }
+    }
+
+    /// Whether this is the machine itself, not a tree that stands for it.
+    pub fn is_real(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// A path of the host in the real file system.
+    pub fn real(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Refuses anybody but root, on the machine itself.
+    pub fn require_root(&self) -> Result<(), Problem> {
+        if self.is_real() && !nix::unistd::geteuid().is_root() {
+            return Err(Problem::new(
+                Exit::NeedsRoot,
+                "needs-root",
+                format!("cannot run vps-configurator {}", self.command),
+                "it changes or reads what only root may",
+            )
+            .fix(format!("sudo vps-configurator {}", self.command)));
+        }
+        Ok(())
+    }
+
+    /// Refuses a system that is not Debian 13.
+    pub fn require_debian_13(&self) -> Result<(), Problem> {
+        let system = Machine::read(&self.host)?.os;
+        if system.id == "debian" && system.version_id == "13" {
+            return Ok(());
+        }
+        let found = if system.pretty.is_empty() { "an unknown system".to_owned() } else { system.pretty };
+        Err(Problem::new(
+            Exit::Failed,
+            "system-unsupported",
+            "this system is not supported",
+            format!("it is {found}; profiles are made and tested for Debian 13 (trixie) only"),
+        )
+        .fix("use a server with Debian 13"))
+    }
+
+    /// Takes the lock of changing runs.
+    pub fn lock(&self) -> Result<Box<dyn Guard>, Problem> {
+        let note = format!("vps-configurator {}", self.command);
+        Ok(self.host.lock(Path::new(paths::LOCK), &note)?)
+    }
+
+    /// The journal, made when it isn't there.
+    pub fn journal(&self) -> Result<Journal, Problem> {
+        Ok(Journal::open(&self.real(paths::STATE))?)
+    }
+
+    /// The journal, when there is one.
+    pub fn journal_to_read(&self) -> Result<Option<Journal>, Problem> {
+        Ok(Journal::open_to_read(&self.real(paths::STATE))?)
+    }
+
+    /// Who asks, for the records.
+    pub fn actor(&self) -> Value {
+        // Not knowing who it is must stop nobody.
+        let actor = Actor::of_this_process(&self.host, self.environment, &self.command).unwrap_or_default();
+        serde_json::to_value(actor).unwrap_or_default()
+    }
+
+    /// What the engine works with.
+    pub fn works<'w>(&'w self, journal: &'w Journal, progress: &'w dyn Progress) -> Works<'w> {
+        Works { host: &self.host, journal, progress, undoers: &self.undoers, services: &self.units }
+    }
+}

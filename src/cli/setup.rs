@@ -1,0 +1,211 @@
+//! From the configuration to a graph of resources: what every command that plans begins with.
+
+use super::args::Select;
+use super::exit::Exit;
+use super::explain::Problem;
+use super::session::Session;
+use crate::base::paths;
+use crate::base::yaml::Problems;
+use crate::engine::graph::Order;
+use crate::engine::plan::Plan;
+use crate::engine::{Node, Policy};
+use crate::host::machine::{Machine, ssh_ports};
+use crate::host::ReadOnly;
+use crate::modules::catalogue::Catalogue;
+use crate::modules::expand::expand;
+use crate::modules::facts::Facts;
+use crate::modules::probe::Probe;
+use crate::profiles::{Configuration, check};
+use crate::profiles::input::Inputs;
+use crate::profiles::settings::{Recovery, Settings};
+use crate::resources::assembly::{Assembled, Assembly, assemble};
+use crate::resources::package::PackageSet;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Everything that is known before a plan is made.
+#[derive(Debug)]
+pub struct Setup {
+    /// The profile's name.
+    pub profile: String,
+    /// The enabled modules, in load order.
+    pub modules: Vec<String>,
+    /// How many modules there are.
+    pub available: usize,
+    /// The resources.
+    pub nodes: Vec<Node>,
+    /// The packages among them.
+    pub packages: Option<PackageSet>,
+    /// Their order.
+    pub order: Order,
+    /// What proves the modules.
+    pub probes: Vec<Probe>,
+    /// What the administrator may do next.
+    pub next_steps: Vec<String>,
+    /// The engine's settings.
+    pub settings: Settings,
+    /// What was asked for, to be kept with the transaction and with a saved plan.
+    pub request: Value,
+    /// Which modules are mandatory, and which need which.
+    pub policy: Policy,
+}
+
+impl Setup {
+    /// Reads and checks everything; refuses with every problem that there is.
+    pub fn make(session: &Session<'_>, select: &Select) -> Result<Self, Problem> {
+        let catalogue = catalogue(session)?;
+        let configuration = configuration(session, &catalogue, select)?;
+        let Some(profile) = configuration.profile.as_ref().and_then(|value| value.value.as_str()).map(str::to_owned) else {
+            return Err(Problem::new(Exit::Usage, "profile-missing", "no profile is chosen", "neither the configuration nor --profile names one")
+                .fix("vps-configurator profile list, then --profile NAME, or dpkg-reconfigure vps-configurator"));
+        };
+        let facts = facts(session)?;
+        let modules = configuration.order();
+        require(&catalogue, &modules, &facts)?;
+        let expansion = expand(&catalogue, &modules, &configuration.option_values(), &facts)?;
+        let Assembled { nodes, packages } = assemble(
+            &expansion.specs,
+            &Assembly { keep_open: facts.ssh_ports.clone(), lock_wait: configuration.settings.lock_wait },
+        )?;
+        let order = Order::of(&nodes)?;
+        let mut policy = Policy { workers: configuration.settings.workers, ..Policy::default() };
+        for name in &modules {
+            if let Some(manifest) = catalogue.get(name) {
+                if manifest.mandatory {
+                    policy.mandatory.insert(name.clone());
+                }
+                let needs: BTreeSet<String> = manifest.depends_on.iter().map(|need| need.name.clone()).collect();
+                policy.depends_on.insert(name.clone(), needs);
+            }
+        }
+        Ok(Setup {
+            request: request(&profile, select),
+            profile,
+            available: catalogue.iter().count(),
+            modules,
+            nodes,
+            packages,
+            order,
+            probes: expansion.probes,
+            next_steps: expansion.next_steps.into_iter().map(|step| step.text).collect(),
+            settings: configuration.settings,
+            policy,
+        })
+    }
+
+    /// Plans, on a host that refuses every effect.
+    pub fn plan(&self, session: &Session<'_>) -> Result<Plan, Problem> {
+        Ok(Plan::make(&self.nodes, &self.order, &ReadOnly(&session.host))?)
+    }
+}
+
+/// What was asked for, as it is kept.
+fn request(profile: &str, select: &Select) -> Value {
+    json!({"profile": profile, "module": select.module, "skip": select.skip, "set": select.set})
+}
+
+/// What was asked for, read back.
+pub fn select_of(request: &Value) -> Select {
+    let list = |name: &str| -> Vec<String> {
+        request
+            .get(name)
+            .and_then(Value::as_array)
+            .map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            .unwrap_or_default()
+    };
+    Select {
+        profile: request.get("profile").and_then(Value::as_str).map(str::to_owned),
+        module: list("module"),
+        skip: list("skip"),
+        set: list("set"),
+    }
+}
+
+/// All modules of this host, built-in ones first.
+pub fn catalogue(session: &Session<'_>) -> Result<Catalogue, Problem> {
+    let share = format!("{}/modules", paths::SHARE);
+    let catalogue = Catalogue::load(&session.host, Path::new(&share), Path::new(paths::MODULES_D))?;
+    if catalogue.iter().next().is_none() {
+        return Err(Problem::new(Exit::Failed, "modules-missing", "no module was found", format!("{share} is empty"))
+            .fix("reinstall: apt-get install --reinstall vps-configurator"));
+    }
+    Ok(catalogue)
+}
+
+/// The files of the configuration and what the flags select.
+pub fn inputs(session: &Session<'_>, select: &Select) -> Result<Inputs, Problem> {
+    let mut inputs = Inputs::load(&session.host)?;
+    inputs.sets.clone_from(&select.set);
+    inputs.profile.clone_from(&select.profile);
+    inputs.only.clone_from(&select.module);
+    inputs.skip.clone_from(&select.skip);
+    Ok(inputs)
+}
+
+/// The configuration in force.
+pub fn configuration(session: &Session<'_>, catalogue: &Catalogue, select: &Select) -> Result<Configuration, Problem> {
+    Ok(check(catalogue, &inputs(session, select)?)?)
+}
+
+/// Which way recovery goes.
+pub fn recovery(session: &Session<'_>) -> Result<Recovery, Problem> {
+    Ok(configuration(session, &catalogue(session)?, &Select::default())?.settings.recovery)
+}
+
+/// What templates see of the host.
+pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
+    let machine = Machine::read(&session.host)?;
+    let connection = session.environment.get("SSH_CONNECTION").map(String::as_str);
+    let used = connection.and_then(|words| words.split(' ').nth(3)?.parse().ok());
+    let ports: Vec<u16> = ssh_ports(&session.host, connection)?.into_iter().collect();
+    Ok(Facts {
+        architecture: machine.architecture,
+        codename: machine.os.codename,
+        hostname: machine.hostname,
+        memory_mb: machine.memory.unwrap_or(0) / (1024 * 1024),
+        cpus: machine.cpus.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+        ssh_port: used.or_else(|| ports.first().copied()).unwrap_or(22),
+        ssh_ports: ports,
+        container: machine.container.is_some(),
+        users: machine.people,
+        admins: machine.admins,
+        login_user: session.environment.get("SUDO_USER").cloned().unwrap_or_default(),
+    })
+}
+
+/// Refuses a machine that an enabled module can't live on. Disk room is weighed exactly, by the package step.
+fn require(catalogue: &Catalogue, modules: &[String], facts: &Facts) -> Result<(), Problem> {
+    let mut why = Vec::new();
+    for name in modules {
+        let Some(manifest) = catalogue.get(name) else { continue };
+        let requires = &manifest.requires;
+        if let Some(wanted) = requires.memory_mb
+            && facts.memory_mb > 0
+            && facts.memory_mb < wanted
+        {
+            why.push(format!("module {name} needs {wanted} MB of memory, this host has {} MB", facts.memory_mb));
+        }
+        if !requires.architectures.is_empty() && !requires.architectures.contains(&facts.architecture) {
+            why.push(format!("module {name} is for {}, this host is {}", requires.architectures.join(" and "), facts.architecture));
+        }
+    }
+    if why.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(Exit::Failed, "requirements-unmet", "this host is not enough for the profile", why.join("\n"))
+        .fix("leave the module out with --skip NAME, or take a larger server"))
+}
+
+impl From<Problems> for Problem {
+    fn from(problems: Problems) -> Self {
+        let all = problems.0;
+        let code = all.first().map_or("configuration-invalid", |problem| problem.code);
+        let what = match all.len() {
+            1 => "the configuration has a problem".to_owned(),
+            count => format!("the configuration has {count} problems"),
+        };
+        let why: Vec<String> = all.iter().map(|problem| problem.marked().trim_end().to_owned()).collect();
+        Problem::new(Exit::Usage, code, what, why.join("\n")).fix("correct it, then run vps-configurator config validate")
+    }
+}

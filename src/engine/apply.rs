@@ -1,0 +1,559 @@
+//! Applying a plan: workers take what is free from the graph; each step is written down, made, verified, marked. A
+//! failure takes its module back, or, when the module is mandatory, the whole transaction.
+
+use super::graph::Order;
+use super::plan::Plan;
+use super::rollback::{self, RollbackReport, Target};
+use super::{Action, Debt, Error, Event, Node, Policy, Resource, Result, Works, debts, events};
+use crate::base::ids::{ResourceId, TransactionId};
+use crate::journal::{Intent, StepState, TransactionState};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// One step that was made.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// What.
+    pub id: ResourceId,
+    /// For which module.
+    pub module: String,
+    /// How it was said in the plan.
+    pub summary: String,
+    /// How long it took, seconds.
+    pub seconds: f64,
+}
+
+/// One step that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// What.
+    pub id: ResourceId,
+    /// The module at fault.
+    pub module: String,
+    /// Why.
+    pub error: Error,
+}
+
+/// How an apply went.
+#[derive(Debug)]
+pub struct Report {
+    /// The transaction.
+    pub tx: TransactionId,
+    /// How it ended.
+    pub state: TransactionState,
+    /// What was made, in the order in which it ended.
+    pub applied: Vec<Applied>,
+    /// How many resources needed nothing.
+    pub unchanged: usize,
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// Modules that were taken back because of a failure of their own or of one that they depend on.
+    pub failed_modules: BTreeSet<String>,
+    /// Where the outcome was not what the plan had promised.
+    pub deviations: Vec<String>,
+    /// How taking back went, where something failed.
+    pub rollbacks: Vec<RollbackReport>,
+    /// Acts that could not be paid.
+    pub unpaid: Vec<debts::Unpaid>,
+}
+
+impl Report {
+    /// Whether everything that was taken back is back.
+    pub fn is_undo_complete(&self) -> bool {
+        self.rollbacks.iter().all(RollbackReport::is_complete)
+    }
+}
+
+/// Applies what `plan` promised on `nodes` under the transaction `tx`, which is running. The caller holds the lock.
+pub fn apply(
+    works: &Works<'_>,
+    nodes: Vec<Node>,
+    order: &Order,
+    plan: &Plan,
+    tx: TransactionId,
+    policy: &Policy,
+    actor: &Value,
+) -> Result<Report> {
+    let run = Run { works, nodes: nodes.into_iter().map(Slot::from).collect(), order, plan, tx, policy };
+    works.progress.tell(&Event::Begin { total: plan.steps.len() });
+    let board = Mutex::new(Board::new(&run));
+    let changed = Condvar::new();
+    std::thread::scope(|scope| {
+        let workers = policy.workers.clamp(1, 64).min(run.nodes.len().max(1));
+        // The calling thread works too: one worker is no thread at all.
+        for _ in 1..workers {
+            scope.spawn(|| run.work(&board, &changed));
+        }
+        run.work(&board, &changed);
+    });
+    let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
+    finish(works, tx, policy, actor, board)
+}
+
+/// A node whose resource may be replaced by what is left of it without a failed module.
+#[derive(Debug)]
+struct Slot {
+    node: Node,
+    resource: Mutex<std::sync::Arc<dyn Resource>>,
+}
+
+impl From<Node> for Slot {
+    fn from(mut node: Node) -> Self {
+        let resource = std::mem::replace(&mut node.resource, Box::new(Nothing(ResourceId::new("none", "none"))));
+        Slot { node, resource: Mutex::new(std::sync::Arc::from(resource)) }
+    }
+}
+
+impl Slot {
+    fn resource(&self) -> std::sync::Arc<dyn Resource> {
+        std::sync::Arc::clone(&self.resource.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Stands in a node whose resource has moved to its slot.
+#[derive(Debug)]
+struct Nothing(ResourceId);
+
+impl Resource for Nothing {
+    fn id(&self) -> &ResourceId {
+        &self.0
+    }
+    fn observe(&self, _: &dyn crate::host::Host) -> Result<super::State> {
+        Ok(super::State(Value::Null))
+    }
+    fn compare(&self, seen: &super::State) -> Result<super::Change> {
+        Ok(super::Change::keep(seen))
+    }
+    fn capture(&self, _: &super::Context<'_>, _: &super::State, _: &super::Change) -> Result<super::UndoRecord> {
+        Err(Error::refused("internal", "capture nothing", "there is nothing"))
+    }
+    fn apply(&self, _: &super::Context<'_>, _: &super::State, _: &super::Change) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Where each node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Waiting,
+    Running,
+    Unchanged,
+    Changed,
+    Failed,
+    Skipped,
+}
+
+/// What the workers share.
+#[derive(Debug)]
+struct Board {
+    status: Vec<Status>,
+    busy: BTreeSet<&'static str>,
+    running: usize,
+    stopped: bool,
+    failed_modules: BTreeSet<String>,
+    applied: Vec<Applied>,
+    failures: Vec<Failure>,
+    deviations: Vec<String>,
+    fatal: Option<Error>,
+}
+
+impl Board {
+    fn new(run: &Run<'_>) -> Self {
+        Board {
+            status: vec![Status::Waiting; run.nodes.len()],
+            busy: BTreeSet::new(),
+            running: 0,
+            stopped: false,
+            failed_modules: BTreeSet::new(),
+            applied: Vec::new(),
+            failures: Vec::new(),
+            deviations: Vec::new(),
+            fatal: None,
+        }
+    }
+}
+
+struct Run<'a> {
+    works: &'a Works<'a>,
+    nodes: Vec<Slot>,
+    order: &'a Order,
+    plan: &'a Plan,
+    tx: TransactionId,
+    policy: &'a Policy,
+}
+
+/// What came of one step.
+enum Done {
+    Unchanged,
+    Changed(Applied),
+}
+
+impl Run<'_> {
+    /// One worker: takes free nodes until nothing is left or everything stopped.
+    fn work(&self, board: &Mutex<Board>, changed: &Condvar) {
+        let _alarm = Alarm { board, changed };
+        let mut guard = lock(board);
+        loop {
+            let Some((at, resource)) = self.next(&mut guard) else {
+                if guard.running == 0 {
+                    changed.notify_all();
+                    return;
+                }
+                guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(guard);
+            let outcome = self.step(at, &*resource, board);
+            guard = lock(board);
+            guard.running -= 1;
+            for name in resource.exclusive() {
+                guard.busy.remove(name);
+            }
+            self.record(at, &*resource, outcome, &mut guard);
+            changed.notify_all();
+        }
+    }
+
+    /// The first free node in the plan's order; marks it as running. Nodes of failed modules are skipped on the way.
+    fn next(&self, board: &mut Board) -> Option<(usize, std::sync::Arc<dyn Resource>)> {
+        if self.policy.is_stopped() {
+            board.stopped = true;
+        }
+        if board.stopped {
+            return None;
+        }
+        for &at in &self.order.sequence {
+            if board.status[at] != Status::Waiting {
+                continue;
+            }
+            let before = &self.order.before[at];
+            let lost = |s: Status| matches!(s, Status::Failed | Status::Skipped);
+            let module = &self.nodes[at].node.module;
+            let resource = self.nodes[at].resource();
+            let shared = !resource.shared_by().is_empty();
+            if before.iter().any(|&b| lost(board.status[b]))
+                || (!shared && board.failed_modules.contains(module))
+            {
+                board.status[at] = Status::Skipped;
+                continue;
+            }
+            let free = before.iter().all(|&b| matches!(board.status[b], Status::Unchanged | Status::Changed))
+                && !resource.exclusive().iter().any(|name| board.busy.contains(name));
+            if free {
+                board.status[at] = Status::Running;
+                board.running += 1;
+                board.busy.extend(resource.exclusive());
+                return Some((at, resource));
+            }
+        }
+        None
+    }
+
+    /// Observe, compare, write down, apply, verify, mark.
+    fn step(&self, at: usize, resource: &dyn Resource, board: &Mutex<Board>) -> Result<Done> {
+        let works = self.works;
+        let node = &self.nodes[at].node;
+        let id = resource.id();
+        let began = works.now();
+        let promised = self.plan.step(id);
+        let seen = resource.observe(works.host)?;
+        self.refuse_if_moved(at, id, &seen, board)?;
+        let change = resource.compare(&seen)?;
+        let context = works.context();
+        let mut intent = Intent {
+            tx: self.tx,
+            resource: id.clone(),
+            module: node.module.clone(),
+            shared: resource.shared_by(),
+            action: word(change.action),
+            summary: change.summary.clone(),
+            before: seen.0.clone(),
+            after: change.after.0.clone(),
+            notify: Vec::new(),
+            undo: None,
+            now: began,
+        };
+        if change.action == Action::Keep {
+            if promised.is_some() {
+                // The packages did it already: the promise is kept, and there is nothing of ours to undo.
+                let step = works.journal.intend(&intent)?;
+                works.journal.set_step(step, StepState::Kept, None, None, works.now())?;
+                self.note_deviation(id, &change.after, board);
+            }
+            return Ok(Done::Unchanged);
+        }
+        works.progress.tell(&Event::StepBegins { id, module: &node.module, summary: &change.summary });
+        let undo = resource.capture(&context, &seen, &change)?;
+        intent.undo = Some(serde_json::to_value(&undo).unwrap_or_default());
+        intent.notify = node.notify.iter().map(|debt| serde_json::to_value(debt).unwrap_or_default()).collect();
+        let step = works.journal.intend(&intent)?;
+        let made = resource.apply(&context, &seen, &change).and_then(|()| {
+            let seen = resource.observe(works.host)?;
+            let left = resource.compare(&seen)?;
+            if left.is_needed() {
+                return Err(Error::NotVerified { id: id.clone(), left: left.summary });
+            }
+            Ok(seen)
+        });
+        let settled = works.undoers.decode(&undo)?.settle(&context)?;
+        match made {
+            Ok(seen) => {
+                works.journal.set_step(step, StepState::Verified, settled.as_ref(), None, works.now())?;
+                self.owe_settled(settled.as_ref(), &node.module, id)?;
+                self.note_deviation(id, &seen, board);
+                events::applied(self.tx, &node.module, id, &change.summary);
+                works.progress.tell(&Event::StepDone { id, module: &node.module });
+                let seconds = (works.now() - began) as f64 / 1e9;
+                Ok(Done::Changed(Applied {
+                    id: id.clone(),
+                    module: node.module.clone(),
+                    summary: change.summary,
+                    seconds,
+                }))
+            }
+            Err(error) => {
+                let text = error.to_string();
+                works.journal.set_step(step, StepState::Intent, settled.as_ref(), Some(&text), works.now())?;
+                events::failed(self.tx, &node.module, id, &text);
+                works.progress.tell(&Event::StepFailed { id, module: &node.module, error: &text });
+                Err(error)
+            }
+        }
+    }
+
+    /// A resource that nothing changed before in this run must still be as the plan saw it.
+    fn refuse_if_moved(
+        &self,
+        at: usize,
+        id: &ResourceId,
+        seen: &super::State,
+        board: &Mutex<Board>,
+    ) -> Result<()> {
+        let Some(step) = self.plan.step(id) else { return Ok(()) };
+        if step.seen == *seen {
+            return Ok(());
+        }
+        let board = lock(board);
+        let mut ahead: Vec<usize> = self.order.before[at].iter().copied().collect();
+        let mut met = BTreeSet::new();
+        while let Some(b) = ahead.pop() {
+            if board.status[b] == Status::Changed {
+                return Ok(());
+            }
+            if met.insert(b) {
+                ahead.extend(&self.order.before[b]);
+            }
+        }
+        // What is left of a shared resource without a failed module sees less than the plan did.
+        if !board.failed_modules.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Moved { id: id.clone() })
+    }
+
+    fn note_deviation(&self, id: &ResourceId, after: &super::State, board: &Mutex<Board>) {
+        let line = match self.plan.step(id) {
+            None => format!("{id} was changed, and the plan had not said so"),
+            Some(step) if step.change.after != *after => format!("{id} is not as the plan had promised"),
+            Some(_) => return,
+        };
+        lock(board).deviations.push(line);
+    }
+
+    /// Units that were held back while their packages were configured are owed a start.
+    fn owe_settled(&self, settled: Option<&Value>, module: &str, id: &ResourceId) -> Result<()> {
+        let debts: Vec<Debt> = settled
+            .and_then(|value| value.get("debts"))
+            .map(|debts| serde_json::from_value(debts.clone()))
+            .transpose()
+            .map_err(|e| Error::BadRecord { kind: id.to_string(), why: e.to_string() })?
+            .unwrap_or_default();
+        for debt in debts {
+            let value = serde_json::to_value(&debt).unwrap_or_default();
+            self.works.journal.owe(self.tx, module, &value, &format!("{id} was configured"), self.works.now())?;
+        }
+        Ok(())
+    }
+
+    /// Notes the outcome of a step; decides what a failure takes with it.
+    fn record(&self, at: usize, resource: &dyn Resource, outcome: Result<Done>, board: &mut Board) {
+        let error = match outcome {
+            Ok(Done::Unchanged) => {
+                board.status[at] = Status::Unchanged;
+                return;
+            }
+            Ok(Done::Changed(applied)) => {
+                board.status[at] = Status::Changed;
+                board.applied.push(applied);
+                return;
+            }
+            Err(error) => error,
+        };
+        let node = &self.nodes[at].node;
+        if matches!(error, Error::Journal(_)) {
+            board.stopped = true;
+            board.status[at] = Status::Failed;
+            board.fatal = Some(error);
+            return;
+        }
+        let module = match &error {
+            Error::Refused { module: Some(guilty), .. } => guilty.clone(),
+            _ => node.module.clone(),
+        };
+        let shared = resource.shared_by();
+        let rest = (shared.len() > 1 && shared.contains(&module) && !self.policy.mandatory.contains(&module))
+            .then(|| resource.without(&module))
+            .flatten();
+        self.fail_module(&module, board);
+        board.failures.push(Failure { id: resource.id().clone(), module, error });
+        match rest {
+            Some(mut rest) if !board.stopped => {
+                for other in board.failed_modules.clone() {
+                    if rest.shared_by().contains(&other) {
+                        match rest.without(&other) {
+                            Some(less) => rest = less,
+                            None => break,
+                        }
+                    }
+                }
+                let slot = &self.nodes[at];
+                *slot.resource.lock().unwrap_or_else(PoisonError::into_inner) = std::sync::Arc::from(rest);
+                board.status[at] = Status::Waiting;
+            }
+            _ => {
+                board.status[at] = Status::Failed;
+                if !shared.is_empty() {
+                    board.stopped = true;
+                }
+            }
+        }
+    }
+
+    /// A failed module takes the modules that depend on it with it; a mandatory one stops everything.
+    fn fail_module(&self, module: &str, board: &mut Board) {
+        let mut ahead = vec![module.to_owned()];
+        while let Some(name) = ahead.pop() {
+            if self.policy.mandatory.contains(&name) {
+                board.stopped = true;
+            }
+            for (other, needs) in &self.policy.depends_on {
+                if needs.contains(&name) && !board.failed_modules.contains(other) {
+                    ahead.push(other.clone());
+                }
+            }
+            board.failed_modules.insert(name);
+        }
+    }
+}
+
+/// A worker that panics leaves the others waiting for ever, unless they are told.
+struct Alarm<'a> {
+    board: &'a Mutex<Board>,
+    changed: &'a Condvar,
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut board = lock(self.board);
+            board.stopped = true;
+            board.running = board.running.saturating_sub(1);
+            drop(board);
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// Pays debts, takes back what failed, and marks the transaction.
+fn finish(
+    works: &Works<'_>,
+    tx: TransactionId,
+    policy: &Policy,
+    actor: &Value,
+    mut board: Board,
+) -> Result<Report> {
+    if let Some(error) = board.fatal {
+        return Err(error);
+    }
+    let mut rollbacks = Vec::new();
+    let mut unpaid = Vec::new();
+    if !board.stopped {
+        take_back_modules(works, tx, &board.failed_modules, actor, &mut rollbacks)?;
+        let mut late: BTreeMap<String, Vec<debts::Unpaid>> = BTreeMap::new();
+        for debt in debts::pay(works)? {
+            late.entry(debt.module.clone()).or_default().push(debt);
+        }
+        for (module, debts) in late {
+            if policy.mandatory.contains(&module) {
+                board.stopped = true;
+            }
+            board.failed_modules.insert(module.clone());
+            for debt in debts {
+                let id = ResourceId::new("unit", &debt.debt.unit);
+                events::failed(tx, &module, &id, &debt.error.to_string());
+                board.failures.push(Failure { id, module: module.clone(), error: debt.error });
+            }
+            if !board.stopped {
+                take_back_modules(works, tx, &BTreeSet::from([module]), actor, &mut rollbacks)?;
+            }
+        }
+    }
+    let why = board.failures.first().map(|failure| failure.error.to_string());
+    let state = if board.stopped {
+        // Marked first: a crash from here on goes on with the rollback, not with the install.
+        works.journal.set_transaction(tx, TransactionState::Failed, Some(works.now()), why.as_deref())?;
+        rollbacks.push(rollback::roll_back(works, &Target::Only(tx), actor)?);
+        TransactionState::Failed
+    } else if board.failures.is_empty() {
+        TransactionState::Done
+    } else if board.applied.iter().any(|step| !board.failed_modules.contains(&step.module)) {
+        TransactionState::Partial
+    } else {
+        TransactionState::Failed
+    };
+    for report in &mut rollbacks {
+        unpaid.append(&mut report.unpaid);
+    }
+    works.journal.set_transaction(tx, state, Some(works.now()), why.as_deref())?;
+    events::ended(tx, if state == TransactionState::Done { "done" } else { "with failures" });
+    let unchanged = board.status.iter().filter(|status| **status == Status::Unchanged).count();
+    Ok(Report {
+        tx,
+        state,
+        applied: board.applied,
+        unchanged,
+        failures: board.failures,
+        failed_modules: board.failed_modules,
+        deviations: board.deviations,
+        rollbacks,
+        unpaid,
+    })
+}
+
+fn take_back_modules(
+    works: &Works<'_>,
+    tx: TransactionId,
+    modules: &BTreeSet<String>,
+    actor: &Value,
+    rollbacks: &mut Vec<RollbackReport>,
+) -> Result<()> {
+    for module in modules {
+        rollbacks.push(rollback::roll_back(works, &Target::ModuleOf(module.clone(), tx), actor)?);
+    }
+    Ok(())
+}
+
+fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn word(action: Action) -> String {
+    match action {
+        Action::Keep => "keep",
+        Action::Create => "create",
+        Action::Update => "update",
+        Action::Remove => "remove",
+    }
+    .to_owned()
+}

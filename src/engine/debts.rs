@@ -1,0 +1,77 @@
+//! Paying what is owed: restarts, reloads, starts. A debt stays in the journal until it is paid, whichever run does it.
+
+use super::{Debt, DebtKind, Error, Result, Works, events};
+use crate::journal::DebtRow;
+use std::collections::BTreeMap;
+
+/// A debt that could not be paid, with the module whose change made it.
+#[derive(Debug)]
+pub struct Unpaid {
+    /// The module.
+    pub module: String,
+    /// What is owed.
+    pub debt: Debt,
+    /// Why it could not be paid.
+    pub error: Error,
+}
+
+/// Pays everything owed, in this order: systemd reads its units again, then starts, restarts, reloads. One act for
+/// each unit: a restart is also a reload. What cannot be paid is returned and stays owed.
+pub fn pay(works: &Works<'_>) -> Result<Vec<Unpaid>> {
+    let mut acts: BTreeMap<(u8, String), (Debt, Vec<DebtRow>)> = BTreeMap::new();
+    let rows = works.journal.owed()?;
+    let debts: Vec<Debt> = rows
+        .iter()
+        .map(|row| serde_json::from_value(row.debt.clone()))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| crate::journal::Error::Corrupt(format!("a debt that cannot be read: {e}")))?;
+    let restarts: Vec<String> =
+        debts.iter().filter(|d| d.kind == DebtKind::Restart).map(|d| d.unit.clone()).collect();
+    for (debt, row) in debts.into_iter().zip(rows) {
+        let kind = match debt.kind {
+            DebtKind::Reload if restarts.contains(&debt.unit) => DebtKind::Restart,
+            kind => kind,
+        };
+        let act = Debt { kind, unit: debt.unit };
+        acts.entry((rank(kind), act.unit.clone())).or_insert_with(|| (act, Vec::new())).1.push(row);
+    }
+    let mut unpaid = Vec::new();
+    for (debt, rows) in acts.into_values() {
+        let made = rows.iter().map(|row| row.made).max().unwrap_or(0);
+        match works.services.pay(works.host, &debt, made) {
+            Ok(done) => {
+                for row in &rows {
+                    works.journal.pay(row.id, works.now())?;
+                }
+                if let (true, Some(row)) = (done, rows.last()) {
+                    events::paid(row.tx, &debt.to_string(), &row.reason);
+                }
+            }
+            Err(error) => {
+                let module = rows.last().map(|row| row.module.clone()).unwrap_or_default();
+                unpaid.push(Unpaid { module, debt, error });
+            }
+        }
+    }
+    Ok(unpaid)
+}
+
+fn rank(kind: DebtKind) -> u8 {
+    match kind {
+        DebtKind::DaemonReload => 0,
+        DebtKind::Start => 1,
+        DebtKind::Restart => 2,
+        DebtKind::Reload => 3,
+    }
+}
+
+impl std::fmt::Display for Debt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            DebtKind::DaemonReload => f.write_str("systemd reads its units again"),
+            DebtKind::Start => write!(f, "start {}", self.unit),
+            DebtKind::Restart => write!(f, "restart {}", self.unit),
+            DebtKind::Reload => write!(f, "reload {}", self.unit),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! After a crash: what was cut off is found in the journal, and finished or taken back without a person.
+
+use super::rollback::{self, RollbackReport, Target};
+use super::{Result, UndoRecord, Works, events};
+use crate::base::ids::TransactionId;
+use crate::journal::{StepState, TransactionKind, TransactionRow, TransactionState};
+use serde_json::Value;
+
+/// What to do with an install that was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Leave what stands and let the next plan do the rest, in the same transaction.
+    Finish,
+    /// Take it back.
+    Undo,
+}
+
+/// What recovery found and did.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// The install that was cut off and is to be finished: the caller plans it anew and applies under this id.
+    pub to_finish: Option<TransactionRow>,
+    /// Rollbacks that were finished, and installs that were taken back.
+    pub rolled_back: Vec<RollbackReport>,
+}
+
+/// Whether a crash left something: cheap, reads only.
+pub fn is_needed(works: &Works<'_>) -> Result<bool> {
+    Ok(works.journal.transactions()?.iter().any(|tx| tx.state == TransactionState::Running))
+}
+
+/// Finishes rollbacks that were cut off and finishes or takes back the install that was. The caller holds the lock
+/// and has healed dpkg. Safe to be cut off itself, and to be called again.
+pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result<Recovery> {
+    let mut recovery = Recovery::default();
+    for tx in works.journal.transactions()? {
+        if tx.state != TransactionState::Running {
+            continue;
+        }
+        match tx.kind {
+            TransactionKind::Rollback => {
+                events::recovered(tx.id, "its rollback goes on");
+                recovery.rolled_back.push(rollback::resume(works, &tx)?);
+            }
+            TransactionKind::Install => {
+                settle(works, tx.id)?;
+                match direction {
+                    Direction::Finish => {
+                        events::recovered(tx.id, "it will be finished");
+                        if recovery.to_finish.is_none() {
+                            recovery.to_finish = Some(tx);
+                        } else {
+                            works.journal.set_transaction(
+                                tx.id,
+                                TransactionState::Interrupted,
+                                Some(works.now()),
+                                None,
+                            )?;
+                        }
+                    }
+                    Direction::Undo => {
+                        events::recovered(tx.id, "it is taken back");
+                        works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
+                        recovery.rolled_back.push(rollback::roll_back(works, &Target::Only(tx.id), actor)?);
+                    }
+                }
+            }
+        }
+    }
+    Ok(recovery)
+}
+
+/// Before a rollback: what a crash cut off is no longer under way, and its half-made steps are looked at.
+pub fn settle_all(works: &Works<'_>) -> Result<()> {
+    for tx in works.journal.transactions()? {
+        if tx.state == TransactionState::Running {
+            settle(works, tx.id)?;
+            works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets the undo records of half-made steps look at what there is to remember, while it is fresh.
+fn settle(works: &Works<'_>, tx: TransactionId) -> Result<()> {
+    for step in works.journal.steps(tx)? {
+        if step.state != StepState::Intent || step.settled.is_some() {
+            continue;
+        }
+        let Some(record) = &step.undo else { continue };
+        let Ok(record) = serde_json::from_value::<UndoRecord>(record.clone()) else { continue };
+        let settled = works.undoers.decode(&record)?.settle(&works.context())?;
+        if settled.is_some() {
+            works.journal.set_step(step.id, StepState::Intent, settled.as_ref(), None, works.now())?;
+        }
+    }
+    Ok(())
+}

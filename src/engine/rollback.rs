@@ -1,0 +1,219 @@
+//! Taking back what stands: newest first, on to the end whatever fails, each outcome committed as it happens.
+
+use super::{Error, Outcome, Result, Scope, UndoRecord, Works, debts, events};
+use crate::base::ids::{ResourceId, TransactionId};
+use crate::journal::{Begin, StepRow, StepState, TransactionKind, TransactionRow, TransactionState, UndoEntry};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What to take back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The newest transaction that still stands.
+    Last,
+    /// Everything newer than this transaction, so that the host is as it was when that one had ended. 0: everything.
+    To(TransactionId),
+    /// Exactly this transaction.
+    Only(TransactionId),
+    /// What this module asked for, in every transaction.
+    Module(String),
+    /// What this module asked for in this transaction.
+    ModuleOf(String, TransactionId),
+}
+
+/// What stands and belongs to a target, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    /// The steps, newest first.
+    pub steps: Vec<StepRow>,
+    /// How much of shared ones.
+    pub scope: Scope,
+}
+
+/// How a rollback went.
+#[derive(Debug, Default)]
+pub struct RollbackReport {
+    /// Its own transaction; `None` when nothing stood.
+    pub tx: Option<TransactionId>,
+    /// The transactions that it touched.
+    pub undoes: Vec<TransactionId>,
+    /// The steps taken back.
+    pub undone: Vec<ResourceId>,
+    /// What was kept, and why.
+    pub kept: Vec<String>,
+    /// The steps that could not be taken back, with the reason.
+    pub failed: Vec<(ResourceId, Error)>,
+    /// Acts that could not be paid afterwards.
+    pub unpaid: Vec<debts::Unpaid>,
+}
+
+impl RollbackReport {
+    /// Whether everything that was selected is back.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty()
+    }
+}
+
+/// What stands and belongs to `target`.
+pub fn select(works: &Works<'_>, target: &Target) -> Result<Selection> {
+    let mut steps = works.journal.standing()?;
+    let scope = match target {
+        Target::Module(name) | Target::ModuleOf(name, _) => Scope::Module(name.clone()),
+        _ => Scope::Whole,
+    };
+    match target {
+        Target::Last => {
+            let last = steps.iter().map(|step| step.tx).max();
+            steps.retain(|step| Some(step.tx) == last);
+        }
+        Target::To(id) => steps.retain(|step| step.tx > *id),
+        Target::Only(id) | Target::ModuleOf(_, id) => steps.retain(|step| step.tx == *id),
+        Target::Module(_) => {}
+    }
+    if let Scope::Module(name) = &scope {
+        steps.retain(|step| step.module == *name || step.shared.contains(name));
+    }
+    Ok(Selection { steps, scope })
+}
+
+/// What taking the selection back would do, a step with its lines each. Reads only.
+pub fn describe(works: &Works<'_>, selection: &Selection) -> Result<Vec<(ResourceId, Vec<String>)>> {
+    let context = works.context();
+    let mut all = Vec::new();
+    for step in &selection.steps {
+        let lines = match record(step)? {
+            Some(record) => works.undoers.decode(&record)?.describe(&context, &scope_of(step, &selection.scope))?,
+            None => Vec::new(),
+        };
+        all.push((step.resource.clone(), lines));
+    }
+    Ok(all)
+}
+
+/// Takes the target back in a transaction of its own, then pays what that owes.
+pub fn roll_back(works: &Works<'_>, target: &Target, actor: &Value) -> Result<RollbackReport> {
+    let selection = select(works, target)?;
+    if selection.steps.is_empty() {
+        return Ok(RollbackReport::default());
+    }
+    let mut undoes: Vec<TransactionId> = selection.steps.iter().map(|step| step.tx).collect();
+    undoes.dedup();
+    let tx = works.journal.begin(&Begin {
+        kind: TransactionKind::Rollback,
+        undoes,
+        request: serde_json::to_value(target).unwrap_or_default(),
+        plan: Value::Null,
+        actor: actor.clone(),
+        now: works.now(),
+    })?;
+    events::begun(tx, "rollback");
+    carry_on(works, tx, &selection)
+}
+
+/// Goes on with a rollback that a crash cut off.
+pub(super) fn resume(works: &Works<'_>, row: &TransactionRow) -> Result<RollbackReport> {
+    let target: Target = serde_json::from_value(row.request.clone())
+        .map_err(|e| crate::journal::Error::Corrupt(format!("a rollback that cannot be read: {e}")))?;
+    let mut selection = select(works, &target)?;
+    selection.steps.retain(|step| row.undoes.contains(&step.tx));
+    carry_on(works, row.id, &selection)
+}
+
+fn carry_on(works: &Works<'_>, tx: TransactionId, selection: &Selection) -> Result<RollbackReport> {
+    let mut report = RollbackReport { tx: Some(tx), ..RollbackReport::default() };
+    for step in &selection.steps {
+        if !report.undoes.contains(&step.tx) {
+            report.undoes.push(step.tx);
+        }
+        take_back(works, tx, step, &selection.scope, &mut report)?;
+    }
+    report.unpaid = debts::pay(works)?;
+    close(works, tx, &report)?;
+    Ok(report)
+}
+
+/// Takes one step back and records how it went.
+pub(super) fn take_back(
+    works: &Works<'_>,
+    tx: TransactionId,
+    step: &StepRow,
+    scope: &Scope,
+    report: &mut RollbackReport,
+) -> Result<()> {
+    let scope = scope_of(step, scope);
+    let outcome = match record(step)? {
+        None => Ok(Outcome::AlreadyGone),
+        Some(record) => works
+            .undoers
+            .decode(&record)
+            .and_then(|undo| undo.undo(&works.context(), &scope, step.settled.as_ref())),
+    };
+    let (state, word, lines, rest) = match outcome {
+        Ok(Outcome::Undone) => (StepState::Undone, "undone", Vec::new(), None),
+        Ok(Outcome::AlreadyGone) => (StepState::Undone, "already-gone", Vec::new(), None),
+        Ok(Outcome::Kept(lines)) => (StepState::Undone, "kept", lines, None),
+        Ok(Outcome::Partly(rest)) => (step.state, "partly", Vec::new(), Some(rest)),
+        Err(error) => {
+            let text = error.to_string();
+            events::undo_failed(tx, &step.module, &step.resource, &text);
+            report.failed.push((step.resource.clone(), error));
+            (StepState::UndoFailed, "failed", vec![text], None)
+        }
+    };
+    if state != StepState::UndoFailed {
+        events::undone(tx, &step.module, &step.resource, word);
+        report.undone.push(step.resource.clone());
+        report.kept.extend(lines.iter().cloned());
+    }
+    let rest = rest.map(|record| serde_json::to_value(record).unwrap_or_default());
+    let shared: Option<Vec<String>> = match &scope {
+        Scope::Module(name) if rest.is_some() => {
+            Some(step.shared.iter().filter(|other| *other != name).cloned().collect())
+        }
+        _ => None,
+    };
+    works.journal.record_undo(&UndoEntry {
+        step,
+        tx,
+        state,
+        outcome: word,
+        lines: &lines,
+        rest: rest.as_ref(),
+        shared: shared.as_deref(),
+        now: works.now(),
+    })?;
+    Ok(())
+}
+
+/// Marks the rollback as ended, and the transactions of which nothing stands any more as undone.
+fn close(works: &Works<'_>, tx: TransactionId, report: &RollbackReport) -> Result<()> {
+    let now = works.now();
+    for id in &report.undoes {
+        let stands = works.journal.steps(*id)?.iter().any(|step| step.state.stands());
+        if !stands {
+            works.journal.set_transaction(*id, TransactionState::Undone, Some(now), None)?;
+        }
+    }
+    let state =
+        if report.is_complete() { TransactionState::Done } else { TransactionState::UndoIncomplete };
+    works.journal.set_transaction(tx, state, Some(now), None)?;
+    events::ended(tx, if report.is_complete() { "taken back" } else { "undo incomplete" });
+    Ok(())
+}
+
+/// A step that only one module has is taken back whole.
+fn scope_of(step: &StepRow, scope: &Scope) -> Scope {
+    match scope {
+        Scope::Module(name) if step.shared.iter().any(|other| other != name) => scope.clone(),
+        _ => Scope::Whole,
+    }
+}
+
+fn record(step: &StepRow) -> Result<Option<UndoRecord>> {
+    step.undo
+        .clone()
+        .map(serde_json::from_value)
+        .transpose()
+        .map_err(|e| Error::BadRecord { kind: step.resource.to_string(), why: e.to_string() })
+}

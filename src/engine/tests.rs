@@ -1,0 +1,294 @@
+//! The engine's promises, on resources that are files of a temporary directory.
+
+use super::graph::Order;
+use super::plan::Plan;
+use super::recover::{Direction, recover};
+use super::rollback::{Target, roll_back};
+use super::sample::{Word, node, undoers};
+use super::*;
+use crate::base::ids::{ResourceId, TransactionId};
+use crate::host::fake::{FakeHost, Fault};
+use crate::host::{Host, RealHost};
+use crate::journal::{Begin, Journal, StepState, TransactionKind, TransactionState};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+#[derive(Debug, Default)]
+struct Paid(Mutex<Vec<String>>);
+
+impl Services for Paid {
+    fn pay(&self, _host: &dyn Host, debt: &Debt, _made: i64) -> Result<bool> {
+        if debt.unit == "broken.service" {
+            return Err(Error::refused("unit-failed", "restart broken.service", "it does not start"));
+        }
+        self.0.lock().unwrap().push(debt.to_string());
+        Ok(true)
+    }
+}
+
+/// A host directory with `/x`, and a journal beside it.
+struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("host/x")).unwrap();
+        Bench { dir }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("host")
+    }
+
+    fn tree(&self) -> BTreeMap<String, String> {
+        let mut tree = BTreeMap::new();
+        for entry in std::fs::read_dir(self.root().join("x")).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if !name.starts_with('.') {
+                tree.insert(name, std::fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+        tree
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::open(&self.dir.path().join("state")).unwrap()
+    }
+
+    fn with<T>(&self, host: &dyn Host, act: impl FnOnce(&Works<'_>) -> T) -> (T, Vec<String>) {
+        let journal = self.journal();
+        let paid = Paid::default();
+        let undoers = undoers();
+        let works = Works { host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+        let outcome = act(&works);
+        (outcome, paid.0.into_inner().unwrap())
+    }
+}
+
+fn install(works: &Works<'_>, nodes: Vec<Node>, policy: &Policy, resume: Option<TransactionId>) -> Result<apply::Report> {
+    let order = Order::of(&nodes)?;
+    let plan = Plan::make(&nodes, &order, works.host)?;
+    let tx = match resume {
+        Some(tx) => tx,
+        None => works.journal.begin(&Begin {
+            kind: TransactionKind::Install,
+            undoes: vec![],
+            request: json!({}),
+            plan: serde_json::to_value(&plan).unwrap(),
+            actor: Value::Null,
+            now: works.now(),
+        })?,
+    };
+    apply::apply(works, nodes, &order, &plan, tx, policy, &Value::Null)
+}
+
+fn policy(workers: usize) -> Policy {
+    Policy { workers, ..Policy::default() }
+}
+
+fn three() -> Vec<Node> {
+    let mut nodes = vec![node("word:a", &[]), node("word:b", &["word:a"]), node("word:c", &["word:b"])];
+    nodes[0].notify.push(Debt { kind: DebtKind::Reload, unit: "a.service".into() });
+    nodes[2].notify.push(Debt { kind: DebtKind::Restart, unit: "a.service".into() });
+    nodes
+}
+
+#[test]
+fn what_is_planned_is_applied_verified_and_paid_once_and_a_second_run_has_nothing_to_do() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let (report, paid) = bench.with(&host, |works| install(works, three(), &policy(3), None).unwrap());
+    assert_eq!(report.state, TransactionState::Done);
+    assert_eq!((report.applied.len(), report.deviations.len()), (3, 0));
+    assert_eq!(paid, ["restart a.service"]);
+    assert_eq!(bench.tree().values().collect::<BTreeSet<_>>(), BTreeSet::from([&"on".to_owned()]));
+    let nodes = three();
+    let plan = Plan::make(&nodes, &Order::of(&nodes).unwrap(), &host).unwrap();
+    assert!(plan.is_empty() && plan.unchanged == 3);
+}
+
+#[test]
+fn a_rollback_brings_back_what_was_and_a_second_one_finds_nothing() {
+    let bench = Bench::new();
+    std::fs::write(bench.root().join("x/b"), "before").unwrap();
+    let before = bench.tree();
+    let host = RealHost::new(bench.root());
+    bench.with(&host, |works| install(works, three(), &policy(2), None).unwrap());
+    assert_ne!(bench.tree(), before);
+    let (report, paid) = bench.with(&host, |works| roll_back(works, &Target::Last, &Value::Null).unwrap());
+    assert_eq!(report.undone.len(), 3);
+    assert_eq!(paid, ["restart a.service"]);
+    assert_eq!(bench.tree(), before);
+    assert_eq!(bench.journal().transaction(TransactionId(1)).unwrap().unwrap().state, TransactionState::Undone);
+    let (again, _) = bench.with(&host, |works| roll_back(works, &Target::Last, &Value::Null).unwrap());
+    assert_eq!(again.tx, None);
+}
+
+fn failing(id: &str, module: &str, needs: &[&str]) -> Node {
+    let mut bad = node(id, needs);
+    bad.resource = Box::new(Word { id: ResourceId::parse(id).unwrap(), want: "on".into(), fails: true });
+    bad.module = module.into();
+    bad
+}
+
+#[test]
+fn a_failing_module_is_taken_back_alone_with_those_that_depend_on_it() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let mut nodes = vec![node("word:good", &[]), failing("word:bad", "docker", &[]), node("word:early", &[])];
+    nodes[2].module = "docker".into();
+    nodes[2].priority = -5;
+    nodes.push(node("word:later", &["word:good"]));
+    nodes[3].module = "compose".into();
+    nodes[3].priority = 9;
+    let mut policy = policy(1);
+    policy.depends_on.insert("compose".into(), BTreeSet::from(["docker".to_owned()]));
+    let (report, _) = bench.with(&host, |works| install(works, nodes, &policy, None).unwrap());
+    assert_eq!(report.state, TransactionState::Partial);
+    assert_eq!(bench.tree().into_keys().collect::<Vec<_>>(), ["good"]);
+    assert_eq!(report.failed_modules, BTreeSet::from(["docker".to_owned(), "compose".to_owned()]));
+}
+
+#[test]
+fn a_failing_mandatory_module_takes_everything_back() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let nodes = vec![node("word:good", &[]), failing("word:late", "system", &["word:good"])];
+    let mut policy = policy(2);
+    policy.mandatory.insert("system".into());
+    let (report, _) = bench.with(&host, |works| install(works, nodes, &policy, None).unwrap());
+    assert_eq!(report.state, TransactionState::Failed);
+    assert!(report.is_undo_complete());
+    assert!(bench.tree().is_empty());
+}
+
+#[test]
+fn a_unit_that_does_not_come_back_takes_its_module_back() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let mut nodes = vec![node("word:good", &[]), node("word:conf", &[])];
+    nodes[1].module = "web".into();
+    nodes[1].notify.push(Debt { kind: DebtKind::Restart, unit: "broken.service".into() });
+    let (report, _) = bench.with(&host, |works| install(works, nodes, &policy(1), None).unwrap());
+    assert_eq!(report.state, TransactionState::Partial);
+    assert_eq!(report.failures[0].module, "web");
+    assert_eq!(bench.tree().into_keys().collect::<Vec<_>>(), ["good"]);
+}
+
+#[test]
+fn a_host_that_moved_since_the_plan_is_left_alone() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let nodes = vec![node("word:a", &[])];
+    let order = Order::of(&nodes).unwrap();
+    let plan = Plan::make(&nodes, &order, &host).unwrap();
+    std::fs::write(bench.root().join("x/a"), "mine").unwrap();
+    let (report, _) = bench.with(&host, |works| {
+        let begin = Begin {
+            kind: TransactionKind::Install,
+            undoes: vec![],
+            request: json!({}),
+            plan: json!({}),
+            actor: Value::Null,
+            now: 1,
+        };
+        let tx = works.journal.begin(&begin).unwrap();
+        apply::apply(works, nodes, &order, &plan, tx, &policy(1), &Value::Null).unwrap()
+    });
+    assert!(matches!(report.failures[0].error, Error::Moved { .. }));
+    assert_eq!(bench.tree()["a"], "mine");
+}
+
+/// Runs `act` until the host dies in it; `false` when it came to its end.
+fn dies(host: &FakeHost, act: impl FnOnce()) -> bool {
+    let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+    assert_eq!(end.is_err(), host.is_dead(), "it ended by something else than the fault");
+    end.is_err()
+}
+
+#[test]
+fn after_a_death_at_any_effect_of_an_install_it_is_finished_or_taken_back() {
+    let mut points = 0;
+    for direction in [Direction::Finish, Direction::Undo] {
+        for fault in [Fault::DieBefore, Fault::DieMiddle, Fault::DieAfter] {
+            for number in 1.. {
+                let bench = Bench::new();
+                std::fs::write(bench.root().join("x/b"), "before").unwrap();
+                let before = bench.tree();
+                let host = FakeHost::with_fault(bench.root(), number, fault);
+                if !dies(&host, || {
+                    bench.with(&host, |works| install(works, three(), &policy(1), None).unwrap());
+                }) {
+                    break;
+                }
+                points += 1;
+                let host = RealHost::new(bench.root());
+                bench.with(&host, |works| {
+                    let recovery = recover(works, direction, &Value::Null).unwrap();
+                    if let Some(row) = recovery.to_finish {
+                        install(works, three(), &policy(1), Some(row.id)).unwrap();
+                        assert_eq!(bench.tree().len(), 3);
+                        roll_back(works, &Target::Last, &Value::Null).unwrap();
+                    }
+                });
+                assert_eq!(bench.tree(), before, "{direction:?} {fault:?} at {number}");
+                assert!(bench.journal().standing().unwrap().is_empty());
+            }
+        }
+    }
+    assert_eq!(points, 2 * 3 * 3, "each of three writes, three ways to die, two ways back");
+}
+
+#[test]
+fn after_a_death_at_any_effect_of_a_rollback_it_goes_on_to_its_end() {
+    for fault in [Fault::DieBefore, Fault::DieMiddle, Fault::DieAfter] {
+        for number in 1.. {
+            let bench = Bench::new();
+            std::fs::write(bench.root().join("x/b"), "before").unwrap();
+            let before = bench.tree();
+            let host = RealHost::new(bench.root());
+            bench.with(&host, |works| install(works, three(), &policy(1), None).unwrap());
+            let host = FakeHost::with_fault(bench.root(), number, fault);
+            if !dies(&host, || {
+                bench.with(&host, |works| roll_back(works, &Target::Last, &Value::Null).unwrap());
+            }) {
+                break;
+            }
+            let host = RealHost::new(bench.root());
+            bench.with(&host, |works| recover(works, Direction::Finish, &Value::Null).unwrap());
+            assert_eq!(bench.tree(), before, "{fault:?} at {number}");
+        }
+    }
+}
+
+#[test]
+fn an_effect_that_fails_leaves_everything_as_it_was() {
+    for number in 1..=3 {
+        let bench = Bench::new();
+        let host = FakeHost::with_fault(bench.root(), number, Fault::Fail);
+        let (report, _) = bench.with(&host, |works| install(works, three(), &policy(1), None).unwrap());
+        assert_eq!(report.state, TransactionState::Failed, "at {number}");
+        assert!(bench.tree().is_empty(), "at {number}");
+    }
+}
+
+#[test]
+fn an_undo_that_fails_is_named_and_tried_again_by_the_next_rollback() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    bench.with(&host, |works| install(works, three(), &policy(1), None).unwrap());
+    let host = FakeHost::with_fault(bench.root(), 2, Fault::Fail);
+    let (report, _) = bench.with(&host, |works| roll_back(works, &Target::Last, &Value::Null).unwrap());
+    assert_eq!((report.undone.len(), report.failed.len()), (2, 1), "it goes on after a failure");
+    let standing = bench.journal().standing().unwrap();
+    assert_eq!(standing.iter().map(|s| s.state).collect::<Vec<_>>(), [StepState::UndoFailed]);
+    let host = RealHost::new(bench.root());
+    let (again, _) = bench.with(&host, |works| roll_back(works, &Target::Last, &Value::Null).unwrap());
+    assert!(again.is_complete() && bench.tree().is_empty());
+    assert!(host.meta(Path::new("/x/a")).unwrap().is_none());
+}

@@ -1,0 +1,63 @@
+//! What the engine works with, handed in by the command line.
+
+use super::{Context, Debt, Progress, Result, Undoers};
+use crate::host::Host;
+use crate::journal::Journal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Pays debts: knows units, which the engine doesn't.
+pub trait Services: Send + Sync + Debug {
+    /// Does what is owed since `made` (nanoseconds since the epoch). `false` when nothing was to do: the unit is gone,
+    /// does not run, or was started since.
+    fn pay(&self, host: &dyn Host, debt: &Debt, made: i64) -> Result<bool>;
+}
+
+/// The machine, the journal, and the kinds that can be undone.
+#[derive(Debug, Clone, Copy)]
+pub struct Works<'a> {
+    /// The machine.
+    pub host: &'a dyn Host,
+    /// The journal.
+    pub journal: &'a Journal,
+    /// Where progress is told.
+    pub progress: &'a dyn Progress,
+    /// The kinds of undo records.
+    pub undoers: &'a Undoers,
+    /// Pays debts.
+    pub services: &'a dyn Services,
+}
+
+impl<'a> Works<'a> {
+    /// What a resource gets of it.
+    pub fn context(&self) -> Context<'a> {
+        Context { host: self.host, objects: self.journal.objects(), progress: self.progress }
+    }
+
+    /// The time, as the journal writes it.
+    pub fn now(&self) -> i64 {
+        i64::try_from(self.host.now()).unwrap_or(i64::MAX)
+    }
+}
+
+/// How an apply goes about it.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// How many steps at a time, at least 1.
+    pub workers: usize,
+    /// The modules whose failure takes the whole transaction back.
+    pub mandatory: BTreeSet<String>,
+    /// For each module, the modules that it depends on: it is skipped when one of them failed.
+    pub depends_on: BTreeMap<String, BTreeSet<String>>,
+    /// Set from outside to stop at the next step and take everything back.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl Policy {
+    /// Whether somebody asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::SeqCst))
+    }
+}

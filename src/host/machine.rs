@@ -1,0 +1,272 @@
+//! Facts of the machine that plans depend on. Read from files; only the ports of ssh take a program.
+
+use super::accounts::Accounts;
+use super::{Command, Error, Host, Result, read_text};
+use crate::base::paths;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What `/etc/os-release` says (os-release(5)).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OsRelease {
+    /// `debian`.
+    pub id: String,
+    /// `13`; empty in testing and unstable.
+    pub version_id: String,
+    /// `trixie`.
+    pub codename: String,
+    /// For people: `Debian GNU/Linux 13 (trixie)`.
+    pub pretty: String,
+}
+
+/// Facts that don't change while a plan is made and applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The system.
+    pub os: OsRelease,
+    /// dpkg's name of the architecture: `amd64`, `arm64`.
+    pub architecture: String,
+    /// Bytes of memory; `None` when the kernel does not say.
+    pub memory: Option<u64>,
+    /// Processors that work.
+    pub cpus: Option<usize>,
+    /// The container manager, when this is a container: `docker`, `lxc`, `systemd-nspawn`.
+    pub container: Option<String>,
+    /// The name in `/etc/hostname`.
+    pub hostname: String,
+    /// People who can log in, by name, sorted.
+    pub people: Vec<String>,
+    /// Those of them who may become root through the group `sudo`.
+    pub admins: Vec<String>,
+}
+
+impl Machine {
+    /// Reads the facts; what is missing on the host stays empty.
+    pub fn read(host: &dyn Host) -> Result<Self> {
+        let cpus = read_text(host, Path::new("/sys/devices/system/cpu/online"))?;
+        let accounts = Accounts::read(host)?;
+        let mut people: Vec<String> = accounts.people().map(|user| user.name.clone()).collect();
+        people.sort();
+        let sudoers = accounts.members("sudo");
+        let admins = people.iter().filter(|name| sudoers.contains(&name.as_str())).cloned().collect();
+        Ok(Machine {
+            os: parse_os_release(&read_text(host, Path::new(paths::OS_RELEASE))?),
+            architecture: architecture(host)?,
+            memory: parse_memory(&read_text(host, Path::new("/proc/meminfo"))?),
+            cpus: parse_cpus(cpus.trim()),
+            container: container(host)?,
+            hostname: parse_hostname(&read_text(host, Path::new("/etc/hostname"))?),
+            people,
+            admins,
+        })
+    }
+}
+
+/// The ports that ssh may be reached at: those that sshd's effective configuration names, and the one of the session
+/// that this runs in. `connection` is the value of SSH_CONNECTION (ssh(1)): client, its port, server, its port.
+/// Whoever closes ports must leave these open.
+pub fn ssh_ports(host: &dyn Host, connection: Option<&str>) -> Result<BTreeSet<u16>> {
+    let mut ports: BTreeSet<u16> =
+        connection.and_then(|words| words.split_whitespace().nth(3)?.parse().ok()).into_iter().collect();
+    match host.look(&Command::new("sshd").arg("-T")) {
+        Ok(output) => ports.extend(parse_sshd_ports(&output.text())),
+        Err(Error::NoProgram { .. }) => {}
+        // Without host keys or its run directory sshd tells nothing: its files say what it would do.
+        Err(Error::Failed { .. }) => ports.extend(configured_ports(host)?),
+        Err(e) => return Err(e),
+    }
+    Ok(ports)
+}
+
+/// The ports in the output of `sshd -T`: an address with a port overrides `port`, but both are told.
+fn parse_sshd_ports(text: &str) -> BTreeSet<u16> {
+    let port = |line: &str| match line.split_once(' ')? {
+        ("port", number) => number.trim().parse().ok(),
+        ("listenaddress", address) => address.trim().rsplit_once(':')?.1.parse().ok(),
+        _ => None,
+    };
+    text.lines().filter_map(port).collect()
+}
+
+fn configured_ports(host: &dyn Host) -> Result<BTreeSet<u16>> {
+    let directory = Path::new("/etc/ssh/sshd_config.d");
+    let mut text = read_text(host, Path::new("/etc/ssh/sshd_config"))?;
+    for name in host.list(directory)?.iter().filter(|name| name.as_encoded_bytes().ends_with(b".conf")) {
+        text.push('\n');
+        text.push_str(&read_text(host, &directory.join(name))?);
+    }
+    let lines: Vec<String> = text.lines().map(|line| line.trim().to_lowercase().replace('\t', " ")).collect();
+    let ports = parse_sshd_ports(&lines.join("\n"));
+    Ok(if ports.is_empty() { BTreeSet::from([22]) } else { ports })
+}
+
+/// dpkg's own architecture: the first line of `/var/lib/dpkg/arch`, which exists once a foreign one was added; else
+/// the architecture of the package dpkg; else that of this program.
+fn architecture(host: &dyn Host) -> Result<String> {
+    if let Some(first) =
+        read_text(host, Path::new("/var/lib/dpkg/arch"))?.lines().next().filter(|line| !line.is_empty())
+    {
+        return Ok(first.trim().to_owned());
+    }
+    let status = read_text(host, Path::new(paths::DPKG_STATUS))?;
+    let of_dpkg = status.split("\n\n").find(|paragraph| paragraph.trim_start().starts_with("Package: dpkg\n"));
+    let field = of_dpkg.and_then(|paragraph| paragraph.lines().find_map(|line| line.strip_prefix("Architecture: ")));
+    Ok(field.map(str::trim).unwrap_or(own_architecture()).to_owned())
+}
+
+fn own_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "i386",
+        "powerpc64" => "ppc64el",
+        other => other,
+    }
+}
+
+/// Which container manager started us, as systemd-detect-virt(1) finds it.
+fn container(host: &dyn Host) -> Result<Option<String>> {
+    for path in ["/run/systemd/container", "/run/host/container-manager"] {
+        if let Some(name) = Some(read_text(host, Path::new(path))?.trim()).filter(|name| !name.is_empty()) {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    // Only root may read it; for others the two files above must do.
+    let environment = read_text(host, Path::new("/proc/1/environ")).unwrap_or_default();
+    let name = environment.split('\0').find_map(|line| line.strip_prefix("container="));
+    Ok(name.filter(|name| !name.is_empty()).map(str::to_owned))
+}
+
+fn parse_os_release(text: &str) -> OsRelease {
+    let mut os = OsRelease::default();
+    for (name, value) in text.lines().filter_map(|line| line.trim().split_once('=')) {
+        let value = value.trim();
+        let quoted = ['"', '\''].iter().find_map(|mark| value.strip_prefix(*mark)?.strip_suffix(*mark));
+        let value = quoted.unwrap_or(value).replace("\\\"", "\"");
+        match name {
+            "ID" => os.id = value,
+            "VERSION_ID" => os.version_id = value,
+            "VERSION_CODENAME" => os.codename = value,
+            "PRETTY_NAME" => os.pretty = value,
+            _ => {}
+        }
+    }
+    os
+}
+
+/// `MemTotal: 2031212 kB`, in bytes.
+fn parse_memory(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The number of processors in a list like `0-3,6`.
+fn parse_cpus(list: &str) -> Option<usize> {
+    let span = |span: &str| -> Option<usize> {
+        let (first, last) = span.split_once('-').unwrap_or((span, span));
+        last.parse::<usize>().ok()?.checked_sub(first.parse().ok()?).map(|more| more + 1)
+    };
+    list.split(',').map(span).sum()
+}
+
+/// The first line that is no comment (hostname(5)).
+fn parse_hostname(text: &str) -> String {
+    text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::RealHost;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn put(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn the_facts_of_a_host_are_read_from_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        put(
+            root,
+            "usr/lib/os-release",
+            "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nID=debian\nVERSION_ID='13'\nVERSION_CODENAME=trixie\n",
+        );
+        fs::create_dir_all(root.join("etc")).unwrap();
+        std::os::unix::fs::symlink("../usr/lib/os-release", root.join("etc/os-release")).unwrap();
+        put(root, "etc/hostname", "# ours\n vps1 \n");
+        put(
+            root,
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/bash\nzoe:x:1001:1001::/home/zoe:/bin/sh\nmia:x:1000:1000::/home/mia:/bin/bash\n",
+        );
+        put(root, "etc/group", "sudo:x:27:mia,bot\n");
+        put(root, "proc/meminfo", "MemTotal:        2031212 kB\nMemFree: 1 kB\n");
+        put(root, "proc/1/environ", "PATH=/bin\0container=lxc\0");
+        put(root, "sys/devices/system/cpu/online", "0-2,5\n");
+        put(
+            root,
+            "var/lib/dpkg/status",
+            "Package: a\nArchitecture: all\n\nPackage: dpkg\nStatus: install ok installed\nArchitecture: arm64\n",
+        );
+        let machine = Machine::read(&RealHost::new(root.into())).unwrap();
+        let wanted = Machine {
+            os: OsRelease {
+                id: "debian".into(),
+                version_id: "13".into(),
+                codename: "trixie".into(),
+                pretty: "Debian GNU/Linux 13 (trixie)".into(),
+            },
+            architecture: "arm64".into(),
+            memory: Some(2031212 * 1024),
+            cpus: Some(4),
+            container: Some("lxc".into()),
+            hostname: "vps1".into(),
+            people: vec!["mia".into(), "zoe".into()],
+            admins: vec!["mia".into()],
+        };
+        assert_eq!(machine, wanted);
+        put(root, "var/lib/dpkg/arch", "riscv64\namd64\n");
+        put(root, "run/systemd/container", "systemd-nspawn\n");
+        let machine = Machine::read(&RealHost::new(root.into())).unwrap();
+        assert_eq!((machine.architecture.as_str(), machine.container.as_deref()), ("riscv64", Some("systemd-nspawn")));
+    }
+
+    #[test]
+    fn a_host_without_any_file_has_no_facts_but_an_architecture() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Machine::read(&RealHost::new(dir.path().into())).unwrap();
+        assert_eq!(machine, Machine { architecture: own_architecture().into(), ..Machine::default() });
+    }
+
+    #[test]
+    fn this_machine_has_memory_and_processors() {
+        let machine = Machine::read(&RealHost::new("/".into())).unwrap();
+        assert!(machine.memory.unwrap() > 1 << 26 && machine.cpus.unwrap() >= 1, "{machine:?}");
+    }
+
+    #[test]
+    fn the_ports_of_ssh_are_the_effective_ones_and_the_one_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = RealHost::new(dir.path().into());
+        let connection = Some("203.0.113.9 50000 198.51.100.1 2200");
+        assert_eq!(ssh_ports(&host, None).unwrap(), BTreeSet::new());
+        assert_eq!(ssh_ports(&host, connection).unwrap(), BTreeSet::from([2200]));
+        put(
+            dir.path(),
+            "usr/sbin/sshd",
+            "#!/bin/sh\nprintf 'port 22\\naddressfamily any\\nlistenaddress [::]:2022\\nlistenaddress 0.0.0.0:2022\\n'\n",
+        );
+        assert_eq!(ssh_ports(&host, connection).unwrap(), BTreeSet::from([22, 2022, 2200]));
+        put(dir.path(), "usr/sbin/sshd", "#!/bin/sh\necho 'no hostkeys available' >&2; exit 1\n");
+        assert_eq!(ssh_ports(&host, None).unwrap(), BTreeSet::from([22]));
+        put(dir.path(), "etc/ssh/sshd_config.d/10.conf", "Port\t2222\n");
+        assert_eq!(ssh_ports(&host, None).unwrap(), BTreeSet::from([2222]));
+    }
+}

@@ -1,0 +1,209 @@
+//! Finding a path under the root without ever leaving it: every step is taken from an open directory
+//! (path_resolution(7)), so nobody can swap a directory for a link between the look and the act.
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::libc;
+use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::unistd::geteuid;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+/// As many links as the kernel follows before it says ELOOP.
+const MAX_LINKS: usize = 40;
+
+/// An open directory and a name in it: where a path leads.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The directory (opened with `O_PATH`).
+    pub dir: OwnedFd,
+    /// The name in it; `.` for the root itself.
+    pub name: OsString,
+}
+
+/// Which symbolic links are followed on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// Those of the parents, not a last one: to look at the thing itself.
+    Parents,
+    /// A last one too: to read content.
+    All,
+    /// Those of the parents, but only links that root (or whoever runs this) made. Otherwise a user could point
+    /// `~/.ssh` at `/etc`, and the next key that root writes there for the user would land in it.
+    Trusted,
+}
+
+impl Place {
+    /// Where `path` leads under `root`. Absolute targets of links count from `root`, and `..` stops at it.
+    ///
+    /// # Errors
+    /// ENOENT and ENOTDIR when a parent is missing, ELOOP for a circle, EPERM for a link that is not trusted.
+    pub fn find(root: &Path, path: &Path, links: Links) -> io::Result<Place> {
+        let mut above = vec![open_root(root)?];
+        let mut left = steps(path);
+        let mut followed = 0;
+        while let Some(name) = left.pop_front() {
+            let Some(here) = above.last() else {
+                return Err(Errno::ENOENT.into());
+            };
+            if name == OsStr::new("..") {
+                if above.len() > 1 {
+                    above.pop();
+                }
+                continue;
+            }
+            let last = left.is_empty();
+            let target = match readlinkat(here, name.as_os_str()) {
+                Ok(_) if last && links != Links::All => None,
+                Ok(target) => Some(target),
+                Err(Errno::EINVAL) => None,
+                Err(Errno::ENOENT) if last => None,
+                Err(e) => return Err(e.into()),
+            };
+            if let Some(target) = target {
+                followed += 1;
+                if followed > MAX_LINKS {
+                    return Err(Errno::ELOOP.into());
+                }
+                if links == Links::Trusted {
+                    let owner = fstatat(here, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?.st_uid;
+                    if owner != 0 && owner != geteuid().as_raw() {
+                        return Err(Errno::EPERM.into());
+                    }
+                }
+                let target = PathBuf::from(target);
+                if target.is_absolute() {
+                    above.truncate(1);
+                }
+                for step in steps(&target).into_iter().rev() {
+                    left.push_front(step);
+                }
+            } else if last {
+                return Ok(Place { dir: above.pop().ok_or(Errno::ENOENT)?, name });
+            } else {
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                above.push(openat(here, name.as_os_str(), flags, Mode::empty())?);
+            }
+        }
+        Ok(Place { dir: above.pop().ok_or(Errno::ENOENT)?, name: OsString::from(".") })
+    }
+
+    /// What `lstat` says of it; `None` when nothing is there.
+    pub fn stat(&self) -> io::Result<Option<FileStat>> {
+        match fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Opens it, never through a link.
+    pub fn open(&self, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+        Ok(openat(&self.dir, self.name.as_os_str(), flags, Mode::from_bits_truncate(mode as libc::mode_t))?)
+    }
+
+    /// The same directory with another name in it.
+    pub fn beside(&self, name: OsString) -> io::Result<Place> {
+        Ok(Place { dir: self.dir.as_fd().try_clone_to_owned()?, name })
+    }
+
+    /// A path for calls that take no directory descriptor (extended attributes of links).
+    pub fn proc_path(&self) -> PathBuf {
+        use std::os::fd::AsRawFd;
+        PathBuf::from(format!("/proc/self/fd/{}", self.dir.as_raw_fd())).join(&self.name)
+    }
+
+    /// Writes the directory's entries to the disk, so that a rename or removal survives a power cut.
+    pub fn sync_dir(&self) -> io::Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let dir = openat(&self.dir, ".", flags, Mode::empty())?;
+        Ok(nix::unistd::fsync(&dir)?)
+    }
+}
+
+/// The name that a file has while it is written: `.NAME.vps-configurator`, in the same directory. It follows from the
+/// name alone, so that after a crash the next write or removal of the same path takes it away too.
+pub fn temporary_name(name: &OsStr) -> OsString {
+    const MARK: &[u8] = b".vps-configurator";
+    const NAME_MAX: usize = 255;
+    let mut bytes = vec![b'.'];
+    if name.len() + 1 + MARK.len() > NAME_MAX {
+        bytes.extend_from_slice(crate::base::digest::Digest::of(name.as_bytes()).as_str().as_bytes());
+    } else {
+        bytes.extend_from_slice(name.as_bytes());
+    }
+    bytes.extend_from_slice(MARK);
+    OsString::from_vec(bytes)
+}
+
+fn open_root(root: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(root, flags, Mode::empty())?)
+}
+
+fn steps(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some(OsString::from("..")),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn content(root: &Path, path: &str) -> io::Result<String> {
+        let fd = Place::find(root, Path::new(path), Links::All)?.open(OFlag::O_RDONLY, 0)?;
+        io::read_to_string(fs::File::from(fd))
+    }
+
+    #[test]
+    fn links_and_dots_stay_under_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir_all(root.join("etc/deep")).unwrap();
+        fs::write(root.join("etc/one"), "inside").unwrap();
+        symlink("/etc/one", root.join("absolute")).unwrap();
+        symlink("../../../../../etc/one", root.join("etc/deep/up")).unwrap();
+        symlink("/etc", root.join("dir")).unwrap();
+        symlink("round", root.join("round")).unwrap();
+        for path in ["/absolute", "/etc/deep/up", "/dir/one", "/../../etc/one", "/dir/deep/../one"] {
+            assert_eq!(content(root, path).unwrap(), "inside", "{path}");
+        }
+        assert_eq!(content(root, "/round").unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        assert_eq!(content(root, "/none/one").unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(content(root, "/etc/one/two").unwrap_err().raw_os_error(), Some(libc::ENOTDIR));
+    }
+
+    #[test]
+    fn a_link_that_a_user_made_is_not_followed_for_a_change() {
+        if !geteuid().is_root() {
+            eprintln!("skipped: giving a link away needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        symlink("/etc", dir.path().join("ssh")).unwrap();
+        Place::find(dir.path(), Path::new("/ssh/file"), Links::Trusted).unwrap();
+        std::os::unix::fs::lchown(dir.path().join("ssh"), Some(1000), Some(1000)).unwrap();
+        let refused = Place::find(dir.path(), Path::new("/ssh/file"), Links::Trusted).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+        Place::find(dir.path(), Path::new("/ssh/file"), Links::Parents).unwrap();
+    }
+
+    #[test]
+    fn a_long_name_gets_a_temporary_name_that_fits() {
+        assert_eq!(temporary_name(OsStr::new("hosts")), ".hosts.vps-configurator");
+        assert!(temporary_name(OsStr::new(&"x".repeat(255))).len() <= 255);
+    }
+}

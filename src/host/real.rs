@@ -1,0 +1,529 @@
+//! The machine itself, or a directory that stands for it in tests.
+
+use super::place::{Links, Place, temporary_name};
+use super::runner::Runner;
+use super::{Attributes, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, locks};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, renameat};
+use nix::libc;
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, symlinkat, unlinkat};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Extended attributes that the kernel's security modules keep by themselves: neither seen nor set.
+const KEPT_BY_THE_KERNEL: [&str; 3] = ["security.selinux", "security.ima", "security.evm"];
+
+/// The machine: root `/`; or, in tests, a directory that holds a tree of files and its own programs.
+#[derive(Debug)]
+pub struct RealHost {
+    root: PathBuf,
+    runner: Runner,
+}
+
+impl RealHost {
+    /// The machine whose files lie under `root` (`/` = this machine).
+    pub fn new(root: PathBuf) -> Self {
+        RealHost { runner: Runner::new(root.clone()), root }
+    }
+
+    fn find(&self, path: &Path, links: Links, act: &'static str) -> Result<Place> {
+        Place::find(&self.root, path, links)
+            .map_err(|source| untrusted(&source, path).unwrap_or(failed(act, path)(source)))
+    }
+
+    /// Everything of a write but the rename: the finished file under its temporary name.
+    pub(super) fn stage(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<Staged> {
+        let place = self.find(path, Links::Trusted, "write")?;
+        let beside = place.beside(temporary_name(&place.name)).map_err(failed("write", path))?;
+        let staged = Staged { place, beside };
+        let written = staged.clear().and_then(|()| {
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+            let mut file = File::from(staged.beside.open(flags, 0o600)?);
+            file.write_all(content)?;
+            let fd = OwnedFd::from(file);
+            self.dress(&fd, attributes)?;
+            Ok(nix::unistd::fsync(&fd)?)
+        });
+        written.map_err(|e| staged.give_up("write", path, e)).map(|()| staged)
+    }
+
+    /// The same for a link.
+    pub(super) fn stage_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<Staged> {
+        let place = self.find(path, Links::Trusted, "link")?;
+        let beside = place.beside(temporary_name(&place.name)).map_err(failed("link", path))?;
+        let staged = Staged { place, beside };
+        let made = staged.clear().and_then(|()| {
+            symlinkat(target, &staged.beside.dir, staged.beside.name.as_os_str())?;
+            self.dress_link(&staged.beside, attributes)
+        });
+        made.map_err(|e| staged.give_up("link", path, e)).map(|()| staged)
+    }
+
+    /// Puts what was staged in its place, for good.
+    pub(super) fn commit(&self, path: &Path, staged: Staged) -> Result<()> {
+        let (from, to) = (&staged.beside, &staged.place);
+        renameat(&from.dir, from.name.as_os_str(), &to.dir, to.name.as_os_str())
+            .map_err(|e| staged.give_up("rename", path, e.into()))?;
+        staged.place.sync_dir().map_err(failed("sync the directory of", path))
+    }
+
+    /// Owner, then mode (a new owner clears set-uid, and set-uid must never be there for the wrong owner), then
+    /// extended attributes (a new owner clears capabilities, too).
+    fn dress(&self, fd: &OwnedFd, attributes: &Attributes) -> io::Result<()> {
+        let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
+        self.allow_foreign(fchownat(fd, "", owner.0, owner.1, AtFlags::AT_EMPTY_PATH))?;
+        // fchmod and fsetxattr refuse descriptors of kind O_PATH, their names under /proc are as good (proc(5)).
+        let path = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let mode = Mode::from_bits_truncate(attributes.mode as libc::mode_t);
+        fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink)?;
+        set_xattrs(&path, &attributes.xattrs, true)
+    }
+
+    fn dress_link(&self, place: &Place, attributes: &Attributes) -> io::Result<()> {
+        let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
+        let name = place.name.as_os_str();
+        self.allow_foreign(fchownat(&place.dir, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW))?;
+        set_xattrs(&place.proc_path(), &attributes.xattrs, false)
+    }
+
+    /// In a tree that only stands for a machine (a test, run by someone who isn't root), files can't be given to
+    /// root: there, and only there, that is no failure. On the machine itself it always is one.
+    fn allow_foreign(&self, result: nix::Result<()>) -> io::Result<()> {
+        match result {
+            Err(Errno::EPERM) if self.root != Path::new("/") && !geteuid().is_root() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// A finished file or link that only waits for its rename.
+#[derive(Debug)]
+pub(super) struct Staged {
+    place: Place,
+    beside: Place,
+}
+
+impl Staged {
+    /// Removes what a crash left under the temporary name.
+    fn clear(&self) -> io::Result<()> {
+        match unlinkat(&self.beside.dir, self.beside.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Leaves nothing behind when writing failed (a full disk above all).
+    fn give_up(&self, act: &'static str, path: &Path, source: io::Error) -> Error {
+        // The first failure is the one to tell; a file that can't be removed either is found by the next write.
+        drop(self.clear());
+        Error::Io { act, path: path.to_owned(), source }
+    }
+}
+
+fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { act, path, source }
+}
+
+/// The words for the one refusal of [`Place::find`] that is its own.
+fn untrusted(error: &io::Error, path: &Path) -> Option<Error> {
+    let what = "a directory on the way is a symbolic link that another user made; no change goes through it".to_owned();
+    (error.raw_os_error() == Some(libc::EPERM)).then(|| Error::Unexpected { path: path.to_owned(), what })
+}
+
+/// Whether an error says that there is nothing at a path, or can't be.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}
+
+fn xattrs(path: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let names = match xattr::list(path) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOTSUP) => return Ok(found),
+        names => names?,
+    };
+    for name in names {
+        let text = name.to_string_lossy().into_owned();
+        if !KEPT_BY_THE_KERNEL.contains(&text.as_str())
+            && let Some(value) = xattr::get(path, &name)?
+        {
+            found.insert(text, value);
+        }
+    }
+    Ok(found)
+}
+
+/// Makes the extended attributes exactly `wanted`. `follow`: `path` is a descriptor's name under /proc, a link itself.
+fn set_xattrs(path: &Path, wanted: &BTreeMap<String, Vec<u8>>, follow: bool) -> io::Result<()> {
+    let listed = if follow { xattr::list_deref(path) } else { xattr::list(path) };
+    let present: Vec<OsString> = match listed {
+        Err(e) if e.raw_os_error() == Some(libc::ENOTSUP) && wanted.is_empty() => return Ok(()),
+        names => names?.collect(),
+    };
+    for name in present {
+        let text = name.to_string_lossy();
+        if !wanted.contains_key(text.as_ref()) && !KEPT_BY_THE_KERNEL.contains(&text.as_ref()) {
+            let removed = if follow { xattr::remove_deref(path, &name) } else { xattr::remove(path, &name) };
+            removed?;
+        }
+    }
+    for (name, value) in wanted {
+        if follow { xattr::set_deref(path, name, value) } else { xattr::set(path, name, value) }?;
+    }
+    Ok(())
+}
+
+fn format_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+impl Host for RealHost {
+    fn meta(&self, path: &Path) -> Result<Option<Meta>> {
+        let place = match Place::find(&self.root, path, Links::Parents) {
+            Err(e) if is_missing(&e) => return Ok(None),
+            place => place.map_err(failed("look at", path))?,
+        };
+        let Some(stat) = place.stat().map_err(failed("look at", path))? else {
+            return Ok(None);
+        };
+        let kind = match format_of(&stat) {
+            SFlag::S_IFREG => Kind::File,
+            SFlag::S_IFDIR => Kind::Directory,
+            SFlag::S_IFLNK => match nix::fcntl::readlinkat(&place.dir, place.name.as_os_str()) {
+                Ok(target) => Kind::Link(PathBuf::from(target)),
+                Err(Errno::ENOENT) => return Ok(None),
+                Err(e) => return Err(failed("look at", path)(e.into())),
+            },
+            _ => Kind::Other,
+        };
+        let xattrs = match xattrs(&place.proc_path()) {
+            Err(e) if is_missing(&e) => return Ok(None),
+            found => found.map_err(failed("read the extended attributes of", path))?,
+        };
+        Ok(Some(Meta {
+            kind,
+            attributes: Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, xattrs },
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        }))
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        let place = self.find(path, Links::All, "read")?;
+        // Without O_NONBLOCK, opening a named pipe that someone left here would wait for ever.
+        let fd = place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0).map_err(failed("read", path))?;
+        let stat = fstat(&fd).map_err(|e| failed("read", path)(e.into()))?;
+        if format_of(&stat) != SFlag::S_IFREG {
+            return Err(Error::Unexpected { path: path.to_owned(), what: "is not a regular file".to_owned() });
+        }
+        let mut content = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0));
+        File::from(fd).read_to_end(&mut content).map_err(failed("read", path))?;
+        Ok(content)
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
+        let opened = Place::find(&self.root, dir, Links::All)
+            .and_then(|place| place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0));
+        let fd = match opened {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(Vec::new()),
+            fd => fd.map_err(failed("list", dir))?,
+        };
+        let mut names = Vec::new();
+        let mut entries = nix::dir::Dir::from_fd(fd).map_err(|e| failed("list", dir)(e.into()))?;
+        for entry in entries.iter() {
+            let entry = entry.map_err(|e| failed("list", dir)(e.into()))?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name.to_vec()));
+            }
+        }
+        names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        Ok(names)
+    }
+
+    fn space(&self, path: &Path) -> Result<Space> {
+        let mut tried = path;
+        let fd = loop {
+            let opened = Place::find(&self.root, tried, Links::All).and_then(|place| place.open(OFlag::O_PATH, 0));
+            match (opened, tried.parent()) {
+                (Err(e), Some(parent)) if is_missing(&e) => tried = parent,
+                (opened, _) => break opened.map_err(failed("look at the room of", path))?,
+            }
+        };
+        let errno = |e: Errno| failed("look at the room of", path)(e.into());
+        let (vfs, stat) = (fstatvfs(&fd).map_err(errno)?, fstat(&fd).map_err(errno)?);
+        Ok(Space {
+            available: vfs.blocks_free() * vfs.fragment_size(),
+            total: vfs.blocks() * vfs.fragment_size(),
+            device: stat.st_dev,
+            read_only: vfs.flags().contains(FsFlags::ST_RDONLY),
+        })
+    }
+
+    fn look(&self, command: &Command) -> Result<Output> {
+        self.runner.run(self, command, &mut |_| ())
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        self.runner.locate(name).is_some()
+    }
+
+    fn now(&self) -> i128 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(0))
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn lock_holder(&self, path: &Path) -> Result<Option<u32>> {
+        match Place::find(&self.root, path, Links::All).and_then(|place| locks::fcntl_holder(&place)) {
+            Err(e) if is_missing(&e) => Ok(None),
+            holder => holder.map_err(failed("look at the lock", path)),
+        }
+    }
+
+    fn write(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<()> {
+        let staged = self.stage(path, content, attributes)?;
+        self.commit(path, staged)
+    }
+
+    fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
+        let place = self.find(path, Links::Trusted, "make")?;
+        let name = place.name.as_os_str();
+        mkdirat(&place.dir, name, Mode::S_IRWXU).map_err(|e| failed("make", path)(e.into()))?;
+        let dressed = place
+            .open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)
+            .and_then(|fd| self.dress(&fd, attributes).and_then(|()| Ok(nix::unistd::fsync(&fd)?)))
+            .and_then(|()| place.sync_dir());
+        dressed.map_err(|source| {
+            // The first failure is the one to tell.
+            let _left = unlinkat(&place.dir, name, UnlinkatFlags::RemoveDir);
+            Error::Io { act: "make", path: path.to_owned(), source }
+        })
+    }
+
+    fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
+        let staged = self.stage_link(path, target, attributes)?;
+        self.commit(path, staged)
+    }
+
+    fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()> {
+        let act = "set the attributes of";
+        let place = self.find(path, Links::Trusted, act)?;
+        let stat = place.stat().map_err(failed(act, path))?;
+        let stat = stat.ok_or_else(|| failed(act, path)(Errno::ENOENT.into()))?;
+        let done = if format_of(&stat) == SFlag::S_IFLNK {
+            self.dress_link(&place, attributes)
+        } else {
+            place.open(OFlag::O_PATH, 0).and_then(|fd| self.dress(&fd, attributes))
+        };
+        done.map_err(failed(act, path))?;
+        if matches!(format_of(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
+            // A file that we may not read (only possible when not root) can't be synced: it is left to the kernel.
+            match place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0) {
+                Err(e) if e.raw_os_error() == Some(libc::EACCES) => {}
+                fd => fd.and_then(|fd| Ok(nix::unistd::fsync(&fd)?)).map_err(failed("sync", path))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        let place = match Place::find(&self.root, path, Links::Trusted) {
+            Err(e) if is_missing(&e) => return Ok(()),
+            place => place.map_err(|e| untrusted(&e, path).unwrap_or(failed("remove", path)(e)))?,
+        };
+        let mut gone = false;
+        for name in [place.name.clone(), temporary_name(&place.name)] {
+            let removed = match unlinkat(&place.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+                Err(Errno::EISDIR) => unlinkat(&place.dir, name.as_os_str(), UnlinkatFlags::RemoveDir),
+                other => other,
+            };
+            match removed {
+                Ok(()) => gone = true,
+                Err(Errno::ENOENT) => {}
+                Err(e) => return Err(failed("remove", path)(e.into())),
+            }
+        }
+        if gone { place.sync_dir().map_err(failed("sync the directory of", path)) } else { Ok(()) }
+    }
+
+    fn run(&self, command: &Command) -> Result<Output> {
+        self.runner.run(self, command, &mut |_| ())
+    }
+
+    fn run_watched(&self, command: &Command, on_line: &mut dyn FnMut(&str)) -> Result<Output> {
+        self.runner.run(self, command, on_line)
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>> {
+        if let Some(dir) = path.parent()
+            && self.meta(dir)?.is_none()
+        {
+            match self.make_directory(dir, &Attributes::root(0o755)) {
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+        }
+        let place = self.find(path, Links::Trusted, "lock")?;
+        locks::take(&place, path, note, self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    /// A host on an empty directory; what it writes belongs to whoever runs the tests.
+    fn host() -> (tempfile::TempDir, RealHost, Attributes) {
+        let dir = tempfile::tempdir().unwrap();
+        let host = RealHost::new(dir.path().into());
+        let (uid, gid) = (geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        (dir, host, Attributes { uid, gid, ..Attributes::root(0o640) })
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_seen() {
+        let (dir, host, mut attributes) = host();
+        attributes.xattrs.insert("user.note".into(), b"ours".to_vec());
+        let path = Path::new("/file");
+        if let Err(e) = host.write(path, b"text", &attributes) {
+            eprintln!("without extended attributes: {e}");
+            attributes.xattrs.clear();
+            host.write(path, b"text", &attributes).unwrap();
+        }
+        let meta = host.meta(path).unwrap().unwrap();
+        assert_eq!((&meta.kind, &meta.attributes, meta.size), (&Kind::File, &attributes, 4));
+        let known = fs::metadata(dir.path().join("file")).unwrap();
+        assert_eq!(meta.modified, i128::from(known.mtime()) * 1_000_000_000 + i128::from(known.mtime_nsec()));
+        assert_eq!(host.read(path).unwrap(), b"text");
+        assert_eq!(names(dir.path()), ["file"]);
+        attributes.mode = 0o4755;
+        attributes.xattrs.clear();
+        host.set_attributes(path, &attributes).unwrap();
+        assert_eq!(host.meta(path).unwrap().unwrap().attributes, attributes);
+    }
+
+    #[test]
+    fn writing_through_a_link_replaces_the_link() {
+        let (dir, host, attributes) = host();
+        fs::write(dir.path().join("target"), "kept").unwrap();
+        symlink("target", dir.path().join("link")).unwrap();
+        host.write(Path::new("/link"), b"new", &attributes).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("target")).unwrap(), "kept");
+        assert_eq!(host.meta(Path::new("/link")).unwrap().unwrap().kind, Kind::File);
+        host.make_link(Path::new("/link"), Path::new("/target"), &attributes).unwrap();
+        assert_eq!(host.meta(Path::new("/link")).unwrap().unwrap().kind, Kind::Link("/target".into()));
+        assert_eq!(host.read(Path::new("/link")).unwrap(), b"kept");
+        host.set_attributes(Path::new("/link"), &attributes).unwrap();
+        let mode = fs::metadata(dir.path().join("target")).unwrap().mode() & 0o777;
+        assert_ne!(mode, attributes.mode, "the target of a link is not ours to change");
+    }
+
+    #[test]
+    fn directories_are_made_listed_and_removed_when_empty() {
+        let (_dir, host, attributes) = host();
+        let (dir, file) = (Path::new("/one"), Path::new("/one/file"));
+        assert!(host.write(file, b"", &attributes).is_err(), "the parent must exist");
+        let wanted = Attributes { mode: 0o2750, ..attributes.clone() };
+        host.make_directory(dir, &wanted).unwrap();
+        assert!(matches!(host.make_directory(dir, &wanted), Err(Error::Io { act: "make", .. })));
+        assert_eq!(host.meta(dir).unwrap().unwrap().attributes, wanted);
+        host.write(file, b"", &attributes).unwrap();
+        host.write(Path::new("/one/a"), b"", &attributes).unwrap();
+        assert_eq!(host.list(dir).unwrap(), ["a", "file"]);
+        assert!(host.remove(dir).is_err());
+        for path in ["/one/file", "/one/a", "/one", "/one", "/none/none"] {
+            host.remove(Path::new(path)).unwrap();
+        }
+        assert_eq!((host.meta(dir).unwrap(), host.list(dir).unwrap()), (None, vec![]));
+        assert_eq!(host.meta(file).unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_crash_left_beside_goes_with_the_next_write_or_removal() {
+        let (dir, host, attributes) = host();
+        let (path, left) = (Path::new("/file"), dir.path().join(".file.vps-configurator"));
+        fs::write(&left, "half").unwrap();
+        host.write(path, b"whole", &attributes).unwrap();
+        assert_eq!(names(dir.path()), ["file"]);
+        fs::write(&left, "half").unwrap();
+        host.remove(path).unwrap();
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let (dir, host, _) = host();
+        nix::unistd::mkfifo(&dir.path().join("pipe"), Mode::S_IRWXU).unwrap();
+        for path in ["/pipe", "/"] {
+            assert!(matches!(host.read(Path::new(path)), Err(Error::Unexpected { .. })), "{path}");
+        }
+        assert_eq!(host.meta(Path::new("/pipe")).unwrap().unwrap().kind, Kind::Other);
+        assert_eq!(host.meta(Path::new("/")).unwrap().unwrap().kind, Kind::Directory);
+    }
+
+    #[test]
+    fn the_room_of_a_missing_path_is_that_of_its_parent() {
+        let (_dir, host, _) = host();
+        let room = host.space(Path::new("/no/such/path")).unwrap();
+        assert_eq!(room.device, host.space(Path::new("/")).unwrap().device);
+        assert!(room.available > 0 && room.total >= room.available && !room.read_only);
+    }
+
+    #[test]
+    fn a_file_can_be_given_to_others_only_by_root() {
+        let (dir, host, attributes) = host();
+        let theirs = Attributes { uid: 1234, gid: 1235, ..attributes };
+        host.write(Path::new("/file"), b"", &theirs).unwrap();
+        let owner = fs::metadata(dir.path().join("file")).unwrap().uid();
+        assert_eq!(owner, if geteuid().is_root() { 1234 } else { geteuid().as_raw() });
+    }
+
+    #[test]
+    fn a_full_disk_leaves_no_temporary_file() {
+        let (dir, host, attributes) = host();
+        let mount =
+            nix::mount::mount(Some("tmpfs"), dir.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=64k"));
+        if let Err(e) = mount {
+            eprintln!("skipped: a full disk needs root, to mount a small tmpfs ({e})");
+            return;
+        }
+        let full = host.write(Path::new("/file"), &[b'x'; 200_000], &attributes);
+        let left = names(dir.path());
+        let small = host.write(Path::new("/file"), b"fits", &attributes);
+        nix::mount::umount(dir.path()).unwrap();
+        let Err(Error::Io { source, .. }) = full else { panic!("{full:?}") };
+        assert_eq!(source.raw_os_error(), Some(libc::ENOSPC));
+        small.unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn the_temporary_file_is_private_while_it_is_written() {
+        let (dir, host, attributes) = host();
+        let staged = host.stage(Path::new("/secret"), b"x", &Attributes { mode: 0o600, ..attributes }).unwrap();
+        let left = fs::metadata(dir.path().join(".secret.vps-configurator")).unwrap();
+        assert_eq!(left.permissions().mode() & 0o777, 0o600);
+        host.commit(Path::new("/secret"), staged).unwrap();
+        assert_eq!(names(dir.path()), ["secret"]);
+    }
+}

@@ -1,0 +1,451 @@
+//! Writing and reading the journal. Every write is committed with `synchronous=FULL` when it returns.
+
+use super::record::{DebtRow, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
+use super::{Error, Objects, Result, schema};
+use crate::base::ids::{ResourceId, TransactionId};
+use rusqlite::{Connection, OpenFlags, Row, params};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The journal of one host.
+#[derive(Debug)]
+pub struct Journal {
+    connection: Mutex<Connection>,
+    objects: Objects,
+}
+
+/// What is known of a transaction when it begins.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// What it does.
+    pub kind: TransactionKind,
+    /// The transactions that it takes back.
+    pub undoes: Vec<TransactionId>,
+    /// What was asked for.
+    pub request: Value,
+    /// The plan.
+    pub plan: Value,
+    /// Who does it.
+    pub actor: Value,
+    /// When, nanoseconds since the epoch.
+    pub now: i64,
+}
+
+/// What is written before a step changes anything.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// The transaction.
+    pub tx: TransactionId,
+    /// What it changes.
+    pub resource: ResourceId,
+    /// For which module.
+    pub module: String,
+    /// Shared by these modules.
+    pub shared: Vec<String>,
+    /// `create`, `update`, `remove`, `keep`.
+    pub action: String,
+    /// The plan's line.
+    pub summary: String,
+    /// The state before.
+    pub before: Value,
+    /// The state afterwards.
+    pub after: Value,
+    /// What will be owed.
+    pub notify: Vec<Value>,
+    /// How to take it back.
+    pub undo: Option<Value>,
+    /// When.
+    pub now: i64,
+}
+
+impl Journal {
+    /// Opens (and makes, mode 0700 and 0600) the journal in `state`, a directory of the real file system.
+    pub fn open(state: &Path) -> Result<Self> {
+        if !state.is_dir() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+        }
+        let path = state.join("journal.db");
+        let fresh = !path.exists();
+        let mut connection = Connection::open(&path)?;
+        if fresh {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        }
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
+        )?;
+        schema::migrate(&mut connection)?;
+        Ok(Journal { connection: Mutex::new(connection), objects: Objects::new(state.join("objects")) })
+    }
+
+    /// Opens the journal for reading, without making anything; `None` when there is none yet.
+    pub fn open_to_read(state: &Path) -> Result<Option<Self>> {
+        let path = state.join("journal.db");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.execute_batch("PRAGMA trusted_schema = OFF;")?;
+        Ok(Some(Journal { connection: Mutex::new(connection), objects: Objects::new(state.join("objects")) }))
+    }
+
+    /// The store of pre-images beside it.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&self, begin: &Begin) -> Result<TransactionId> {
+        let connection = self.connection();
+        connection.execute(
+            "INSERT INTO transactions (kind, state, undoes, request, plan, actor, version, started)
+             VALUES (?1, 'running', ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                word(&begin.kind)?,
+                json(&begin.undoes)?,
+                json(&begin.request)?,
+                json(&begin.plan)?,
+                json(&begin.actor)?,
+                env!("CARGO_PKG_VERSION"),
+                begin.now
+            ],
+        )?;
+        Ok(TransactionId(connection.last_insert_rowid()))
+    }
+
+    /// Sets where a transaction stands; `ended` when it is over.
+    pub fn set_transaction(
+        &self,
+        id: TransactionId,
+        state: TransactionState,
+        ended: Option<i64>,
+        error: Option<&str>,
+    ) -> Result<()> {
+        self.connection().execute(
+            "UPDATE transactions SET state = ?2, ended = ?3, error = COALESCE(?4, error) WHERE id = ?1",
+            params![id.0, word(&state)?, ended, error],
+        )?;
+        Ok(())
+    }
+
+    /// Writes a step down before it changes anything, with the debts that its change will make.
+    pub fn intend(&self, intent: &Intent) -> Result<i64> {
+        let mut connection = self.connection();
+        let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        change.execute(
+            "INSERT INTO steps (tx, resource, module, shared, action, summary, before, after, notify, undo, state, started)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'intent', ?11)",
+            params![
+                intent.tx.0,
+                intent.resource.as_str(),
+                intent.module,
+                json(&intent.shared)?,
+                intent.action,
+                intent.summary,
+                json(&intent.before)?,
+                json(&intent.after)?,
+                json(&intent.notify)?,
+                intent.undo.as_ref().map(json).transpose()?,
+                intent.now
+            ],
+        )?;
+        let step = change.last_insert_rowid();
+        let reason = format!("{} changed", intent.resource);
+        for debt in &intent.notify {
+            insert_debt(&change, intent.tx, &intent.module, debt, &reason, intent.now)?;
+        }
+        change.commit()?;
+        Ok(step)
+    }
+
+    /// Sets where a step stands.
+    pub fn set_step(
+        &self,
+        step: i64,
+        state: StepState,
+        settled: Option<&Value>,
+        error: Option<&str>,
+        now: i64,
+    ) -> Result<()> {
+        self.connection().execute(
+            "UPDATE steps SET state = ?2, settled = COALESCE(?3, settled), error = ?4, ended = ?5 WHERE id = ?1",
+            params![step, word(&state)?, settled.map(json).transpose()?, error, now],
+        )?;
+        Ok(())
+    }
+
+    /// Records that a step was taken back (or not), in one commit with its new state, the rest of its undo record
+    /// when only a part is back, and the debts that the way back makes.
+    pub fn record_undo(&self, undo: &UndoEntry<'_>) -> Result<()> {
+        let mut connection = self.connection();
+        let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        change.execute(
+            "INSERT INTO undos (step, tx, outcome, lines, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![undo.step.id, undo.tx.0, undo.outcome, json(&undo.lines)?, undo.now],
+        )?;
+        change.execute(
+            "UPDATE steps SET state = ?2, undo = COALESCE(?3, undo), shared = COALESCE(?4, shared) WHERE id = ?1",
+            params![
+                undo.step.id,
+                word(&undo.state)?,
+                undo.rest.map(json).transpose()?,
+                undo.shared.map(json).transpose()?
+            ],
+        )?;
+        if let Value::Array(debts) = &undo.step.notify {
+            let reason = format!("{} was taken back", undo.step.resource);
+            for debt in debts {
+                insert_debt(&change, undo.tx, &undo.step.module, debt, &reason, undo.now)?;
+            }
+        }
+        change.commit()?;
+        Ok(())
+    }
+
+    /// Adds an act owed.
+    pub fn owe(&self, tx: TransactionId, module: &str, debt: &Value, reason: &str, now: i64) -> Result<()> {
+        insert_debt(&self.connection(), tx, module, debt, reason, now)
+    }
+
+    /// Marks an act as paid.
+    pub fn pay(&self, debt: i64, now: i64) -> Result<()> {
+        self.connection().execute("UPDATE debts SET paid = ?2 WHERE id = ?1", params![debt, now])?;
+        Ok(())
+    }
+
+    /// The acts owed, oldest first.
+    pub fn owed(&self) -> Result<Vec<DebtRow>> {
+        let connection = self.connection();
+        let mut query = connection
+            .prepare("SELECT id, tx, module, debt, reason, made, paid FROM debts WHERE paid IS NULL ORDER BY id")?;
+        let rows = query.query_map([], |row| {
+            Ok(DebtRow {
+                id: row.get(0)?,
+                tx: TransactionId(row.get(1)?),
+                module: row.get(2)?,
+                debt: parse(row, 3)?,
+                reason: row.get(4)?,
+                made: row.get(5)?,
+                paid: row.get(6)?,
+            })
+        })?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// All transactions, newest first.
+    pub fn transactions(&self) -> Result<Vec<TransactionRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!("{TRANSACTION} ORDER BY id DESC"))?;
+        let rows = query.query_map([], transaction_row)?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// One transaction.
+    pub fn transaction(&self, id: TransactionId) -> Result<Option<TransactionRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!("{TRANSACTION} WHERE id = ?1"))?;
+        let mut rows = query.query_map([id.0], transaction_row)?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// The steps of a transaction, in the order in which they were made.
+    pub fn steps(&self, id: TransactionId) -> Result<Vec<StepRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!("{STEP} WHERE tx = ?1 ORDER BY id"))?;
+        let rows = query.query_map([id.0], step_row)?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// One step, by its number.
+    pub fn step(&self, step: i64) -> Result<Option<StepRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!("{STEP} WHERE id = ?1"))?;
+        let mut rows = query.query_map([step], step_row)?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// All steps that stand on the host, newest first: what a rollback of everything would take back.
+    pub fn standing(&self) -> Result<Vec<StepRow>> {
+        let connection = self.connection();
+        let mut query = connection
+            .prepare(&format!("{STEP} WHERE state IN ('intent', 'verified', 'undo-failed') ORDER BY id DESC"))?;
+        let rows = query.query_map([], step_row)?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// The lines that taking back each step of a transaction left: `(step, outcome, lines)`.
+    pub fn undos(&self, tx: TransactionId) -> Result<Vec<(i64, String, Vec<String>)>> {
+        let connection = self.connection();
+        let mut query = connection.prepare("SELECT step, outcome, lines FROM undos WHERE tx = ?1 ORDER BY id")?;
+        let rows = query.query_map([tx.0], |row| Ok((row.get(0)?, row.get(1)?, parse(row, 2)?)))?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+}
+
+/// How taking back one step ended.
+#[derive(Debug)]
+pub struct UndoEntry<'a> {
+    /// The step.
+    pub step: &'a StepRow,
+    /// The rollback's transaction.
+    pub tx: TransactionId,
+    /// The step's new state.
+    pub state: StepState,
+    /// `undone`, `already-gone`, `kept`, `partly`, `failed`.
+    pub outcome: &'a str,
+    /// What to tell.
+    pub lines: &'a [String],
+    /// The undo record of the rest, when only a part is back.
+    pub rest: Option<&'a Value>,
+    /// The modules that still share the step.
+    pub shared: Option<&'a [String]>,
+    /// When.
+    pub now: i64,
+}
+
+const TRANSACTION: &str =
+    "SELECT id, kind, state, undoes, request, plan, actor, version, started, ended, error FROM transactions";
+const STEP: &str = "SELECT id, tx, resource, module, shared, action, summary, before, after, notify, undo, settled,
+    state, started, ended, error FROM steps";
+
+fn insert_debt(
+    connection: &Connection,
+    tx: TransactionId,
+    module: &str,
+    debt: &Value,
+    reason: &str,
+    now: i64,
+) -> Result<()> {
+    connection.execute(
+        "INSERT INTO debts (tx, module, debt, reason, made) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![tx.0, module, json(debt)?, reason, now],
+    )?;
+    Ok(())
+}
+
+fn transaction_row(row: &Row<'_>) -> rusqlite::Result<TransactionRow> {
+    Ok(TransactionRow {
+        id: TransactionId(row.get(0)?),
+        kind: parse_word(row, 1)?,
+        state: parse_word(row, 2)?,
+        undoes: parse(row, 3)?,
+        request: parse(row, 4)?,
+        plan: parse(row, 5)?,
+        actor: parse(row, 6)?,
+        version: row.get(7)?,
+        started: row.get(8)?,
+        ended: row.get(9)?,
+        error: row.get(10)?,
+    })
+}
+
+fn step_row(row: &Row<'_>) -> rusqlite::Result<StepRow> {
+    let id: String = row.get(2)?;
+    let optional = |index: usize| -> rusqlite::Result<Option<Value>> {
+        Ok(match row.get_ref(index)? {
+            rusqlite::types::ValueRef::Null => None,
+            _ => Some(parse(row, index)?),
+        })
+    };
+    Ok(StepRow {
+        id: row.get(0)?,
+        tx: TransactionId(row.get(1)?),
+        resource: ResourceId::parse(&id).ok_or_else(|| bad(2, format!("resource id {id:?}")))?,
+        module: row.get(3)?,
+        shared: parse(row, 4)?,
+        action: row.get(5)?,
+        summary: row.get(6)?,
+        before: parse(row, 7)?,
+        after: parse(row, 8)?,
+        notify: parse(row, 9)?,
+        undo: optional(10)?,
+        settled: optional(11)?,
+        state: parse_word(row, 12)?,
+        started: row.get(13)?,
+        ended: row.get(14)?,
+        error: row.get(15)?,
+    })
+}
+
+fn bad(index: usize, what: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, what.into())
+}
+
+fn parse<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(index)?;
+    serde_json::from_str(&text).map_err(|e| bad(index, e.to_string()))
+}
+
+fn parse_word<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(index)?;
+    serde_json::from_value(Value::String(text)).map_err(|e| bad(index, e.to_string()))
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::Corrupt(e.to_string()))
+}
+
+fn word<T: Serialize>(value: &T) -> Result<String> {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => Ok(word),
+        other => Err(Error::Corrupt(format!("{other:?} in place of a word"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn begin(kind: TransactionKind) -> Begin {
+        Begin { kind, undoes: vec![], request: json!({}), plan: json!({}), actor: json!({}), now: 1 }
+    }
+
+    #[test]
+    fn a_step_is_written_with_its_undo_record_and_debts_before_it_changes_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let tx = journal.begin(&begin(TransactionKind::Install)).unwrap();
+        let step = journal
+            .intend(&Intent {
+                tx,
+                resource: ResourceId::new("file", "/etc/a"),
+                module: "git".into(),
+                shared: vec![],
+                action: "create".into(),
+                summary: "write".into(),
+                before: json!(null),
+                after: json!(1),
+                notify: vec![json!({"kind": "reload", "unit": "a.service"})],
+                undo: Some(json!({"kind": "paths", "version": 1, "data": {}})),
+                now: 2,
+            })
+            .unwrap();
+        drop(journal);
+        let journal = Journal::open_to_read(dir.path()).unwrap().unwrap();
+        let standing = journal.standing().unwrap();
+        assert_eq!(standing.len(), 1);
+        assert_eq!((standing[0].id, standing[0].state), (step, StepState::Intent));
+        assert_eq!(journal.owed().unwrap()[0].reason, "file:/etc/a changed");
+        assert_eq!(journal.transactions().unwrap()[0].state, TransactionState::Running);
+    }
+
+    #[test]
+    fn a_database_of_a_newer_form_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Journal::open(dir.path()).unwrap());
+        let raw = Connection::open(dir.path().join("journal.db")).unwrap();
+        raw.pragma_update(None, "user_version", 99).unwrap();
+        drop(raw);
+        assert!(matches!(Journal::open(dir.path()), Err(Error::TooNew { found: 99, .. })));
+    }
+}

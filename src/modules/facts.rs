@@ -1,0 +1,30 @@
+//! What is known of the host before anything is planned; templates see it as `facts`.
+
+use serde::{Deserialize, Serialize};
+
+/// The facts. The caller gathers them (`cli`, through the host); every field is always there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// dpkg's name of the architecture: `amd64`.
+    pub architecture: String,
+    /// The release's code name: `trixie`.
+    pub codename: String,
+    /// The host's name.
+    pub hostname: String,
+    /// Memory in MiB.
+    pub memory_mb: u64,
+    /// Processors.
+    pub cpus: u32,
+    /// The SSH port in use: of the current connection, else of `sshd -T`, else 22.
+    pub ssh_port: u16,
+    /// All ports that sshd listens on.
+    pub ssh_ports: Vec<u16>,
+    /// Whether this is a container (nspawn, LXC, docker).
+    pub container: bool,
+    /// Login names with uid 1000–59999 and a login shell, sorted.
+    pub users: Vec<String>,
+    /// Those of them in group sudo, sorted.
+    pub admins: Vec<String>,
+    /// Who ran sudo, or empty.
+    pub login_user: String,
+}

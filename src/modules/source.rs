@@ -1,0 +1,77 @@
+//! A module as it lies on disk.
+
+use crate::base::yaml::Source;
+use crate::host::{Host, Kind, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The file that makes a folder a module.
+pub const MANIFEST: &str = "module.yaml";
+
+/// A module's folder, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSource {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Whether it came with the package.
+    pub builtin: bool,
+    /// `module.yaml`.
+    pub manifest: Source,
+    /// Every other file by its path in the folder: `templates/daemon.json.tera`.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl ModuleSource {
+    /// Reads the module in `dir`; `None` when it has no `module.yaml`.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub fn load(host: &dyn Host, dir: &Path, builtin: bool) -> Result<Option<Self>> {
+        let path = dir.join(MANIFEST);
+        if host.meta(&path)?.is_none() {
+            return Ok(None);
+        }
+        let manifest = Source::from_bytes(path.display().to_string(), &host.read(&path)?);
+        let mut files = BTreeMap::new();
+        read_folder(host, dir, "", &mut files)?;
+        files.remove(MANIFEST);
+        Ok(Some(ModuleSource {
+            dir: dir.to_owned(),
+            builtin,
+            manifest,
+            files,
+        }))
+    }
+
+    /// Reads every module below `dir`, in the order of their names. None when there is no such folder.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub fn load_all(host: &dyn Host, dir: &Path, builtin: bool) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for name in host.list(dir)? {
+            all.extend(ModuleSource::load(host, &dir.join(name), builtin)?);
+        }
+        Ok(all)
+    }
+}
+
+fn read_folder(
+    host: &dyn Host,
+    dir: &Path,
+    prefix: &str,
+    files: &mut BTreeMap<String, Vec<u8>>,
+) -> Result<()> {
+    for name in host.list(dir)? {
+        let path = dir.join(&name);
+        let inner = format!("{prefix}{}", name.to_string_lossy());
+        match host.meta(&path)?.map(|meta| meta.kind) {
+            Some(Kind::Directory) => read_folder(host, &path, &format!("{inner}/"), files)?,
+            Some(Kind::File) => {
+                files.insert(inner, host.read(&path)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The program's own settings: described like a module's options, so that they are read, shown and exported alike.
+
+use super::configuration::Valued;
+use crate::base::yaml::{Collector, Reader, Source, parse};
+use crate::modules::Options;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// All settings, in the form of a manifest's options. Each has its reader in [`Settings::new`].
+const SETTINGS: &str = "\
+apply:
+  workers: {type: integer, min: 1, max: 16, default: 4, help: How many steps may be under way at once}
+  lock_wait: {type: integer, min: 0, max: 86400, default: 600, help: Seconds to wait for a lock that someone else holds}
+  recovery: {type: choice, choices: [finish, undo], default: finish, help: What the next start does with a run that a crash cut off}
+";
+
+/// What to do with a run that a crash cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Go on to the end.
+    Finish,
+    /// Take it back.
+    Undo,
+}
+
+/// The settings, typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How many steps may be under way at once.
+    pub workers: usize,
+    /// How long a lock is waited for.
+    pub lock_wait: Duration,
+    /// What is done with a run that a crash cut off.
+    pub recovery: Recovery,
+}
+
+impl Settings {
+    /// The settings from their checked values.
+    pub(super) fn new(values: &BTreeMap<String, Valued>) -> Settings {
+        let number = |key: &str| values.get(key).and_then(|v| v.value.as_u64());
+        let undo = values
+            .get("apply.recovery")
+            .is_some_and(|v| v.value == "undo");
+        Settings {
+            workers: number("apply.workers")
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(4),
+            lock_wait: Duration::from_secs(number("apply.lock_wait").unwrap_or(600)),
+            recovery: if undo {
+                Recovery::Undo
+            } else {
+                Recovery::Finish
+            },
+        }
+    }
+}
+
+/// The descriptions of all settings.
+pub fn options() -> Options {
+    let source = Source::new("settings", SETTINGS);
+    let collector = Collector::default();
+    // The text is a constant; a test holds that it is good.
+    parse(&source)
+        .map(|root| Options::read(Reader::new(&source, &collector), &root))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptions_of_the_settings_are_good() {
+        let source = Source::new("settings", SETTINGS);
+        let collector = Collector::default();
+        Options::read(Reader::new(&source, &collector), &parse(&source).unwrap());
+        collector.finish(()).unwrap();
+        let paths: Vec<String> = options().0.into_iter().map(|o| o.path).collect();
+        assert_eq!(
+            paths,
+            ["apply.workers", "apply.lock_wait", "apply.recovery"]
+        );
+    }
+}

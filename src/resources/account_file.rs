@@ -1,0 +1,256 @@
+//! The account databases of passwd(5), shadow(5), group(5), gshadow(5) and subuid(5): lines of fields with colons, found
+//! by their first field. They are changed through shadow's own programs; taking a change back puts back exactly the
+//! lines that were changed, so that order, bytes and everybody else's lines stay as they are.
+
+use crate::base::digest::Digest;
+use crate::engine::{Context, Error, Progress, Result, progress::Event};
+use crate::host::Host;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// passwd(5).
+pub const PASSWD: &str = "/etc/passwd";
+/// shadow(5).
+pub const SHADOW: &str = "/etc/shadow";
+/// group(5).
+pub const GROUP: &str = "/etc/group";
+/// gshadow(5).
+pub const GSHADOW: &str = "/etc/gshadow";
+/// subuid(5).
+pub const SUBUID: &str = "/etc/subuid";
+/// subgid(5).
+pub const SUBGID: &str = "/etc/subgid";
+/// The lock of lckpwdf(3), which all programs of shadow hold while they write.
+const PWD_LOCK: &str = "/etc/.pwd.lock";
+
+/// The files that adding a user may change.
+pub const OF_A_USER: [&str; 6] = [PASSWD, SHADOW, GROUP, GSHADOW, SUBUID, SUBGID];
+/// The files that adding a group may change.
+pub const OF_A_GROUP: [&str; 2] = [GROUP, GSHADOW];
+
+/// The fields of the line of `key`, or `None`.
+pub fn fields<'a>(text: &'a str, key: &str) -> Option<Vec<&'a str>> {
+    line(text, key).map(|line| line.split(':').collect())
+}
+
+/// The line of `key` without its line end, or `None`.
+pub fn line<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines()
+        .find(|line| line.split(':').next() == Some(key) && line.contains(':'))
+}
+
+/// `text` with the line of `key` replaced, or taken out when `with` is `None`. A key that isn't there adds nothing.
+pub fn replaced(text: &str, key: &str, with: Option<&str>) -> String {
+    let mut out = String::with_capacity(text.len());
+    for whole in text.split_inclusive('\n') {
+        let bare = whole.trim_end_matches('\n');
+        if bare.contains(':') && bare.split(':').next() == Some(key) {
+            if let Some(with) = with {
+                out.push_str(with);
+                out.push_str(&whole[bare.len()..]);
+            }
+        } else {
+            out.push_str(whole);
+        }
+    }
+    out
+}
+
+/// `line` of group(5) or gshadow(5) without `user` among its members (the last field).
+pub fn without_member(line: &str, user: &str) -> String {
+    let (head, members) = line.rsplit_once(':').unwrap_or((line, ""));
+    let left: Vec<&str> = members
+        .split(',')
+        .filter(|member| *member != user)
+        .collect();
+    format!("{head}:{}", left.join(","))
+}
+
+/// The members that `line` of group(5) names.
+pub fn members(line: &str) -> Vec<&str> {
+    line.rsplit(':')
+        .next()
+        .unwrap_or("")
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// The name of the group with this number.
+pub fn group_name(groups: &str, gid: &str) -> Option<String> {
+    groups
+        .lines()
+        .map(|l| l.split(':').collect::<Vec<_>>())
+        .find(|f| f.get(2) == Some(&gid))
+        .map(|f| f[0].to_owned())
+}
+
+/// The users in passwd(5) whose first group has this number.
+pub fn users_of_group(passwd: &str, gid: &str) -> Vec<String> {
+    let users = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    users
+        .filter(|fields| fields.get(3) == Some(&gid))
+        .map(|fields| fields[0].to_owned())
+        .collect()
+}
+
+/// Whether shadow's useradd takes this name (Debian's rule: no colon, comma, slash, blank, nor a dash at the start).
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let first = name
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    first && name.len() <= 32 && name.chars().all(plain)
+}
+
+/// The text of an account database; empty when there is none.
+pub fn text(host: &dyn Host, file: &str) -> Result<String> {
+    if host.meta(Path::new(file))?.is_none() {
+        return Ok(String::new());
+    }
+    Ok(String::from_utf8_lossy(&host.read(Path::new(file))?).into_owned())
+}
+
+/// The lines of one account as they are at one moment: file → line. Kept in the object store, because they hold
+/// password hashes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lines(pub BTreeMap<String, String>);
+
+impl Lines {
+    /// The lines of `key` in `files`.
+    pub fn of(host: &dyn Host, files: &[&str], key: &str) -> Result<Lines> {
+        let mut lines = BTreeMap::new();
+        for file in files {
+            if let Some(line) = line(&text(host, file)?, key) {
+                lines.insert((*file).to_owned(), line.to_owned());
+            }
+        }
+        Ok(Lines(lines))
+    }
+
+    /// Keeps them in the object store.
+    pub fn keep(&self, context: &Context<'_>) -> Result<Digest> {
+        Ok(context
+            .objects
+            .put(serde_json::to_vec(self).unwrap_or_default().as_slice())?)
+    }
+
+    /// Reads them back from the object store.
+    pub fn kept(context: &Context<'_>, kind: &str, digest: &Digest) -> Result<Lines> {
+        let bytes = context.objects.get(digest)?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::BadRecord {
+            kind: kind.to_owned(),
+            why: e.to_string(),
+        })
+    }
+
+    /// The digest of each line: enough to see later whether somebody changed it, and no secret.
+    pub fn digests(&self) -> BTreeMap<String, Digest> {
+        self.0
+            .iter()
+            .map(|(file, line)| (file.clone(), Digest::of(line.as_bytes())))
+            .collect()
+    }
+}
+
+/// Replaces the line of `key` in `file`, or takes it out; everything else stays, owner and mode too. Waits for the
+/// programs of shadow to let go of their lock. True when the file changed.
+pub fn put(
+    host: &dyn Host,
+    progress: &dyn Progress,
+    file: &str,
+    key: &str,
+    with: Option<&str>,
+) -> Result<bool> {
+    let before = text(host, file)?;
+    if line(&before, key).is_none() || line(&before, key) == with {
+        return Ok(false);
+    }
+    wait_for_lock(host, progress)?;
+    let before = text(host, file)?;
+    let after = replaced(&before, key, with);
+    if after == before {
+        return Ok(false);
+    }
+    let Some(meta) = host.meta(Path::new(file))? else {
+        return Ok(false);
+    };
+    host.write(Path::new(file), after.as_bytes(), &meta.attributes)?;
+    Ok(true)
+}
+
+/// Waits up to 15 s, as lckpwdf(3) does, until nobody holds the lock of the account databases.
+fn wait_for_lock(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
+    for waited in 0..30 {
+        let Some(pid) = host.lock_holder(Path::new(PWD_LOCK))? else {
+            return Ok(());
+        };
+        if waited == 29 {
+            let why = format!("process {pid} has held {PWD_LOCK} for 15 s");
+            return Err(
+                Error::refused("accounts-locked", "change the account databases", why).fix(
+                    format!("see what it is: ps -p {pid}; end it or let it finish, then run again"),
+                ),
+            );
+        }
+        progress.tell(&Event::Waiting {
+            what: &format!("the account databases, held by process {pid}"),
+        });
+        host.pause(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROUPS: &str = "root:x:0:\nsudo:x:27:anna,bo\nan:x:1001:";
+
+    #[test]
+    fn a_line_is_found_by_its_whole_first_field() {
+        assert_eq!(line(GROUPS, "an"), Some("an:x:1001:"));
+        assert_eq!(line(GROUPS, "ann"), None);
+        assert_eq!(fields(GROUPS, "sudo").unwrap()[3], "anna,bo");
+        assert_eq!(group_name(GROUPS, "1001").as_deref(), Some("an"));
+    }
+
+    #[test]
+    fn taking_a_line_out_leaves_every_other_byte() {
+        assert_eq!(replaced(GROUPS, "sudo", None), "root:x:0:\nan:x:1001:");
+        assert_eq!(
+            replaced(GROUPS, "an", None),
+            "root:x:0:\nsudo:x:27:anna,bo\n"
+        );
+        assert_eq!(
+            replaced(GROUPS, "an", Some("an:x:7:")),
+            "root:x:0:\nsudo:x:27:anna,bo\nan:x:7:"
+        );
+        assert_eq!(replaced(GROUPS, "nobody", Some("nobody:x:7:")), GROUPS);
+    }
+
+    #[test]
+    fn a_member_leaves_and_the_others_stay() {
+        assert_eq!(without_member("sudo:x:27:anna,bo", "anna"), "sudo:x:27:bo");
+        assert_eq!(without_member("sudo:x:27:anna", "anna"), "sudo:x:27:");
+        assert_eq!(
+            without_member("sudo:x:27:annabel", "anna"),
+            "sudo:x:27:annabel"
+        );
+        assert_eq!(members("sudo:x:27:"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn names_that_useradd_would_take_for_options_or_break_its_files_are_refused() {
+        assert!(is_name("anna") && is_name("_apt") && is_name("web-1"));
+        assert!(
+            !is_name("-r") && !is_name("a:b") && !is_name("") && !is_name("a b") && !is_name("a/b")
+        );
+    }
+}

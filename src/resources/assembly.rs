@@ -1,0 +1,166 @@
+//! From what modules ask for to the nodes of the graph: each spec becomes its kind's resource; the packages of all
+//! modules become one, and the kernel settings of a module become one.
+
+use super::apt_source::AptSource;
+use super::asked::Spec;
+use super::package::{Claim, PackageSet};
+use super::schema::PackageOrder;
+use super::unit_survey::UnitSurvey;
+use super::{
+    authorized_key, block, command, directory, download, file, firewall, group, hostname, kernel_module, locale, member,
+    swap, symlink, sysctl, timezone, unit, user,
+};
+use crate::base::ids::ResourceId;
+use crate::engine::{Error, Node, Resource, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What resources need to know beside their specs.
+#[derive(Debug, Clone)]
+pub struct Assembly {
+    /// The ports that no firewall may close: SSH's.
+    pub keep_open: Vec<u16>,
+    /// How long others who work with packages are waited for.
+    pub lock_wait: Duration,
+}
+
+/// What comes of all specs.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The nodes of the graph.
+    pub nodes: Vec<Node>,
+    /// The package transaction among them, when a module wants packages.
+    pub packages: Option<PackageSet>,
+}
+
+/// The nodes of all specs.
+pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
+    let packages = ResourceId::new("package", "all");
+    let claimed: Vec<&Spec> = specs.iter().filter(|spec| is_claim(spec)).collect();
+    let first = claimed.first().map(|spec| (spec.module.clone(), spec.priority, spec.origin.clone()));
+    let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+    let mut security = BTreeSet::new();
+    for spec in &claimed {
+        if spec.kind == "security_updates" {
+            security.insert(spec.module.clone());
+        } else {
+            let release = spec.text("release").unwrap_or_default().to_owned();
+            claims.entry(spec.module.clone()).or_default().push(Claim { name: spec.name.clone(), release });
+        }
+    }
+    let survey = Arc::new(UnitSurvey::default());
+    let mut sources = Vec::new();
+    let mut beside = BTreeSet::new();
+    let mut ahead = Vec::new();
+    let mut nodes = Vec::new();
+    let mut settings: BTreeMap<String, Vec<Spec>> = BTreeMap::new();
+    for spec in specs.iter().filter(|spec| !is_claim(spec)) {
+        if spec.kind == "sysctl" {
+            settings.entry(spec.module.clone()).or_default().push(spec.clone());
+            continue;
+        }
+        let resource = build(spec, assembly, &survey, &mut sources)?;
+        nodes.push(node(spec, resource));
+    }
+    for (module, specs) in settings {
+        let fields: Vec<_> = specs.iter().map(|spec| (spec.name.clone(), spec.fields.clone())).collect();
+        let resource = sysctl::Sysctl::from_specs(&module, &fields)?;
+        let Some(first) = specs.first() else { continue };
+        let mut merged = node(first, resource);
+        merged.needs = specs.iter().flat_map(|spec| spec.needs.clone()).collect();
+        merged.notify = specs.iter().flat_map(|spec| spec.notify.clone()).collect();
+        nodes.push(merged);
+    }
+    let orders: BTreeMap<ResourceId, PackageOrder> = specs.iter().map(|spec| (of(spec), spec.packages)).collect();
+    let has_packages = !claimed.is_empty();
+    for node in &mut nodes {
+        let id = node.resource.id().clone();
+        node.needs = node.needs.iter().map(|need| renamed(need, specs)).collect();
+        node.needs.sort();
+        node.needs.dedup();
+        match orders.get(&id).copied().unwrap_or(PackageOrder::After) {
+            PackageOrder::Before => ahead.push(id),
+            PackageOrder::After if has_packages => node.needs.push(packages.clone()),
+            PackageOrder::After | PackageOrder::Either => {}
+        }
+        if orders.get(&id) != Some(&PackageOrder::After) {
+            beside.extend(node.resource.paths());
+        }
+        node.needs.dedup();
+    }
+    let packages = first.map(|(module, priority, origin)| {
+        let set = PackageSet::new(claims, security).with_sources(sources).leaving(beside).waiting(assembly.lock_wait);
+        nodes.push(Node { resource: Box::new(set.clone()), module, needs: ahead, notify: Vec::new(), priority, origin });
+        set
+    });
+    Ok(Assembled { nodes, packages })
+}
+
+fn is_claim(spec: &Spec) -> bool {
+    matches!(spec.kind, "package" | "security_updates")
+}
+
+/// The id of the resource that a spec ends up in.
+fn of(spec: &Spec) -> ResourceId {
+    match spec.kind {
+        "package" | "security_updates" => ResourceId::new("package", "all"),
+        "sysctl" => ResourceId::new("sysctl", &spec.module),
+        kind => ResourceId::new(kind, &spec.name),
+    }
+}
+
+/// A need as it is called in the graph.
+fn renamed(need: &ResourceId, specs: &[Spec]) -> ResourceId {
+    match need.kind() {
+        "package" | "security_updates" | "sysctl" => {
+            specs.iter().find(|spec| spec.id() == *need).map_or_else(|| need.clone(), of)
+        }
+        _ => need.clone(),
+    }
+}
+
+fn node(spec: &Spec, resource: Box<dyn Resource>) -> Node {
+    Node {
+        resource,
+        module: spec.module.clone(),
+        needs: spec.needs.clone(),
+        notify: spec.notify.clone(),
+        priority: spec.priority,
+        origin: spec.origin.clone(),
+    }
+}
+
+fn build(
+    spec: &Spec,
+    assembly: &Assembly,
+    survey: &Arc<UnitSurvey>,
+    sources: &mut Vec<super::package::PlannedSource>,
+) -> Result<Box<dyn Resource>> {
+    let Spec { name, fields, module, .. } = spec;
+    match spec.kind {
+        "apt_source" => {
+            let source = AptSource::read(name, fields, module)?;
+            sources.push(source.planned().clone());
+            Ok(Box::new(source))
+        }
+        "authorized_key" => authorized_key::AuthorizedKey::from_spec(name, fields, module),
+        "block" => block::Block::from_spec(name, fields, module),
+        "command" => command::CommandOnce::from_spec(name, fields, module),
+        "directory" => directory::Directory::from_spec(name, fields, module),
+        "download" => download::Download::from_spec(name, fields, module),
+        "file" => file::File::from_spec(name, fields, module),
+        "firewall" => firewall::Firewall::from_spec(name, fields, module, &assembly.keep_open),
+        "group" => group::Group::from_spec(name, fields, module),
+        "hostname" => hostname::Hostname::from_spec(name, fields, module),
+        "kernel_module" => kernel_module::KernelModule::from_spec(name, fields, module),
+        "locale" => locale::Locale::from_spec(name, fields, module),
+        "member" => member::Member::from_spec(name, fields, module),
+        "swap" => swap::Swap::from_spec(name, fields, module),
+        "symlink" => symlink::Symlink::from_spec(name, fields, module),
+        "timezone" => timezone::Timezone::from_spec(name, fields, module),
+        "unit" => unit::Unit::from_spec(name, fields, module, survey),
+        "user" => user::User::from_spec(name, fields, module),
+        kind => Err(Error::refused("kind-unknown", format!("{kind}:{name} of {module}"), "no such kind is known")),
+    }
+}

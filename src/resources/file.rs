@@ -1,0 +1,380 @@
+//! The kind `file`: a whole file of ours, with content, owner and mode.
+
+use super::preimage::{self, Image, Intent, Paths};
+use super::seen::{Owned, Seen};
+use super::{owner, spec};
+use crate::base::digest::Digest;
+use crate::base::ids::ResourceId;
+use crate::base::{diff, paths};
+use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
+use crate::host::{Attributes, Command, Host};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// A file of which we own every byte.
+#[derive(Debug)]
+pub struct File {
+    id: ResourceId,
+    path: PathBuf,
+    fields: Fields,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    content: String,
+    #[serde(default = "plain_mode", deserialize_with = "spec::mode")]
+    mode: u32,
+    #[serde(default = "owner::root")]
+    owner: String,
+    #[serde(default = "owner::root")]
+    group: String,
+    #[serde(default, deserialize_with = "spec::list")]
+    check: Vec<String>,
+    #[serde(default, deserialize_with = "spec::list")]
+    check_after: Vec<String>,
+    #[serde(default, deserialize_with = "spec::boolean")]
+    secret: bool,
+    #[serde(default, deserialize_with = "spec::boolean")]
+    create_only: bool,
+    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
+    _before_packages: bool,
+}
+
+fn plain_mode() -> u32 {
+    0o644
+}
+
+impl File {
+    /// The file `name` as a manifest declares it, its template already rendered into `content`.
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
+        let path = spec::path("file", name, module)?;
+        let fields: Fields = spec::read("file", name, fields, module)?;
+        Ok(Box::new(File { id: ResourceId::new("file", name), path, fields }))
+    }
+
+    fn wanted(&self) -> Seen {
+        let owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
+        Seen::file(self.fields.content.as_bytes(), owned, self.fields.secret)
+    }
+
+    fn attributes(&self, host: &dyn Host) -> Result<Attributes> {
+        owner::attributes(host, self.fields.mode, &self.fields.owner, &self.fields.group)
+    }
+
+    /// The difference from `old` to what is wanted; `None` when that is secret, or no text.
+    fn diff(&self, old: &str) -> Option<String> {
+        let Seen::File { text: Some(new), .. } = self.wanted() else { return None };
+        let name = self.path.to_string_lossy();
+        Some(diff::unified(old, &new, &name, &name))
+    }
+
+    /// Whether the file that was seen bears our name: in its own, or in its first lines as all that we write does.
+    fn is_ours(&self, text: Option<&str>) -> bool {
+        let named = |text: &str| text.lines().take(5).any(|line| line.contains("vps-configurator"));
+        self.path.to_string_lossy().contains("vps-configurator") || text.is_some_and(named)
+    }
+
+    fn replace_file(&self, digest: &Digest, owned: &Owned, text: Option<&String>) -> Change {
+        let bytes = self.fields.content.as_bytes();
+        let wanted_owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
+        let mut details = owned.changes(&wanted_owned);
+        if *digest == Digest::of(bytes) {
+            return Change::new(Action::Update, format!("set {}", details.join(", ")), self.wanted().state().0);
+        }
+        let summary = format!("write {} bytes, {}", bytes.len(), wanted_owned.words());
+        let mut change = Change::new(Action::Update, summary, self.wanted().state().0);
+        if !self.is_ours(text.map(String::as_str)) {
+            details.insert(0, "replaces a file that vps-configurator did not write".to_owned());
+        }
+        change.details = details;
+        change.diff = text.and_then(|old| self.diff(old));
+        change
+    }
+}
+
+impl Resource for File {
+    fn id(&self) -> &ResourceId {
+        &self.id
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
+    fn observe(&self, host: &dyn Host) -> Result<State> {
+        Ok(Seen::at(host, &self.path, self.fields.secret)?.state())
+    }
+
+    fn compare(&self, seen: &State) -> Result<Change> {
+        let found = Seen::from_state(seen)?;
+        if found == self.wanted() {
+            return Ok(Change::keep(seen));
+        }
+        match &found {
+            Seen::File { .. } | Seen::Link { .. } if self.fields.create_only => Ok(Change::keep(seen)),
+            Seen::File { digest, owned, text } => Ok(self.replace_file(digest, owned, text.as_ref())),
+            Seen::Absent | Seen::Link { .. } => {
+                let owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
+                let summary = format!("write {} bytes, {}", self.fields.content.len(), owned.words());
+                let action = if found == Seen::Absent { Action::Create } else { Action::Update };
+                let mut change = Change::new(action, summary, self.wanted().state().0);
+                if action == Action::Update {
+                    change.details.push(format!("replaces {}", found.words()));
+                }
+                change.diff = self.diff("");
+                Ok(change)
+            }
+            Seen::Directory { .. } | Seen::Other => Err(Error::refused(
+                "not-a-file",
+                format!("cannot write {}", self.path.display()),
+                format!("there is {}, which would have to be removed", found.words()),
+            )
+            .fix(format!("look at {} and move it away", self.path.display()))),
+        }
+    }
+
+    fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
+        let after = Image::file(self.fields.content.as_bytes(), self.attributes(context.host)?);
+        Paths::capture(context, &[Intent::new(&self.path, after)])?.record()
+    }
+
+    fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
+        let new = Write {
+            path: &self.path,
+            content: self.fields.content.as_bytes(),
+            attributes: self.attributes(context.host)?,
+            check: &self.fields.check,
+            check_after: &self.fields.check_after,
+        };
+        new.carry_out(context)
+    }
+}
+
+/// A file about to be written, with what must approve of it.
+#[derive(Debug)]
+pub struct Write<'a> {
+    /// Where.
+    pub path: &'a Path,
+    /// What.
+    pub content: &'a [u8],
+    /// Owner and mode.
+    pub attributes: Attributes,
+    /// Run on a candidate before anything changes; `{path}` stands for the candidate. None when empty.
+    pub check: &'a [String],
+    /// Run after the switch; when it fails, what was there before comes back at once. None when empty.
+    pub check_after: &'a [String],
+}
+
+impl Write<'_> {
+    /// Has the candidate checked, puts the file in place, has the result checked. Missing parents are made.
+    ///
+    /// # Errors
+    /// `check-failed` (for sshd's own check `ssh-config-rejected`) with the checker's words; the file is then as it
+    /// was before this call.
+    pub fn carry_out(&self, context: &Context<'_>) -> Result<()> {
+        let host = context.host;
+        if !self.check.is_empty() {
+            self.check_candidate(host)?;
+        }
+        let before = Image::keep(context, self.path)?;
+        let same = matches!(&before, Image::File { digest, .. } if *digest == Digest::of(self.content));
+        if same {
+            host.set_attributes(self.path, &self.attributes)?;
+        } else {
+            preimage::make_parents(host, self.path)?;
+            host.write(self.path, self.content, &self.attributes)?;
+        }
+        if let Err(error) = self.ask(host, self.check_after, self.path) {
+            preimage::put_back(context, self.path, &before)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn check_candidate(&self, host: &dyn Host) -> Result<()> {
+        let dir = Path::new(paths::RUN).join(format!("candidate-{}", Digest::of(self.content).short()));
+        let candidate = dir.join(self.path.file_name().unwrap_or_default());
+        preimage::make_parents(host, &dir)?;
+        if host.meta(&dir)?.is_none() {
+            host.make_directory(&dir, &Attributes::root(0o700))?;
+        }
+        host.write(&candidate, self.content, &Attributes::root(0o600))?;
+        let verdict = self.ask(host, self.check, &candidate);
+        host.remove(&candidate)?;
+        host.remove(&dir)?;
+        verdict
+    }
+
+    fn ask(&self, host: &dyn Host, argv: &[String], path: &Path) -> Result<()> {
+        let Some((program, args)) = argv.split_first() else {
+            return Ok(());
+        };
+        let path = path.to_string_lossy();
+        let command = Command::new(program).args(args.iter().map(|arg| arg.replace("{path}", &path)));
+        let Err(why) = host.look(&command) else {
+            return Ok(());
+        };
+        let code = if program.ends_with("sshd") { "ssh-config-rejected" } else { "check-failed" };
+        Err(Error::refused(code, format!("cannot write {}", self.path.display()), why.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Outcome;
+    use crate::resources::bench::{Bench, survives_every_crash};
+    use serde_json::json;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn file(name: &str, fields: Value) -> Box<dyn Resource> {
+        File::from_spec(name, fields.as_object().unwrap(), "test").unwrap()
+    }
+
+    #[test]
+    fn a_new_file_in_a_new_directory_comes_and_goes() {
+        let bench = Bench::new();
+        let change = bench.there_and_back(&*file("/etc/a/b/new.conf", json!({"content": "x = 1\n", "mode": "0600"})));
+        assert_eq!((change.action, change.summary.as_str()), (Action::Create, "write 6 bytes, mode 0600"));
+    }
+
+    #[test]
+    fn a_foreign_file_is_replaced_with_a_word_about_it_and_comes_back() {
+        let bench = Bench::new();
+        bench.put("/etc/motd", "theirs\n");
+        let change = bench.there_and_back(&*file("/etc/motd", json!({"content": "ours\n", "group": "adm"})));
+        assert!(change.details[0].contains("did not write"), "{change:?}");
+        assert!(change.diff.as_ref().unwrap().ends_with("-theirs\n+ours\n"), "{change:?}");
+        assert_eq!(bench.text("/etc/motd"), "theirs\n");
+    }
+
+    #[test]
+    fn only_the_mode_is_set_where_only_the_mode_differs() {
+        let bench = Bench::new();
+        bench.put("/etc/key", "k\n");
+        fs::set_permissions(bench.at("/etc/key"), fs::Permissions::from_mode(0o666)).unwrap();
+        let change = bench.there_and_back(&*file("/etc/key", json!({"content": "k\n", "mode": "0600"})));
+        assert_eq!(change.summary, "set mode 0666 → 0600");
+    }
+
+    #[test]
+    fn what_somebody_changed_since_is_kept_before_the_rollback() {
+        let bench = Bench::new();
+        bench.put("/etc/motd", "theirs\n");
+        let step = bench.step(&*file("/etc/motd", json!({"content": "ours\n"})));
+        bench.put("/etc/motd", "edited\n");
+        let Outcome::Kept(lines) = step.undo() else { panic!("not kept") };
+        assert_eq!(bench.text("/etc/motd"), "theirs\n");
+        let copy = lines[0].rsplit(' ').next().unwrap();
+        assert_eq!(bench.text(copy), "edited\n");
+        assert_eq!(step.undo(), Outcome::AlreadyGone);
+    }
+
+    #[test]
+    fn a_directory_that_others_use_by_now_stays() {
+        let bench = Bench::new();
+        let step = bench.step(&*file("/etc/new.d/ours", json!({"content": "x"})));
+        bench.put("/etc/new.d/theirs", "y");
+        assert!(matches!(step.undo(), Outcome::Kept(_)));
+        assert!(!bench.at("/etc/new.d/ours").exists());
+        assert_eq!(bench.text("/etc/new.d/theirs"), "y");
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_what_it_points_to_is_not_touched() {
+        let bench = Bench::new();
+        bench.put("/etc/real", "real\n");
+        std::os::unix::fs::symlink("real", bench.at("/etc/alias")).unwrap();
+        let change = bench.there_and_back(&*file("/etc/alias", json!({"content": "ours\n"})));
+        assert_eq!(change.details, ["replaces a link to real"]);
+        assert_eq!(bench.text("/etc/real"), "real\n");
+    }
+
+    #[test]
+    fn a_rejected_candidate_changes_nothing_and_says_why() {
+        let bench = Bench::new();
+        bench.put("/etc/sudoers", "good\n");
+        bench.program("visudo", "grep -q good \"$VPS_ROOT$2\" || { echo \"bad: $2\" >&2; exit 1; }");
+        let check = json!(["visudo", "-cf", "{path}"]);
+        let before = bench.tree();
+        let bad = file("/etc/sudoers", json!({"content": "evil\n", "check": check}));
+        let (seen, change) = bench.plan(&*bad);
+        let error = bad.apply(&bench.context(), &seen, &change).unwrap_err();
+        assert!(matches!(&error, Error::Refused { code: "check-failed", why, .. } if why.contains("bad: /run/")));
+        assert_eq!(bench.tree(), before);
+        assert_eq!(fs::read_dir(bench.at("/run/vps-configurator")).unwrap().count(), 0);
+        let _ = bench.there_and_back(&*file("/etc/sudoers", json!({"content": "also good\n", "check": check})));
+    }
+
+    #[test]
+    fn a_file_that_breaks_its_service_is_taken_back_at_once() {
+        let bench = Bench::new();
+        bench.put("/etc/ssh/sshd_config", "Port 22\n");
+        bench.program(
+            "sshd",
+            "grep -q yess \"$VPS_ROOT/etc/ssh/sshd_config\" && { echo 'bad value' >&2; exit 255; } || :",
+        );
+        let before = bench.tree();
+        let bad = file(
+            "/etc/ssh/sshd_config",
+            json!({"content": "PasswordAuthentication yess\n", "check_after": "sshd\n-t"}),
+        );
+        let (seen, change) = bench.plan(&*bad);
+        let error = bad.apply(&bench.context(), &seen, &change).unwrap_err();
+        assert!(matches!(&error, Error::Refused { code: "ssh-config-rejected", why, .. } if why.contains("bad value")));
+        assert_eq!(bench.tree(), before);
+    }
+
+    #[test]
+    fn a_missing_checker_is_a_failure_and_no_approval() {
+        let bench = Bench::new();
+        let resource = file("/etc/x", json!({"content": "x", "check": ["nosuch", "{path}"]}));
+        let (seen, change) = bench.plan(&*resource);
+        assert!(resource.apply(&bench.context(), &seen, &change).is_err());
+        assert!(!bench.at("/etc/x").exists());
+    }
+
+    #[test]
+    fn a_secret_is_in_no_state_and_no_diff() {
+        let bench = Bench::new();
+        bench.put("/etc/token", "old-secret\n");
+        let change = bench.there_and_back(&*file("/etc/token", json!({"content": "new-secret\n", "secret": "true"})));
+        assert!(change.diff.is_none() && !format!("{change:?}").contains("secret\\n"), "{change:?}");
+    }
+
+    #[test]
+    fn what_is_made_once_is_left_alone_ever_after() {
+        let bench = Bench::new();
+        let once = file("/etc/once", json!({"content": "first\n", "create_only": true}));
+        let _ = bench.there_and_back(&*once);
+        bench.put("/etc/once", "mine\n");
+        assert!(!bench.plan(&*once).1.is_needed());
+    }
+
+    #[test]
+    fn no_crash_leaves_a_half_made_file() {
+        survives_every_crash(|| {
+            let bench = Bench::new();
+            bench.put("/etc/motd", "theirs\n");
+            (bench, file("/etc/motd", json!({"content": "ours\n", "mode": "0600"})))
+        });
+        survives_every_crash(|| {
+            let bench = Bench::new();
+            bench.program("true", ":");
+            let fields = json!({"content": "x\n", "check": "true", "check_after": "true"});
+            (bench, file("/etc/a/b/c", fields))
+        });
+    }
+
+    #[test]
+    fn a_directory_in_the_way_is_refused() {
+        let bench = Bench::new();
+        fs::create_dir(bench.at("/etc/x")).unwrap();
+        let resource = file("/etc/x", json!({"content": ""}));
+        let seen = resource.observe(bench.host()).unwrap();
+        assert!(matches!(resource.compare(&seen), Err(Error::Refused { code: "not-a-file", .. })));
+    }
+}

@@ -1,0 +1,296 @@
+//! Running apt-get and dpkg: in a unit of their own, so that they outlive us; with progress; healed when interrupted.
+//!
+//! A configurator that is killed while its own child unpacks packages leaves dpkg half-way. So on a host with systemd,
+//! apt-get runs in the transient unit [`UNIT`], started by systemd itself and writing to a file, not to a pipe of ours:
+//! whoever kills us doesn't kill it, and the next start *adopts* it, which means: waits until it is done. On a host
+//! without systemd (a fake root, a chroot) it is our child, and [`heal`] mends what a kill leaves.
+
+use super::database::{self, Database, read_if_there};
+use super::failure;
+use super::guard::take_guard;
+use super::locks::wait_for_locks;
+use crate::base::paths;
+use crate::engine::{Error, Event, Progress, Result};
+use crate::host::{Attributes, Command, Host, Output};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The unit that apt-get runs in.
+pub const UNIT: &str = "vps-configurator-apt";
+/// Where it writes, apt's status lines among it.
+const LOG: &str = "/run/vps-configurator/apt.log";
+/// What one transaction may take.
+const TRANSACTION_TIME: Duration = Duration::from_secs(4 * 3600);
+/// How often the unit's output is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long healing waits for others.
+const HEAL_WAIT: Duration = Duration::from_secs(600);
+
+/// Options of every call that changes packages: nothing is asked; changed configuration stays as it is.
+const OPTIONS: [&str; 16] = [
+    "-y",
+    "-q",
+    "--no-install-recommends",
+    "-o",
+    "Dpkg::Options::=--force-confdef",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+    "-o",
+    "Dpkg::Use-Pty=0",
+    "-o",
+    "DPkg::Lock::Timeout=120",
+    "-o",
+    "APT::Get::AutomaticRemove=false",
+    "-o",
+    "Acquire::Retries=2",
+    "-o",
+];
+
+/// Runs `apt-get` with `args`, telling how far it is. Returns its code and what it wrote, whatever the code.
+pub fn run(host: &dyn Host, progress: &dyn Progress, args: &[String]) -> Result<Output> {
+    let mut on_line = |line: &str| tell(progress, line);
+    if host.meta(Path::new("/run/systemd/system"))?.is_some() && host.has_program("systemd-run") {
+        return run_in_unit(host, args, &mut on_line);
+    }
+    let command = apt_get("{status_fd}")
+        .args(args.iter().cloned())
+        .accept(&[0, 1, 100])
+        .timeout(TRANSACTION_TIME);
+    Ok(host.run_watched(&command, &mut on_line)?)
+}
+
+fn apt_get(status_fd: &str) -> Command {
+    let options = OPTIONS.iter().map(|o| (*o).to_owned());
+    Command::new("apt-get")
+        .args(options)
+        .arg(format!("APT::Status-Fd={status_fd}"))
+}
+
+fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) -> Result<Output> {
+    if host.meta(Path::new(paths::RUN))?.is_none() {
+        host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
+    }
+    host.remove(Path::new(LOG))?;
+    let mut command =
+        Command::new("systemd-run").args(["--quiet", "--wait", "--collect", "--service-type=exec"]);
+    command = command
+        .arg(format!("--unit={UNIT}"))
+        .arg("--description=Packages for vps-configurator");
+    for stream in ["StandardOutput", "StandardError"] {
+        command = command.arg(format!("--property={stream}=append:{LOG}"));
+    }
+    let environment = [
+        "DEBIAN_FRONTEND=noninteractive",
+        "LC_ALL=C.UTF-8",
+        "HOME=/root",
+        "TERM=dumb",
+        "NEEDRESTART_SUSPEND=1",
+        "APT_LISTCHANGES_FRONTEND=none",
+        "UCF_FORCE_CONFFOLD=1",
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+    ];
+    command = command.args(environment.iter().map(|e| format!("--setenv={e}")));
+    let apt_get = apt_get("1");
+    command = command
+        .arg("--")
+        .arg(apt_get.program)
+        .args(apt_get.args)
+        .args(args.iter().cloned());
+    // A refusal of systemd-run itself (1) is not to be taken for one of apt-get: the log is then missing.
+    command = command.accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
+    let done = AtomicBool::new(false);
+    let mut follow = Follow::default();
+    let output = std::thread::scope(|scope| {
+        let runner = scope.spawn(|| {
+            let output = host.run(&command);
+            done.store(true, Ordering::Release);
+            output
+        });
+        while !done.load(Ordering::Acquire) {
+            host.pause(LOOK);
+            follow.tell_new(host, on_line)?;
+        }
+        let output = runner.join().map_err(|_| {
+            Error::refused(
+                "package-failed",
+                "cannot run apt-get",
+                "the thread that waited for it broke down",
+            )
+        })?;
+        Ok::<Output, Error>(output?)
+    })?;
+    let text = follow.tell_new(host, on_line)?;
+    if text.is_empty() && output.code != 0 {
+        return Ok(output);
+    }
+    Ok(Output {
+        code: output.code,
+        stdout: text,
+        stderr: output.stderr,
+    })
+}
+
+/// Follows the file that the unit writes.
+#[derive(Debug, Default)]
+struct Follow {
+    told: usize,
+}
+
+impl Follow {
+    /// Tells the lines that are new and whole; returns all there is.
+    fn tell_new(&mut self, host: &dyn Host, on_line: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
+        let path = Path::new(LOG);
+        let is_longer = host.meta(path)?.is_some_and(|m| m.size > self.told as u64);
+        let all = read_if_there(host, path)?
+            .filter(|_| is_longer || self.told > 0)
+            .unwrap_or_default();
+        let new = all.get(self.told..).unwrap_or_default();
+        let whole = new.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        for line in String::from_utf8_lossy(new.get(..whole).unwrap_or_default()).lines() {
+            on_line(line);
+        }
+        self.told += whole;
+        Ok(all)
+    }
+}
+
+/// A line of apt's status (README.progress-reporting of apt): `dlstatus:1:12.5:Retrieving file 1 of 8`,
+/// `pmstatus:jq:40.0:Unpacking jq (amd64)`; what it says and how far it is.
+fn status(line: &str) -> Option<(&str, Option<f64>)> {
+    let at = line.find("pmstatus:").or_else(|| line.find("dlstatus:"))?;
+    let mut fields = line.get(at..)?.splitn(4, ':');
+    // A package's name may carry its architecture: `pmstatus:libc6:amd64:40.0:text`.
+    let (_, _, third, rest) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
+    match third.parse() {
+        Ok(percent) => Some((rest, Some(percent))),
+        Err(_) => {
+            let (percent, text) = rest.split_once(':')?;
+            Some((text, percent.parse().ok()))
+        }
+    }
+}
+
+fn tell(progress: &dyn Progress, line: &str) {
+    if let Some((what, percent)) = status(line) {
+        progress.tell(&Event::Within { what, percent });
+    }
+}
+
+/// Waits for an apt-get that an earlier, killed run of ours started and that still works. Returns whether there was
+/// one.
+pub fn adopt(host: &dyn Host, progress: &dyn Progress) -> Result<bool> {
+    // While a unit runs it has a control group: looking for that costs no process.
+    let group = PathBuf::from(format!("/sys/fs/cgroup/system.slice/{UNIT}.service"));
+    let mut follow = Follow::default();
+    let mut waited = false;
+    while host.meta(&group)?.is_some() {
+        if !waited {
+            progress.tell(&Event::Waiting {
+                what: "for the packages of an earlier run, which are still being installed",
+            });
+        }
+        waited = true;
+        host.pause(LOOK);
+        follow.tell_new(host, &mut |line| tell(progress, line))?;
+    }
+    Ok(waited)
+}
+
+/// Finishes what an interrupted dpkg left, and says what it did; nothing to do costs nothing. Refuses with
+/// `dpkg-broken` when something is left.
+pub fn heal(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
+    let database = Database::read(host)?;
+    if !database::is_interrupted(host)? && database.unfinished().is_empty() {
+        return Ok(());
+    }
+    wait_for_locks(host, progress, HEAL_WAIT)?;
+    take_guard(host, progress)?;
+    let line = format!(
+        "dpkg was interrupted; finishing its work on {} packages",
+        database.unfinished().len()
+    );
+    progress.tell(&Event::Note { line: &line });
+    let configure = ["--force-confdef", "--force-confold", "--configure", "-a"];
+    let dpkg = Command::new("dpkg")
+        .args(configure)
+        .accept(&[0, 1, 2])
+        .timeout(TRANSACTION_TIME);
+    let first = host.run(&dpkg)?;
+    let mut text = first.text() + &String::from_utf8_lossy(&first.stderr);
+    // dpkg --configure leaves packages alone that must be reinstalled, and those with unmet dependencies.
+    let reinstall: Vec<String> = {
+        let database = Database::read(host)?;
+        database
+            .all()
+            .filter(|(_, p)| p.reinstall)
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    };
+    if !Database::read(host)?.unfinished().is_empty() {
+        for args in [
+            vec!["--reinstall".to_owned(), "install".to_owned()],
+            vec!["-f".to_owned(), "install".to_owned()],
+        ] {
+            let names = if args.iter().any(|a| a == "-f") {
+                Vec::new()
+            } else {
+                reinstall.clone()
+            };
+            if names.is_empty() && args.iter().any(|a| a == "--reinstall") {
+                continue;
+            }
+            let output = run(host, progress, &[args, names].concat())?;
+            text = output.text() + &String::from_utf8_lossy(&output.stderr);
+        }
+    }
+    let database = Database::read(host)?;
+    let left = database.unfinished();
+    if left.is_empty() {
+        progress.tell(&Event::Note {
+            line: "dpkg is in order again",
+        });
+        return Ok(());
+    }
+    Err(Error::refused(
+        "dpkg-broken",
+        "cannot bring dpkg in order",
+        format!(
+            "{} could not be configured: {}",
+            left.join(", "),
+            failure::last_lines(&text, 8)
+        ),
+    )
+    .fix("dpkg --configure -a && apt-get -f install"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lines_are_read_with_and_without_an_architecture_in_the_name() {
+        assert_eq!(
+            status("dlstatus:1:12.5:Retrieving file 1 of 8"),
+            Some(("Retrieving file 1 of 8", Some(12.5)))
+        );
+        assert_eq!(
+            status("pmstatus:jq:40.0000:Unpacking jq (amd64)"),
+            Some(("Unpacking jq (amd64)", Some(40.0)))
+        );
+        assert_eq!(
+            status("pmstatus:libc6:amd64:40.0:Preparing: libc6"),
+            Some(("Preparing: libc6", Some(40.0)))
+        );
+        assert_eq!(
+            status("half a line pmstatus:jq:1:x"),
+            Some(("x", Some(1.0)))
+        );
+        assert_eq!(status("Setting up jq"), None);
+    }
+}

@@ -1,0 +1,555 @@
+//! What the package archives offer: apt's own lists, or lists of our own where a plan needs some that apt doesn't have.
+//!
+//! Planning changes nothing of apt's: when its lists are missing, older than a day, or don't know a source that the
+//! same plan will add, the plan fetches its own to [`paths::APT_LISTS`], from a copy of the sources. That is the one
+//! thing that `observe` writes, a cache that may be deleted at any time; so the programs that do it are run by
+//! [`Host::look`], which a dry run allows.
+
+use super::database::{Database, field, paragraphs, read_if_there};
+use super::failure;
+use super::simulation::{Item, Simulation};
+use crate::base::digest::Digest;
+use crate::base::{paths, version};
+use crate::engine::{Error, Result};
+use crate::host::{Command, Host};
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// apt's lists.
+const OWN_LISTS: &str = "/var/lib/apt/lists";
+/// apt's sources.
+const SOURCES: &str = "/etc/apt/sources.list.d";
+/// The copy of the sources for our own lists, with those that are only planned.
+const PRIVATE_SOURCES: &str = "/var/cache/vps-configurator/sources.list.d";
+/// Which sources our own lists were fetched from.
+const PRIVATE_STAMP: &str = "/var/cache/vps-configurator/sources.digest";
+/// Lists older than this are fetched anew before something is installed: mirrors drop superseded files in time.
+const FRESH: Duration = Duration::from_secs(24 * 3600);
+/// What fetching lists may take.
+const UPDATE_TIME: Duration = Duration::from_secs(300);
+
+/// An apt source that the same plan will put in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedSource {
+    /// Where its deb822 file will be.
+    pub path: PathBuf,
+    /// The text of that file.
+    pub text: String,
+    /// Where its key will be, as the text names it after `Signed-By`.
+    pub key_path: PathBuf,
+    /// The key, its fingerprint checked.
+    pub key: Vec<u8>,
+}
+
+/// A package of which Debian-Security has a newer version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Its name.
+    pub name: String,
+    /// The version that is there.
+    pub installed: String,
+    /// The version that should be.
+    pub available: String,
+    /// It came in as a dependency, and that is what it stays.
+    #[serde(default)]
+    pub auto: bool,
+}
+
+/// The lists that a plan is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Archive {
+    /// apt's own.
+    Own,
+    /// Ours, fetched for the plan.
+    Private,
+}
+
+impl Archive {
+    /// The lists to solve with, fetched if need be: apt's own when they are fresh and know every source.
+    pub fn for_solving(host: &dyn Host, sources: &[PlannedSource]) -> Result<Archive> {
+        let planned: Vec<&PlannedSource> = missing(host, sources)?;
+        if planned.is_empty() && Archive::Own.is_fresh(host)? {
+            return Ok(Archive::Own);
+        }
+        Archive::fetch_private(host, &planned)?;
+        Ok(Archive::Private)
+    }
+
+    /// The lists to look for security updates in, whatever their age: a host where nothing else is to be done goes
+    /// on its own lists, which apt's timer keeps fresh; only where there are none they are fetched.
+    pub fn for_looking(host: &dyn Host) -> Result<Archive> {
+        if Archive::Own.releases(host)?.is_empty() {
+            Archive::for_solving(host, &[])
+        } else {
+            Ok(Archive::Own)
+        }
+    }
+
+    fn dir(self) -> &'static Path {
+        Path::new(match self {
+            Archive::Own => OWN_LISTS,
+            Archive::Private => paths::APT_LISTS,
+        })
+    }
+
+    /// apt's options for these lists.
+    pub fn options(self) -> Vec<String> {
+        if self == Archive::Own {
+            return Vec::new();
+        }
+        let set = |name: &str, value: &str| ["-o".to_owned(), format!("{name}={value}")];
+        [
+            set("Dir::State::lists", paths::APT_LISTS),
+            set("Dir::Etc::sourceparts", PRIVATE_SOURCES),
+            set("Dir::Cache::pkgcache", ""),
+            set("Dir::Cache::srcpkgcache", ""),
+        ]
+        .concat()
+    }
+
+    /// The last `apt-get update` made or removed something in `partial`, even when nothing was new.
+    fn is_fresh(self, host: &dyn Host) -> Result<bool> {
+        let Some(partial) = host.meta(&self.dir().join("partial"))? else {
+            return Ok(false);
+        };
+        let age = host.now().saturating_sub(partial.modified);
+        let fresh = i128::try_from(FRESH.as_nanos()).unwrap_or(i128::MAX);
+        Ok(age < fresh && !self.releases(host)?.is_empty())
+    }
+
+    /// The names of the Release files among the lists.
+    fn releases(self, host: &dyn Host) -> Result<Vec<String>> {
+        let names = host
+            .list(self.dir())?
+            .into_iter()
+            .filter_map(|n| n.into_string().ok());
+        Ok(names
+            .filter(|n| n.ends_with("_InRelease") || n.ends_with("_Release"))
+            .collect())
+    }
+
+    fn fetch_private(host: &dyn Host, planned: &[&PlannedSource]) -> Result<()> {
+        let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+        let target = Path::new(PRIVATE_SOURCES);
+        for name in host.list(Path::new(SOURCES))? {
+            if let Some(content) = read_if_there(host, &Path::new(SOURCES).join(&name))? {
+                files.insert(target.join(&name), content);
+            }
+        }
+        for source in planned {
+            let name = source.path.file_name().unwrap_or_default();
+            let key = target.join(source.key_path.file_name().unwrap_or_default());
+            let text = source.text.replace(
+                &source.key_path.display().to_string(),
+                &key.display().to_string(),
+            );
+            files.insert(key, source.key.clone());
+            files.insert(target.join(name), text.into_bytes());
+        }
+        let mut all = read_if_there(host, Path::new("/etc/apt/sources.list"))?.unwrap_or_default();
+        for (path, content) in &files {
+            all.extend(
+                format!("\n{}\n", path.display())
+                    .bytes()
+                    .chain(content.iter().copied()),
+            );
+        }
+        let stamp = Digest::of(&all);
+        let stamped = read_if_there(host, Path::new(PRIVATE_STAMP))?;
+        if stamped.as_deref() == Some(stamp.as_str().as_bytes())
+            && Archive::Private.is_fresh(host)?
+        {
+            return Ok(());
+        }
+        for name in host.list(target)? {
+            if !files.contains_key(&target.join(&name)) {
+                host.look(
+                    &Command::new("rm")
+                        .arg("-f")
+                        .arg(target.join(&name).display().to_string()),
+                )?;
+            }
+        }
+        let partial = Path::new(paths::APT_LISTS).join("partial");
+        host.look(&Command::new("install").args([
+            "-d",
+            "-m",
+            "0755",
+            paths::CACHE,
+            PRIVATE_SOURCES,
+        ]))?;
+        host.look(
+            &Command::new("install")
+                .args(["-d", "-m", "0755", paths::APT_LISTS])
+                .arg(partial.display().to_string()),
+        )?;
+        for (path, content) in &files {
+            copy(host, path, content)?;
+        }
+        update(host, Archive::Private, &mut |command| {
+            Ok(host.look(command)?)
+        })?;
+        copy(host, Path::new(PRIVATE_STAMP), stamp.as_str().as_bytes())
+    }
+
+    /// What Debian-Security has newer than is installed. Held packages are the administrator's business.
+    pub fn security(self, host: &dyn Host, database: &Database) -> Result<Vec<Pending>> {
+        let mut newest: BTreeMap<String, Pending> = BTreeMap::new();
+        let names: Vec<String> = host
+            .list(self.dir())?
+            .into_iter()
+            .filter_map(|n| n.into_string().ok())
+            .collect();
+        for release in self.releases(host)? {
+            let text = read_if_there(host, &self.dir().join(&release))?.unwrap_or_default();
+            if !String::from_utf8_lossy(&text)
+                .lines()
+                .take(40)
+                .any(|l| l == "Label: Debian-Security")
+            {
+                continue;
+            }
+            let prefix = release
+                .trim_end_matches("InRelease")
+                .trim_end_matches("Release");
+            let lists = names
+                .iter()
+                .filter(|n| n.starts_with(prefix) && n.contains("_binary-"));
+            for list in lists {
+                if !list.ends_with("_Packages") {
+                    return self.security_by_apt(host, database);
+                }
+                let text = read_if_there(host, &self.dir().join(list))?.unwrap_or_default();
+                for paragraph in paragraphs(&String::from_utf8_lossy(&text)) {
+                    if let Some(pending) = newer(paragraph, database) {
+                        let known = newest.get(&pending.name);
+                        if known.is_none_or(|k| {
+                            version::compare(&k.available, &pending.available) == Ordering::Less
+                        }) {
+                            newest.insert(pending.name.clone(), pending);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(newest.into_values().collect())
+    }
+
+    /// The same where the lists are kept compressed (`Acquire::GzipIndexes`, as in container images): apt reads them.
+    fn security_by_apt(self, host: &dyn Host, database: &Database) -> Result<Vec<Pending>> {
+        let args = [
+            "-s",
+            "-o",
+            "APT::Get::Show-User-Simulation-Note=no",
+            "--no-install-recommends",
+        ];
+        let output = host.look(
+            &Command::new("apt-get")
+                .args(args)
+                .args(self.options())
+                .args(["--with-new-pkgs", "upgrade"]),
+        )?;
+        let simulation = Simulation::parse(&output.text());
+        let items = simulation
+            .install
+            .iter()
+            .filter(|i| simulation.from_security.contains(&i.name));
+        let pending = |item: &Item| {
+            let installed = item.old.clone()?;
+            let auto = database.known(&item.name).is_some_and(|p| p.auto);
+            Some(Pending {
+                name: item.name.clone(),
+                installed,
+                available: item.version.clone(),
+                auto,
+            })
+        };
+        Ok(items.filter_map(pending).collect())
+    }
+
+    /// Fills in what `items` cost, in bytes to download and bytes on the disk.
+    pub fn weigh(self, host: &dyn Host, items: &mut [Item]) -> Result<()> {
+        let mut open: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, item) in items.iter().enumerate() {
+            let name = item.name.split(':').next().unwrap_or_default();
+            open.entry(name.to_owned()).or_default().push(index);
+        }
+        for list in host
+            .list(self.dir())?
+            .into_iter()
+            .filter_map(|n| n.into_string().ok())
+        {
+            if list.ends_with("_Packages") && !open.is_empty() {
+                let text = read_if_there(host, &self.dir().join(&list))?.unwrap_or_default();
+                weigh_from(&text, &mut open, items);
+            }
+        }
+        if !open.is_empty() {
+            let left: Vec<String> = open
+                .values()
+                .flatten()
+                .map(|i| &items[*i])
+                .map(|i| format!("{}={}", i.name, i.version))
+                .collect();
+            let output = host.look(
+                &Command::new("apt-cache")
+                    .args(self.options())
+                    .arg("show")
+                    .args(left)
+                    .accept(&[0, 100]),
+            )?;
+            weigh_from(&output.stdout, &mut open, items);
+        }
+        Ok(())
+    }
+
+    /// Marks the upgrades whose old version no archive has any more.
+    pub fn find_old(self, host: &dyn Host, upgrades: &mut [Item]) -> Result<()> {
+        if upgrades.is_empty() {
+            return Ok(());
+        }
+        let names = upgrades.iter().map(|i| i.name.clone());
+        let output = host.look(
+            &Command::new("apt-cache")
+                .args(self.options())
+                .arg("madison")
+                .args(names)
+                .accept(&[0, 100]),
+        )?;
+        let text = output.text();
+        for item in upgrades {
+            let bare = item.name.split(':').next().unwrap_or_default();
+            let old = item.old.as_deref().unwrap_or_default();
+            let offered = text.lines().any(|line| {
+                let mut words = line.split('|').map(str::trim);
+                words.next() == Some(bare)
+                    && words.next() == Some(old)
+                    && line.ends_with(" Packages")
+            });
+            item.old_is_gone = !offered
+                && host
+                    .meta(&cached_deb(&item.name, old, &item.architecture))?
+                    .is_none();
+        }
+        Ok(())
+    }
+}
+
+/// The planned sources that are not in place as they will be.
+fn missing<'a>(host: &dyn Host, sources: &'a [PlannedSource]) -> Result<Vec<&'a PlannedSource>> {
+    let mut missing = Vec::new();
+    for source in sources {
+        if read_if_there(host, &source.path)?.as_deref() != Some(source.text.as_bytes()) {
+            missing.push(source);
+        }
+    }
+    Ok(missing)
+}
+
+/// Fetches the lists of `archive`; `run` runs the program (by `look` for our own lists, by `run` for apt's).
+pub fn update(
+    host: &dyn Host,
+    archive: Archive,
+    run: &mut dyn FnMut(&Command) -> Result<crate::host::Output>,
+) -> Result<()> {
+    // Without --error-on=any, apt-get ends well although a signature is bad or a mirror can't be reached, when it
+    // has older lists.
+    let command = Command::new("apt-get")
+        .args([
+            "-q",
+            "--error-on=any",
+            "-o",
+            "Acquire::Languages=none",
+            "-o",
+            "Acquire::Retries=2",
+        ])
+        .args(archive.options())
+        .arg("update")
+        .accept(&[0, 100])
+        .timeout(UPDATE_TIME);
+    let output = run(&command)?;
+    if output.code == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "{}{}",
+        output.text(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let has_lists = !archive.releases(host)?.is_empty();
+    Err(failure::of_update(&text, has_lists))
+}
+
+fn copy(host: &dyn Host, path: &Path, content: &[u8]) -> Result<()> {
+    let args = ["-D", "-m", "0644", "/dev/stdin"];
+    host.look(
+        &Command::new("install")
+            .args(args)
+            .arg(path.display().to_string())
+            .stdin(content),
+    )?;
+    Ok(())
+}
+
+/// Where apt keeps the file of a package that it downloaded.
+pub fn cached_deb(name: &str, version: &str, architecture: &str) -> PathBuf {
+    let bare = name.split(':').next().unwrap_or_default();
+    Path::new("/var/cache/apt/archives").join(format!(
+        "{bare}_{}_{architecture}.deb",
+        version.replace(':', "%3a")
+    ))
+}
+
+/// The security update that a paragraph of a Packages list is for an installed package.
+fn newer(paragraph: &str, database: &Database) -> Option<Pending> {
+    let name = field(paragraph, "Package")?;
+    let installed = database.installed(name).filter(|p| !p.held)?;
+    let architecture = field(paragraph, "Architecture")?;
+    if architecture != "all" && architecture != database.architecture() {
+        return None;
+    }
+    let available = field(paragraph, "Version")?;
+    (version::compare(&installed.version, available) == Ordering::Less).then(|| Pending {
+        name: name.to_owned(),
+        installed: installed.version.clone(),
+        available: available.to_owned(),
+        auto: installed.auto,
+    })
+}
+
+/// Reads `Size` (bytes) and `Installed-Size` (KiB) of the wanted versions from the text of a Packages list. One pass
+/// over some 50 MB: only paragraphs with a wanted name are looked into.
+fn weigh_from(text: &[u8], open: &mut BTreeMap<String, Vec<usize>>, items: &mut [Item]) {
+    let mut lines = text.split(|b| *b == b'\n');
+    while let Some(line) = lines.next() {
+        let Some(name) = line
+            .strip_prefix(b"Package: ")
+            .and_then(|n| std::str::from_utf8(n).ok())
+        else {
+            continue;
+        };
+        let Some(wanted) = open.get_mut(name) else {
+            continue;
+        };
+        let paragraph: Vec<u8> = lines
+            .by_ref()
+            .take_while(|l| !l.is_empty())
+            .collect::<Vec<_>>()
+            .join(&b'\n');
+        let paragraph = String::from_utf8_lossy(&paragraph);
+        let number = |name| field(&paragraph, name).and_then(|n| n.parse::<u64>().ok());
+        let (version, architecture) = (
+            field(&paragraph, "Version"),
+            field(&paragraph, "Architecture"),
+        );
+        let Some(size) = number("Size") else { continue };
+        wanted.retain(|index| {
+            let Some(item) = items.get_mut(*index) else {
+                return false;
+            };
+            let is_it = version == Some(&item.version) && architecture == Some(&item.architecture);
+            if is_it {
+                item.download = size;
+                item.installed = number("Installed-Size").unwrap_or(0) * 1024;
+            }
+            !is_it
+        });
+        if wanted.is_empty() {
+            open.remove(name);
+        }
+    }
+}
+
+/// Names like `name` among all that the archives offer, best first.
+pub fn near_names(host: &dyn Host, archive: Archive, name: &str) -> Result<Vec<String>> {
+    let output = host.look(
+        &Command::new("apt-cache")
+            .args(archive.options())
+            .arg("pkgnames")
+            .accept(&[0, 100]),
+    )?;
+    Ok(nearest(&output.text(), name))
+}
+
+fn nearest(names: &str, name: &str) -> Vec<String> {
+    let score = |n: &str| strsim::jaro_winkler(n, name);
+    let mut near: Vec<(f64, &str)> = names
+        .lines()
+        .map(|n| (score(n), n))
+        .filter(|(s, _)| *s > 0.9)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    near.into_iter()
+        .take(3)
+        .map(|(_, n)| n.to_owned())
+        .collect()
+}
+
+/// A refusal that has no module: no host can be reached, or a list is refused.
+pub(super) fn unreachable(hosts: &[String], lines: &str) -> Error {
+    Error::refused(
+        "network-unreachable",
+        format!(
+            "cannot fetch the package lists from {}",
+            if hosts.is_empty() {
+                "the mirrors".into()
+            } else {
+                hosts.join(", ")
+            }
+        ),
+        lines.to_owned(),
+    )
+    .fix("see that the host has a route and a name server: ip route; getent hosts deb.debian.org")
+    .fix("then run the same command again; nothing was changed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_come_from_the_right_version_and_architecture() {
+        let list =
+            b"Package: jq\nVersion: 1.6\nArchitecture: amd64\nInstalled-Size: 1\nSize: 10\n\n\
+            Package: jq\nVersion: 1.7\nArchitecture: amd64\nInstalled-Size: 2\nSize: 20\n\n\
+            Package: other\nVersion: 1.7\nArchitecture: amd64\nSize: 30\n";
+        let mut items = Simulation::parse("Inst jq (1.7 D [amd64])\nInst zz (1 D [all])\n").install;
+        let mut open = BTreeMap::from([("jq".to_owned(), vec![0]), ("zz".to_owned(), vec![1])]);
+        weigh_from(list, &mut open, &mut items);
+        assert_eq!((items[0].download, items[0].installed), (20, 2048));
+        assert_eq!(open.keys().collect::<Vec<_>>(), ["zz"]);
+    }
+
+    #[test]
+    fn near_names_are_the_likely_slips_of_the_pen() {
+        let names = "fail2ban\nfailban\nnginx\nngircd\nzsh\n";
+        assert_eq!(nearest(names, "fail2bann"), ["fail2ban", "failban"]);
+        assert!(nearest(names, "qqqq").is_empty());
+    }
+
+    #[test]
+    fn only_newer_versions_of_installed_packages_are_security_updates() {
+        let database = Database::parse(
+            "Package: dpkg\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n\
+            Package: curl\nStatus: install ok installed\nArchitecture: amd64\nVersion: 8.14.1-2\n",
+            "",
+        );
+        let paragraph = |version: &str, architecture: &str| {
+            format!("Package: curl\nVersion: {version}\nArchitecture: {architecture}\n")
+        };
+        assert!(newer(&paragraph("8.14.1-2+deb13u7", "amd64"), &database).is_some());
+        assert!(newer(&paragraph("8.14.1-2", "amd64"), &database).is_none());
+        assert!(newer(&paragraph("9", "arm64"), &database).is_none());
+    }
+
+    #[test]
+    fn the_name_of_a_cached_file_escapes_the_epoch() {
+        assert_eq!(
+            cached_deb("libx:i386", "1:2-3", "i386"),
+            Path::new("/var/cache/apt/archives/libx_1%3a2-3_i386.deb")
+        );
+    }
+}

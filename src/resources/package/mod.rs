@@ -1,0 +1,35 @@
+//! The one package transaction of a profile: every package of every module, and the security updates, in one
+//! `apt-get install`. It can be planned to the byte, survives being killed, and can be taken back exactly.
+//!
+//! | file | what |
+//! |---|---|
+//! | `set` | [`PackageSet`], the resource |
+//! | `undo` | its undo record: versions, marks, and what maintainer scripts left |
+//! | `database` | what dpkg knows, read without a program |
+//! | `archive` | what the archives offer: apt's lists or our own |
+//! | `solution`, `simulation` | what apt would do, exactly |
+//! | `apt` | running it, healing and adopting what was interrupted |
+//! | `locks`, `guard` | courtesy to others; services held back |
+//! | `tree`, `side_effects` | pictures of `/etc` and its like, and going back to one |
+//! | `purge`, `failure` | what must be done around a removal; reading what went wrong |
+
+mod apt;
+mod archive;
+mod database;
+mod failure;
+mod guard;
+mod locks;
+mod purge;
+mod set;
+mod side_effects;
+mod simulation;
+mod solution;
+mod tree;
+mod undo;
+
+pub use apt::{adopt, heal};
+pub use archive::PlannedSource;
+pub use guard::{forget_held_units, held_units, release_guard};
+pub use set::{Claim, PackageSet};
+pub use solution::bytes;
+pub use undo::{KIND, decode};

@@ -1,0 +1,223 @@
+//! What must be done around a removal: units stopped, firewall tables taken down, people's data spared.
+
+use super::database::read_text;
+use crate::engine::{Event, Progress, Result};
+use crate::host::{Command, Host};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Data that purging a package would destroy although people made it.
+struct Treasure {
+    package: &'static str,
+    /// What is told.
+    what: &'static str,
+    /// Where it lies.
+    path: &'static str,
+    /// Directories below it in which any entry is something that people made; with the names that don't count.
+    signs: &'static [(&'static str, &'static [&'static str])],
+    /// The program that the maintainer scripts destroy it with; without its executable bit they don't.
+    destroyer: &'static str,
+}
+
+/// Debian's `docker.io` copies a script into `/var/lib/docker` when it is removed and runs it there when it is purged:
+/// it deletes every volume, container and image.
+const TREASURES: [Treasure; 1] = [Treasure {
+    package: "docker.io",
+    what: "volumes, containers or images",
+    path: "/var/lib/docker",
+    signs: &[
+        ("volumes", &["metadata.db", "backingFsBlockDev"]),
+        ("containers", &[]),
+        ("image/overlay2/imagedb/content/sha256", &[]),
+    ],
+    destroyer: "/usr/share/docker.io/contrib/nuke-graph-directory.sh",
+}];
+
+/// Tables that programs of a package make in the kernel when they run, not when they are installed.
+const TABLES_OF: [(&str, &[&str]); 2] = [
+    (
+        "iptables",
+        &[
+            "ip filter",
+            "ip nat",
+            "ip mangle",
+            "ip raw",
+            "ip security",
+            "ip6 filter",
+            "ip6 nat",
+            "ip6 mangle",
+            "ip6 raw",
+            "ip6 security",
+        ],
+    ),
+    ("fail2ban", &["inet f2b-table"]),
+];
+
+/// What people made that purging `packages` would destroy: one line each, for the plan and the report.
+pub fn treasures(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for treasure in TREASURES.iter().filter(|t| packages.contains(t.package)) {
+        if is_there(host, treasure)? {
+            lines.push(format!(
+                "{} stays: it holds {}; remove it yourself when nobody needs them",
+                treasure.path, treasure.what
+            ));
+        }
+    }
+    Ok(lines)
+}
+
+fn is_there(host: &dyn Host, treasure: &Treasure) -> Result<bool> {
+    for (sign, except) in treasure.signs {
+        let names = host.list(&Path::new(treasure.path).join(sign))?;
+        if names.iter().any(|n| !except.iter().any(|e| n == e)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Makes the maintainer scripts unable to destroy what people made. The program itself goes with its package.
+pub fn spare_treasures(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<String>> {
+    for treasure in TREASURES.iter().filter(|t| packages.contains(t.package)) {
+        if is_there(host, treasure)? {
+            let copy = Path::new(treasure.path).join(
+                Path::new(treasure.destroyer)
+                    .file_name()
+                    .unwrap_or_default(),
+            );
+            host.remove(&copy)?;
+            if let Some(meta) = host.meta(Path::new(treasure.destroyer))? {
+                let mut attributes = meta.attributes;
+                attributes.mode &= !0o111;
+                host.set_attributes(Path::new(treasure.destroyer), &attributes)?;
+            }
+        }
+    }
+    treasures(host, packages)
+}
+
+/// The systemd units that `packages` ship, templates as patterns of their instances.
+pub fn units(
+    host: &dyn Host,
+    packages: &BTreeSet<String>,
+    architecture: &str,
+) -> Result<Vec<String>> {
+    let mut units = BTreeSet::new();
+    for package in packages {
+        let mut list = read_text(host, &format!("/var/lib/dpkg/info/{package}.list"))?;
+        if list.is_empty() {
+            list = read_text(
+                host,
+                &format!("/var/lib/dpkg/info/{package}:{architecture}.list"),
+            )?;
+        }
+        units.extend(list.lines().filter_map(unit));
+    }
+    Ok(units.into_iter().collect())
+}
+
+fn unit(path: &str) -> Option<String> {
+    let name = path
+        .strip_prefix("/usr")
+        .unwrap_or(path)
+        .strip_prefix("/lib/systemd/system/")?;
+    let (stem, suffix) = name.rsplit_once('.')?;
+    let counts = !name.contains('/') && ["service", "socket", "timer", "path"].contains(&suffix);
+    counts.then(|| {
+        if stem.ends_with('@') {
+            format!("{stem}*.{suffix}")
+        } else {
+            name.to_owned()
+        }
+    })
+}
+
+/// Whether systemd runs here.
+pub fn has_systemd(host: &dyn Host) -> Result<bool> {
+    Ok(host.meta(Path::new("/run/systemd/system"))?.is_some() && host.has_program("systemctl"))
+}
+
+/// Runs `systemctl act units`; what is not loaded is no failure.
+pub fn systemctl(host: &dyn Host, act: &[&str], units: &[String]) -> Result<()> {
+    let accept: Vec<i32> = (0..=5).collect();
+    let command = Command::new("systemctl")
+        .args(act.iter().copied())
+        .args(units.iter().cloned());
+    host.run(
+        &command
+            .accept(&accept)
+            .timeout(std::time::Duration::from_secs(180)),
+    )?;
+    Ok(())
+}
+
+/// The tables in the kernel's packet filter, `family name`; none when the host has no `nft`.
+pub fn tables(host: &dyn Host) -> Result<Vec<String>> {
+    if !host.has_program("nft") {
+        return Ok(Vec::new());
+    }
+    let output = host.look(&Command::new("nft").args(["list", "tables"]).accept(&[0, 1]))?;
+    Ok(output
+        .text()
+        .lines()
+        .filter_map(|l| l.strip_prefix("table "))
+        .map(|t| t.trim().to_owned())
+        .collect())
+}
+
+/// Takes down the tables that came with the packages that go: those seen right after them, and those that their
+/// programs make. Must be called while `nft` is still there. Returns the new tables that are nobody's we know.
+pub fn drop_tables(
+    host: &dyn Host,
+    progress: &dyn Progress,
+    before: &[String],
+    after: &[String],
+    packages: &BTreeSet<String>,
+) -> Result<Vec<String>> {
+    let made: Vec<&str> = TABLES_OF
+        .iter()
+        .filter(|(p, _)| packages.contains(*p))
+        .flat_map(|(_, t)| t.iter().copied())
+        .collect();
+    let mut others = Vec::new();
+    for table in tables(host)?.into_iter().filter(|t| !before.contains(t)) {
+        if !after.contains(&table) && !made.contains(&table.as_str()) {
+            others.push(format!(
+                "the packet filter's table {table} was made by someone else: left as it is"
+            ));
+            continue;
+        }
+        let line = format!("taking down the packet filter's table {table}");
+        progress.tell(&Event::Within {
+            what: &line,
+            percent: None,
+        });
+        host.run(
+            &Command::new("nft")
+                .args(["delete", "table"])
+                .args(table.split(' '))
+                .accept(&[0, 1]),
+        )?;
+    }
+    Ok(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_found_in_a_packages_list_of_files() {
+        assert_eq!(
+            unit("/usr/lib/systemd/system/docker.socket").as_deref(),
+            Some("docker.socket")
+        );
+        assert_eq!(
+            unit("/lib/systemd/system/getty@.service").as_deref(),
+            Some("getty@*.service")
+        );
+        assert_eq!(unit("/usr/lib/systemd/system/a.service.d/x.conf"), None);
+        assert_eq!(unit("/usr/lib/systemd/user/x.service"), None);
+    }
+}

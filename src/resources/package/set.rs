@@ -1,0 +1,529 @@
+//! The resource `package:all`.
+
+use super::apt;
+use super::archive::{Archive, Pending, PlannedSource, cached_deb, update};
+use super::database::{Database, read_if_there};
+use super::failure;
+use super::guard;
+use super::locks::wait_for_locks;
+use super::purge::tables;
+use super::solution::{Solution, Wanted, bytes};
+use super::tree::Tree;
+use super::undo::{Before, Record, Upgrade};
+use crate::base::ids::ResourceId;
+use crate::engine::{Action, Change, Context, Error, Event, Resource, Result, State, UndoRecord};
+use crate::host::{Command, Host, Output};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long others who work with packages are waited for, unless said otherwise. A first unattended upgrade takes minutes.
+const LOCK_WAIT: Duration = Duration::from_secs(600);
+
+/// One package that a module asks for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// The package's name, `name:architecture` when foreign.
+    pub name: String,
+    /// A target release such as `trixie-backports`; empty for apt's own choice.
+    pub release: String,
+}
+
+/// All packages of a profile.
+#[derive(Debug, Clone)]
+pub struct PackageSet {
+    id: ResourceId,
+    claims: BTreeMap<String, Vec<Claim>>,
+    security: BTreeSet<String>,
+    sources: Vec<PlannedSource>,
+    foreign: BTreeSet<PathBuf>,
+    lock_wait: Duration,
+}
+
+/// The state: what is there of what is wanted, and, when something is not, exactly how it will be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    /// Each claimed package; `None` when it isn't installed.
+    packages: BTreeMap<String, Option<Package>>,
+    /// What Debian-Security has newer; `None` when nobody wants to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    security: Option<Vec<Pending>>,
+    /// What apt will do; only when something is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    solution: Option<Solution>,
+}
+
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Package {
+    version: String,
+    /// It came in as a dependency and would go with the last package that needs it.
+    auto: bool,
+}
+
+impl PackageSet {
+    /// The packages that each module claims, and the modules that want security updates.
+    pub fn new(claims: BTreeMap<String, Vec<Claim>>, security: BTreeSet<String>) -> Self {
+        PackageSet {
+            id: ResourceId::new("package", "all"),
+            claims,
+            security,
+            sources: Vec::new(),
+            foreign: BTreeSet::new(),
+            lock_wait: LOCK_WAIT,
+        }
+    }
+
+    /// With apt sources that the same plan puts in place: they are planned with, though they aren't there yet.
+    pub fn with_sources(mut self, sources: Vec<PlannedSource>) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    /// Leaving alone the paths of other resources that may be worked on at the same time (those that don't wait for
+    /// packages): what happens to them is not a side effect of packages.
+    pub fn leaving(mut self, paths: BTreeSet<PathBuf>) -> Self {
+        self.foreign = paths;
+        self
+    }
+
+    /// With another limit to how long the locks of dpkg and apt are waited for.
+    pub fn waiting(mut self, limit: Duration) -> Self {
+        self.lock_wait = limit;
+        self
+    }
+
+    /// Each wanted package with who wants it.
+    fn wanted(&self) -> BTreeMap<String, Wanted> {
+        let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
+        for (module, claims) in &self.claims {
+            for claim in claims {
+                let entry = wanted.entry(claim.name.clone()).or_default();
+                entry.modules.push(module.clone());
+                if entry.release.is_empty() {
+                    entry.release.clone_from(&claim.release);
+                }
+            }
+        }
+        wanted
+    }
+
+    fn read(&self, state: &State) -> Result<Seen> {
+        serde_json::from_value(state.0.clone()).map_err(|e| Error::BadRecord {
+            kind: self.id.to_string(),
+            why: e.to_string(),
+        })
+    }
+
+    fn see(&self, host: &dyn Host) -> Result<Seen> {
+        let database = Database::read(host)?;
+        let wanted = self.wanted();
+        let package = |name: &String| {
+            let known = database.installed(name)?;
+            Some(Package {
+                version: known.version.clone(),
+                auto: known.auto,
+            })
+        };
+        let packages: BTreeMap<String, Option<Package>> =
+            wanted.keys().map(|n| (n.clone(), package(n))).collect();
+        let is_missing = packages.values().any(Option::is_none);
+        let wants_security = !self.security.is_empty();
+        if !is_missing && !wants_security {
+            return Ok(Seen {
+                packages,
+                security: None,
+                solution: None,
+            });
+        }
+        let mut archive = if is_missing {
+            Archive::for_solving(host, &self.sources)?
+        } else {
+            Archive::for_looking(host)?
+        };
+        let mut pending = if wants_security {
+            archive.security(host, &database)?
+        } else {
+            Vec::new()
+        };
+        if !is_missing && !pending.is_empty() {
+            // Something is to be installed after all: from lists that are not too old for it.
+            archive = Archive::for_solving(host, &self.sources)?;
+            pending = archive.security(host, &database)?;
+        }
+        let missing: BTreeMap<String, Wanted> = wanted
+            .into_iter()
+            .filter(|(n, _)| packages.get(n).is_some_and(Option::is_none))
+            .collect();
+        let solution = if missing.is_empty() && pending.is_empty() {
+            None
+        } else {
+            Some(Solution::find(
+                host, archive, &database, &missing, &pending,
+            )?)
+        };
+        Ok(Seen {
+            packages,
+            security: wants_security.then_some(pending),
+            solution,
+        })
+    }
+
+    /// The module that is to blame for `guilty`: it claims it, or a package that needs it.
+    fn culprit(&self, host: &dyn Host, guilty: &[String]) -> Option<String> {
+        let direct = self
+            .claims
+            .iter()
+            .find(|(_, claims)| claims.iter().any(|c| guilty.contains(&c.name)));
+        if let Some((module, _)) = direct {
+            return Some(module.clone());
+        }
+        let database = Database::read(host).ok()?;
+        let guilty: BTreeSet<String> = guilty.iter().cloned().collect();
+        let needs = |c: &Claim| !database.needed_by(&c.name, &guilty).is_empty();
+        self.claims
+            .iter()
+            .find(|(_, claims)| claims.iter().any(needs))
+            .map(|(module, _)| module.clone())
+    }
+
+    /// What is told when apt-get failed. dpkg is brought in order first, as far as it goes.
+    fn failed(&self, context: &Context<'_>, output: &Output) -> Error {
+        let text = format!(
+            "{}\n{}",
+            output.text(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let guilty = failure::guilty(&text);
+        let module = self.culprit(context.host, &guilty);
+        if let Err(error) = apt::heal(context.host, context.progress) {
+            let line = error.to_string();
+            context.progress.tell(&Event::Note { line: &line });
+        }
+        if text.contains("No space left on device") {
+            return Error::refused("disk-full", "cannot install the packages", failure::last_lines(&text, 8))
+                .fix("free some room (apt-get clean; journalctl --vacuum-size=100M), then run this again");
+        }
+        if text.contains("E: Failed to fetch") && text.contains("resolving") {
+            return failure::of_update(&text, true);
+        }
+        let what = if guilty.is_empty() {
+            "cannot install the packages".to_owned()
+        } else {
+            format!("cannot install {}", guilty.join(", "))
+        };
+        Error::Refused {
+            code: "package-failed",
+            what,
+            why: failure::last_lines(&text, 12),
+            fix: vec![
+                "the whole story is in /var/log/apt/term.log and /var/log/dpkg.log".to_owned(),
+            ],
+            module,
+        }
+    }
+
+    fn install(
+        &self,
+        context: &Context<'_>,
+        solution: &Solution,
+        database: &Database,
+    ) -> Result<()> {
+        let (host, progress) = (context.host, context.progress);
+        if solution.refresh {
+            progress.tell(&Event::Within {
+                what: "fetching the package lists",
+                percent: None,
+            });
+            update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
+            solution.recheck(host, database)?;
+        }
+        let mut args = vec!["--no-remove".to_owned(), "install".to_owned()];
+        args.extend(solution.request.iter().cloned());
+        let output = apt::run(host, progress, &args)?;
+        if output.code == 0 {
+            Ok(())
+        } else {
+            Err(self.failed(context, &output))
+        }
+    }
+
+    /// Sets the marks right: what is claimed is manual, what only was upgraded is what it was before.
+    fn mark(&self, context: &Context<'_>, seen: &Seen, solution: Option<&Solution>) -> Result<()> {
+        let database = Database::read(context.host)?;
+        let is_auto = |name: &str| database.installed(name).is_some_and(|p| p.auto);
+        let manual: Vec<String> = seen
+            .packages
+            .keys()
+            .filter(|n| is_auto(n))
+            .cloned()
+            .collect();
+        mark(context.host, "manual", &manual)?;
+        let upgrades = solution.into_iter().flat_map(|s| &s.upgrades);
+        let was_auto = upgrades.filter(|i| {
+            seen.security
+                .as_ref()
+                .is_some_and(|p| p.iter().any(|p| p.name == i.name && p.auto))
+        });
+        let auto: Vec<String> = was_auto
+            .map(|i| i.name.clone())
+            .filter(|n| !seen.packages.contains_key(n) && !is_auto(n))
+            .collect();
+        mark(context.host, "auto", &auto)
+    }
+}
+
+/// Marks packages as `auto` or `manual`; none is fine.
+pub(super) fn mark(host: &dyn Host, how: &str, names: &[String]) -> Result<()> {
+    if !names.is_empty() {
+        host.run(
+            &Command::new("apt-mark")
+                .arg(how)
+                .args(names.iter().cloned()),
+        )?;
+    }
+    Ok(())
+}
+
+impl Resource for PackageSet {
+    fn id(&self) -> &ResourceId {
+        &self.id
+    }
+
+    /// Reads dpkg's database. Only when something is missing it asks apt how it would be put in, which may fetch
+    /// package lists of our own (see [`Archive`]); a converged host starts no program.
+    fn observe(&self, host: &dyn Host) -> Result<State> {
+        let seen = self.see(host)?;
+        Ok(State(serde_json::to_value(&seen).unwrap_or(Value::Null)))
+    }
+
+    fn compare(&self, seen: &State) -> Result<Change> {
+        let state = seen;
+        let seen = self.read(state)?;
+        let mut after = seen.clone();
+        after.security = after.security.map(|_| Vec::new());
+        after.solution = None;
+        let mut details = Vec::new();
+        let mut manual = 0;
+        for (name, package) in &mut after.packages {
+            let planned = seen.solution.as_ref().and_then(|s| s.version_of(name));
+            if let Some(known) = package.as_mut().filter(|p| p.auto) {
+                details.push(format!("{name} is no longer only a dependency"));
+                manual += 1;
+                known.auto = false;
+            }
+            if let Some(version) = planned {
+                *package = Some(Package {
+                    version: version.to_owned(),
+                    auto: false,
+                });
+            }
+        }
+        let Some(solution) = &seen.solution else {
+            if manual == 0 {
+                return Ok(Change::keep(state));
+            }
+            let summary = format!("mark {manual} packages as wanted");
+            let mut change = Change::new(
+                Action::Update,
+                summary,
+                serde_json::to_value(&after).unwrap_or(Value::Null),
+            );
+            change.details = details;
+            return Ok(change);
+        };
+        let mut summary = Vec::new();
+        if !solution.new.is_empty() {
+            summary.push(format!("install {} packages", solution.new.len()));
+        }
+        if !solution.upgrades.is_empty() {
+            summary.push(format!("upgrade {}", solution.upgrades.len()));
+        }
+        let summary = format!(
+            "{}: download {}, {} on the disk",
+            summary.join(", "),
+            bytes(solution.download),
+            bytes(solution.installed)
+        );
+        for item in &solution.new {
+            details.push(format!(
+                "install {} {} ({})",
+                item.name,
+                item.version,
+                bytes(item.download)
+            ));
+        }
+        for item in &solution.upgrades {
+            let gone = if item.old_is_gone {
+                "; cannot be taken back, no archive has the old version any more"
+            } else {
+                ""
+            };
+            let old = item.old.as_deref().unwrap_or_default();
+            details.push(format!(
+                "upgrade {} {old} -> {} ({}){gone}",
+                item.name,
+                item.version,
+                bytes(item.download)
+            ));
+        }
+        let action = if solution.new.is_empty() {
+            Action::Update
+        } else {
+            Action::Create
+        };
+        let mut change = Change::new(
+            action,
+            summary,
+            serde_json::to_value(&after).unwrap_or(Value::Null),
+        );
+        change.details = details;
+        change.irreversible = solution.upgrades.iter().any(|i| i.old_is_gone);
+        Ok(change)
+    }
+
+    fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
+        let seen = self.read(seen)?;
+        let host = context.host;
+        let database = Database::read(host)?;
+        let before = |claim: &Claim| {
+            let before = match seen.packages.get(&claim.name) {
+                Some(Some(p)) => Before::Installed {
+                    version: p.version.clone(),
+                    auto: p.auto,
+                },
+                _ => Before::Absent,
+            };
+            (claim.name.clone(), before)
+        };
+        let solution = seen.solution.clone().unwrap_or_default();
+        let mut upgrades = Vec::new();
+        for item in solution.upgrades {
+            let old = item.old.clone().unwrap_or_default();
+            let deb = match read_if_there(host, &cached_deb(&item.name, &old, &item.architecture))?
+            {
+                Some(content) => Some(context.objects.put(&content)?),
+                None => None,
+            };
+            let auto = database.known(&item.name).is_some_and(|p| p.auto);
+            upgrades.push(Upgrade { item, auto, deb });
+        }
+        let record = Record {
+            claims: self
+                .claims
+                .iter()
+                .map(|(m, c)| (m.clone(), c.iter().map(before).collect()))
+                .collect(),
+            security: self.security.clone(),
+            new: solution.new,
+            upgrades,
+            tree: Some(Tree::see(host, &self.foreign)?.keep(context.objects)?),
+            tables: tables(host)?,
+            foreign: self.foreign.clone(),
+            settled: None,
+        };
+        record.to_undo_record()
+    }
+
+    fn apply(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<()> {
+        let seen = self.read(seen)?;
+        let (host, progress) = (context.host, context.progress);
+        apt::adopt(host, progress)?;
+        wait_for_locks(host, progress, self.lock_wait)?;
+        apt::heal(host, progress)?;
+        let database = Database::read(host)?;
+        let solution = seen.solution.as_ref();
+        let is_open = |s: &&Solution| {
+            s.items().any(|i| {
+                database
+                    .installed(&i.name)
+                    .is_none_or(|p| p.version != i.version)
+            })
+        };
+        if let Some(solution) = solution.filter(is_open) {
+            guard::take_guard(host, progress)?;
+            self.install(context, solution, &database)?;
+        }
+        self.mark(context, &seen, solution)?;
+        guard::release_guard(host)
+    }
+
+    fn exclusive(&self) -> &'static [&'static str] {
+        &["dpkg", "accounts"]
+    }
+
+    fn shared_by(&self) -> Vec<String> {
+        self.claims
+            .keys()
+            .chain(&self.security)
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
+    fn without(&self, module: &str) -> Option<Box<dyn Resource>> {
+        let mut rest = self.clone();
+        rest.claims.remove(module);
+        rest.security.remove(module);
+        (!rest.claims.is_empty() || !rest.security.is_empty())
+            .then(|| Box::new(rest) as Box<dyn Resource>)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn set() -> PackageSet {
+        let claim = |name: &str| Claim {
+            name: name.into(),
+            release: String::new(),
+        };
+        let claims = BTreeMap::from([
+            ("security".to_owned(), vec![claim("ufw"), claim("jq")]),
+            ("git".to_owned(), vec![claim("git")]),
+        ]);
+        PackageSet::new(claims, BTreeSet::from(["system".to_owned()]))
+    }
+
+    #[test]
+    fn a_plan_names_versions_and_bytes_and_promises_what_will_be_there() {
+        let seen = State(json!({
+            "packages": {"git": {"version": "2.47", "auto": true}, "jq": null, "ufw": {"version": "0.36", "auto": false}},
+            "security": [{"name": "libc6", "installed": "2.41-12", "available": "2.41-13", "auto": true}],
+            "solution": {
+                "request": ["jq=1.7", "libc6=2.41-13"], "download": 3_000_000, "installed": 5_000_000,
+                "new": [{"name": "jq", "architecture": "amd64", "version": "1.7", "download": 1_000_000, "installed": 5_000_000}],
+                "upgrades": [{"name": "libc6", "architecture": "amd64", "version": "2.41-13", "old": "2.41-12", "download": 2_000_000, "old_is_gone": true}],
+            },
+        }));
+        let change = set().compare(&seen).unwrap();
+        assert_eq!(
+            change.summary,
+            "install 1 packages, upgrade 1: download 3.0 MB, 5.0 MB on the disk"
+        );
+        assert_eq!(change.details[0], "git is no longer only a dependency");
+        assert!(change.irreversible && change.details[2].contains("cannot be taken back"));
+        assert_eq!(
+            change.after,
+            State(json!({
+                "packages": {"git": {"version": "2.47", "auto": false}, "jq": {"version": "1.7", "auto": false}, "ufw": {"version": "0.36", "auto": false}},
+                "security": [],
+            }))
+        );
+        assert!(!set().compare(&change.after).unwrap().is_needed());
+    }
+
+    #[test]
+    fn the_set_without_its_last_module_is_nothing() {
+        let set = set();
+        assert_eq!(set.shared_by(), ["git", "security", "system"]);
+        let rest = set.without("git").unwrap().without("system").unwrap();
+        assert_eq!(rest.shared_by(), ["security"]);
+        assert!(rest.without("security").is_none());
+    }
+}

@@ -1,0 +1,757 @@
+//! Taking the package transaction back: the undo kind `package-set`.
+//!
+//! Purged is exactly what the transaction brought in. Where something that came since needs one of our packages, that
+//! one is kept and told. Upgrades go back to their old versions, marks to what they were, and what maintainer scripts
+//! left goes by the rule of [`side_effects`](super::side_effects).
+
+use super::apt;
+use super::database::Database;
+use super::failure;
+use super::guard::release_guard;
+use super::locks::wait_for_locks;
+use super::purge;
+use super::set::mark;
+use super::side_effects::{Pictures, is_accounts};
+use super::simulation::{Item, Simulation};
+use super::tree::{Changes, Node, Tree};
+use crate::base::digest::Digest;
+use crate::base::paths;
+use crate::engine::{Context, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
+use crate::host::{Attributes, Command};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The kind of record.
+pub const KIND: &str = "package-set";
+/// How long others who work with packages are waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(600);
+/// How often the set is made smaller because something else needs a package of it.
+const ROUNDS: usize = 20;
+
+/// What a claimed package was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "was", rename_all = "snake_case")]
+pub enum Before {
+    /// Not installed.
+    Absent,
+    /// Installed.
+    Installed {
+        /// In this version.
+        version: String,
+        /// As a dependency.
+        auto: bool,
+    },
+}
+
+/// A package that was upgraded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// What it was and what it became.
+    #[serde(flatten)]
+    pub item: Item,
+    /// It came in as a dependency.
+    #[serde(default)]
+    pub auto: bool,
+    /// The old version's file in the object store, where apt still had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deb: Option<Digest>,
+}
+
+/// What maintainer scripts did, seen right after the transaction.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The paths that they changed. The content of account files is in the object store.
+    #[serde(default)]
+    pub changes: Changes,
+    /// The packet filter's tables.
+    #[serde(default)]
+    pub tables: Vec<String>,
+}
+
+/// The record, version 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What each module claimed, and what that was before.
+    #[serde(default)]
+    pub claims: BTreeMap<String, BTreeMap<String, Before>>,
+    /// The modules that wanted security updates.
+    #[serde(default)]
+    pub security: BTreeSet<String>,
+    /// Packages that were not there before.
+    #[serde(default)]
+    pub new: Vec<Item>,
+    /// Packages that were there in older versions.
+    #[serde(default)]
+    pub upgrades: Vec<Upgrade>,
+    /// The picture of the host before, in the object store.
+    #[serde(default)]
+    pub tree: Option<Digest>,
+    /// The packet filter's tables before.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// Paths that belong to other resources.
+    #[serde(default)]
+    pub foreign: BTreeSet<PathBuf>,
+    /// What maintainer scripts did, as far as it is still to be taken back; once a part was undone it stands here and
+    /// not with the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
+}
+
+/// Reads a record of any released version.
+pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
+    if version != 1 {
+        return Err(Error::UnknownRecord {
+            kind: KIND.to_owned(),
+            version,
+        });
+    }
+    let record: Record = serde_json::from_value(data.clone()).map_err(|e| bad(&e))?;
+    Ok(Box::new(record))
+}
+
+fn bad(error: &serde_json::Error) -> Error {
+    Error::BadRecord {
+        kind: KIND.to_owned(),
+        why: error.to_string(),
+    }
+}
+
+/// What one removal is to do.
+#[derive(Debug, Default)]
+struct Removal {
+    /// Packages to purge.
+    purge: BTreeSet<String>,
+    /// Arguments that put old versions back.
+    downgrade: Vec<String>,
+    /// Arguments that keep apt from putting something else in place of what goes.
+    avoid: BTreeSet<String>,
+    /// What stays, and why.
+    kept: Vec<String>,
+}
+
+impl Removal {
+    fn is_empty(&self) -> bool {
+        self.purge.is_empty() && self.downgrade.is_empty()
+    }
+
+    fn args(&self) -> Vec<String> {
+        let mut args: Vec<String> = ["--purge", "--allow-downgrades", "install"]
+            .map(str::to_owned)
+            .into();
+        args.extend(self.downgrade.iter().cloned());
+        args.extend(
+            self.purge
+                .iter()
+                .chain(&self.avoid)
+                .map(|n| format!("{n}-")),
+        );
+        args
+    }
+
+    /// Makes the removal smaller until apt would remove nothing but what came with us.
+    fn shrink(&mut self, context: &Context<'_>, database: &Database) -> Result<()> {
+        for _ in 0..ROUNDS {
+            if self.is_empty() {
+                return Ok(());
+            }
+            let options = [
+                "-s",
+                "-o",
+                "APT::Get::Show-User-Simulation-Note=no",
+                "--no-install-recommends",
+            ];
+            let command = Command::new("apt-get")
+                .args(options)
+                .args(self.args())
+                .accept(&[0, 100])
+                .timeout(Duration::from_secs(120));
+            let output = context.host.look(&command)?;
+            if output.code != 0 && !self.downgrade.is_empty() {
+                self.kept.push(format!(
+                    "stay upgraded, the old versions don't fit any more: {}",
+                    self.downgrade.join(", ")
+                ));
+                self.downgrade.clear();
+                continue;
+            }
+            if output.code != 0 {
+                let text = format!(
+                    "{}{}",
+                    output.text(),
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                return Err(Error::refused(
+                    "package-conflict",
+                    "cannot remove the packages",
+                    failure::last_lines(&text, 8),
+                ));
+            }
+            let simulation = Simulation::parse(&output.text());
+            let is_ours = |i: &&Item| {
+                !self
+                    .downgrade
+                    .iter()
+                    .any(|d| d.contains(&format!("{}=", i.name)) || d.ends_with(".deb"))
+            };
+            let replacements: Vec<String> = simulation
+                .install
+                .iter()
+                .filter(is_ours)
+                .filter(|i| i.old.is_none())
+                .map(|i| i.name.clone())
+                .collect();
+            let outsiders: Vec<&String> = simulation
+                .remove
+                .iter()
+                .filter(|n| !self.purge.contains(*n))
+                .collect();
+            if replacements.is_empty() && outsiders.is_empty() {
+                return Ok(());
+            }
+            self.avoid.extend(replacements);
+            for outsider in outsiders {
+                let needed = database.needed_by(outsider, &self.purge);
+                if needed.is_empty() {
+                    let why =
+                        format!("apt would remove {outsider} with them, which came otherwise");
+                    return Err(Error::refused(
+                        "package-conflict",
+                        "cannot remove the packages",
+                        why,
+                    ));
+                }
+                self.kept.push(format!(
+                    "{} stay: {outsider}, which came otherwise, needs them",
+                    needed.iter().cloned().collect::<Vec<_>>().join(", ")
+                ));
+                self.purge.retain(|n| !needed.contains(n));
+            }
+        }
+        Err(Error::refused(
+            "package-conflict",
+            "cannot remove the packages",
+            "what apt would remove with them has no end",
+        ))
+    }
+
+    /// Does it. Everything that must be done around it is done: units, tables, people's data.
+    fn run(
+        &mut self,
+        context: &Context<'_>,
+        database: &Database,
+        before: &[String],
+        after: &[String],
+    ) -> Result<()> {
+        let (host, progress) = (context.host, context.progress);
+        let units = purge::units(host, &self.purge, database.architecture())?;
+        let has_systemd = purge::has_systemd(host)?;
+        if has_systemd && !units.is_empty() {
+            purge::systemctl(host, &["stop"], &units)?;
+        }
+        self.kept.extend(purge::spare_treasures(host, &self.purge)?);
+        self.kept.extend(purge::drop_tables(
+            host,
+            progress,
+            before,
+            after,
+            &self.purge,
+        )?);
+        let output = apt::run(host, progress, &self.args())?;
+        if output.code != 0 {
+            // A package whose scripts fail can often be removed once the others are gone.
+            let again = apt::run(host, progress, &self.args())?;
+            if again.code != 0 {
+                let text = format!("{}{}", again.text(), String::from_utf8_lossy(&again.stderr));
+                let what = format!("cannot remove {}", failure::guilty(&text).join(", "));
+                return Err(Error::refused(
+                    "package-failed",
+                    what,
+                    failure::last_lines(&text, 12),
+                ));
+            }
+        }
+        let now = Database::read(host)?;
+        let left: Vec<&String> = self
+            .purge
+            .iter()
+            .filter(|n| now.known(n).is_some_and(|p| p.is_present()))
+            .collect();
+        if !left.is_empty() {
+            host.run(
+                &Command::new("dpkg")
+                    .arg("--purge")
+                    .args(left.into_iter().cloned())
+                    .timeout(Duration::from_secs(600)),
+            )?;
+        }
+        if has_systemd {
+            purge::systemctl(host, &["daemon-reload"], &[])?;
+            let plain: Vec<String> = units.into_iter().filter(|u| !u.contains('*')).collect();
+            if !plain.is_empty() {
+                purge::systemctl(host, &["reset-failed"], &plain)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    /// As the journal keeps it.
+    pub fn to_undo_record(&self) -> Result<UndoRecord> {
+        Ok(UndoRecord::new(
+            KIND,
+            serde_json::to_value(self).map_err(|e| bad(&e))?,
+        ))
+    }
+
+    fn settled(&self, after: Option<&Value>) -> Result<Settled> {
+        match (&self.settled, after) {
+            (Some(settled), _) => Ok(settled.clone()),
+            (None, Some(value)) => serde_json::from_value(value.clone()).map_err(|e| bad(&e)),
+            (None, None) => Ok(Settled::default()),
+        }
+    }
+
+    /// Those of `names` that are there, in whatever state.
+    fn present(database: &Database, names: impl Iterator<Item = String>) -> BTreeSet<String> {
+        names
+            .filter(|n| database.known(n).is_some_and(|p| p.is_present()))
+            .collect()
+    }
+
+    /// The modules that share this record.
+    fn modules(&self) -> BTreeSet<&String> {
+        self.claims.keys().chain(&self.security).collect()
+    }
+
+    /// All of it, or all that is left of it, goes.
+    fn is_whole(&self, scope: &Scope) -> bool {
+        match scope {
+            Scope::Whole => true,
+            Scope::Module(module) => self.modules().into_iter().all(|m| m == module),
+        }
+    }
+
+    /// Everything that the record brought goes.
+    fn whole_removal(
+        &self,
+        context: &Context<'_>,
+        database: &Database,
+        writes: bool,
+    ) -> Result<Removal> {
+        let mut removal = Removal {
+            purge: Record::present(database, self.new.iter().map(|i| i.name.clone())),
+            ..Removal::default()
+        };
+        for upgrade in &self.upgrades {
+            let old = upgrade.item.old.clone().unwrap_or_default();
+            if database
+                .known(&upgrade.item.name)
+                .is_none_or(|p| p.version == old)
+            {
+                continue;
+            }
+            match &upgrade.deb {
+                Some(digest) if writes => removal
+                    .downgrade
+                    .push(self.deb(context, upgrade, &old, digest)?),
+                _ if upgrade.item.old_is_gone && upgrade.deb.is_none() => {
+                    removal.kept.push(format!(
+                        "{} stays at {}: no archive has {old} any more",
+                        upgrade.item.name, upgrade.item.version
+                    ));
+                }
+                _ => removal
+                    .downgrade
+                    .push(format!("{}={old}", upgrade.item.name)),
+            }
+        }
+        removal.shrink(context, database)?;
+        Ok(removal)
+    }
+
+    /// The old version's file, taken out of the store for apt.
+    fn deb(
+        &self,
+        context: &Context<'_>,
+        upgrade: &Upgrade,
+        old: &str,
+        digest: &Digest,
+    ) -> Result<String> {
+        let dir = Path::new(paths::CACHE).join("debs");
+        for dir in [Path::new(paths::CACHE), &dir] {
+            if context.host.meta(dir)?.is_none() {
+                context.host.make_directory(dir, &Attributes::root(0o755))?;
+            }
+        }
+        let bare = upgrade.item.name.split(':').next().unwrap_or_default();
+        let path = dir.join(format!(
+            "{bare}_{}_{}.deb",
+            old.replace(':', "%3a"),
+            upgrade.item.architecture
+        ));
+        context.host.write(
+            &path,
+            &context.objects.get(digest)?,
+            &Attributes::root(0o644),
+        )?;
+        Ok(path.display().to_string())
+    }
+
+    /// What only `module` asked for.
+    fn only_of(&self, module: &str) -> BTreeMap<&String, &Before> {
+        let others: BTreeSet<&String> = self
+            .claims
+            .iter()
+            .filter(|(m, _)| *m != module)
+            .flat_map(|(_, c)| c.keys())
+            .collect();
+        self.claims
+            .get(module)
+            .into_iter()
+            .flatten()
+            .filter(|(n, _)| !others.contains(n))
+            .collect()
+    }
+
+    /// The packages of the record that nothing would need any more without `module`, according to apt.
+    fn module_removal(&self, context: &Context<'_>, database: &Database) -> Result<Removal> {
+        let options = [
+            "-s",
+            "-o",
+            "APT::Get::Show-User-Simulation-Note=no",
+            "-o",
+            "APT::AutoRemove::RecommendsImportant=false",
+            "-o",
+            "APT::AutoRemove::SuggestsImportant=false",
+        ];
+        let output = context.host.look(
+            &Command::new("apt-get")
+                .args(options)
+                .args(["--purge", "autoremove"])
+                .timeout(Duration::from_secs(120)),
+        )?;
+        let new: BTreeSet<&String> = self.new.iter().map(|i| &i.name).collect();
+        let gone = Simulation::parse(&output.text())
+            .remove
+            .into_iter()
+            .filter(|n| new.contains(n));
+        let mut removal = Removal {
+            purge: Record::present(database, gone),
+            ..Removal::default()
+        };
+        removal.shrink(context, database)?;
+        Ok(removal)
+    }
+
+    /// Puts the marks back that the transaction changed.
+    fn restore_marks(&self, context: &Context<'_>) -> Result<()> {
+        let database = Database::read(context.host)?;
+        let claimed = self
+            .claims
+            .values()
+            .flatten()
+            .filter(|(_, b)| matches!(b, Before::Installed { auto: true, .. }))
+            .map(|(n, _)| n);
+        let upgraded = self
+            .upgrades
+            .iter()
+            .filter(|u| u.auto)
+            .map(|u| &u.item.name);
+        let auto: BTreeSet<String> = claimed
+            .chain(upgraded)
+            .filter(|n| database.installed(n).is_some_and(|p| !p.auto))
+            .cloned()
+            .collect();
+        mark(context.host, "auto", &auto.into_iter().collect::<Vec<_>>())
+    }
+
+    fn undo_whole(&self, context: &Context<'_>, after: Option<&Value>) -> Result<Outcome> {
+        let host = context.host;
+        let settled = self.settled(after)?;
+        let database = Database::read(host)?;
+        let mut removal = self.whole_removal(context, &database, true)?;
+        let before = match &self.tree {
+            Some(digest) => Tree::kept(context.objects, digest)?,
+            None => Tree::default(),
+        };
+        let present = Tree::see(host, &self.foreign)?;
+        let had_work = !removal.is_empty();
+        let copied = self.keep_copies(context, &settled, &present)?;
+        if had_work {
+            removal.run(context, &database, &self.tables, &settled.tables)?;
+        }
+        self.restore_marks(context)?;
+        let mut accounts_after = BTreeMap::new();
+        for path in settled.changes.keys().filter(|p| is_accounts(p)) {
+            if let Some(Some(Node::File {
+                digest: Some(digest),
+                ..
+            })) = settled.changes.get(path)
+            {
+                let text = String::from_utf8_lossy(&context.objects.get(digest)?).into_owned();
+                accounts_after.insert(path.clone(), text);
+            }
+        }
+        let purged = Tree::see(host, &self.foreign)?;
+        let is_back = purged.nodes == before.nodes;
+        if !is_back && self.tree.is_some() {
+            let pictures = Pictures {
+                before: &before,
+                after: &settled.changes,
+                accounts_after: &accounts_after,
+                present: &present,
+                purged: &purged,
+            };
+            removal.kept.extend(pictures.restore(host)?);
+        }
+        removal.kept.extend(self.tell_copies(context, &copied)?);
+        Ok(if !removal.kept.is_empty() {
+            Outcome::Kept(removal.kept)
+        } else if had_work || !is_back {
+            Outcome::Undone
+        } else {
+            Outcome::AlreadyGone
+        })
+    }
+
+    /// Copies of the files that someone changed since, before a purge may remove them: nothing is lost. Returns their
+    /// paths.
+    fn keep_copies(
+        &self,
+        context: &Context<'_>,
+        settled: &Settled,
+        present: &Tree,
+    ) -> Result<Vec<PathBuf>> {
+        let is_changed = |(path, after): &(&PathBuf, &Option<Node>)| {
+            let differs = matches!((present.nodes.get(*path), after), (Some(n), Some(a)) if !n.same_content(a));
+            differs && !is_accounts(path) && !is_generated(path)
+        };
+        let mut copied = Vec::new();
+        for (path, _) in settled.changes.iter().filter(is_changed) {
+            let (Some(content), Some(node)) = (present.content(path), present.nodes.get(path))
+            else {
+                continue;
+            };
+            let copy = kept_copy(path);
+            for dir in copy
+                .ancestors()
+                .skip(1)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+            {
+                if context.host.meta(dir)?.is_none() {
+                    context.host.make_directory(dir, &Attributes::root(0o700))?;
+                }
+            }
+            let attributes = node
+                .attributes()
+                .cloned()
+                .unwrap_or_else(|| Attributes::root(0o600));
+            context.host.write(&copy, content, &attributes)?;
+            copied.push(path.clone());
+        }
+        Ok(copied)
+    }
+
+    /// Removes the copies of files that are still there; tells the others.
+    fn tell_copies(&self, context: &Context<'_>, copied: &[PathBuf]) -> Result<Vec<String>> {
+        let mut kept = Vec::new();
+        for path in copied {
+            if context.host.meta(path)?.is_some() {
+                context.host.remove(&kept_copy(path))?;
+            } else {
+                kept.push(format!(
+                    "{} went with its package, but someone had changed it: a copy is {}",
+                    path.display(),
+                    kept_copy(path).display()
+                ));
+            }
+        }
+        Ok(kept)
+    }
+
+    fn undo_module(
+        &self,
+        context: &Context<'_>,
+        module: &str,
+        after: Option<&Value>,
+    ) -> Result<Outcome> {
+        let host = context.host;
+        if !self.modules().into_iter().any(|m| m == module) {
+            return Ok(Outcome::AlreadyGone);
+        }
+        let mut settled = self.settled(after)?;
+        let database = Database::read(host)?;
+        let was_manual = |b: &Before| matches!(b, Before::Installed { auto: false, .. });
+        let dropped = self
+            .only_of(module)
+            .into_iter()
+            .filter(|(_, b)| !was_manual(b))
+            .map(|(n, _)| n);
+        let auto: Vec<String> = dropped
+            .filter(|n| database.installed(n).is_some_and(|p| !p.auto))
+            .cloned()
+            .collect();
+        mark(host, "auto", &auto)?;
+        let mut removal = self.module_removal(context, &Database::read(host)?)?;
+        let present = Tree::see(host, &self.foreign)?;
+        if !removal.is_empty() {
+            let copied = self.keep_copies(context, &settled, &present)?;
+            removal.run(context, &database, &self.tables, &settled.tables)?;
+            removal.kept.extend(self.tell_copies(context, &copied)?);
+        }
+        // What the purge itself changed is ours: the rest of the record goes on from there.
+        let purged = Tree::see(host, &self.foreign)?;
+        for (path, now) in present.changes_to(&purged) {
+            let was_ours = match settled.changes.get(&path) {
+                Some(after) => present.nodes.get(&path) == after.as_ref(),
+                None => true,
+            };
+            if was_ours {
+                if let (true, Some(content)) = (is_accounts(&path), purged.content(&path)) {
+                    context.objects.put(content)?;
+                }
+                settled.changes.insert(path, now);
+            }
+        }
+        for line in &removal.kept {
+            context.progress.tell(&Event::Note { line });
+        }
+        let mut rest = self.clone();
+        rest.claims.remove(module);
+        rest.security.remove(module);
+        rest.new.retain(|i| !removal.purge.contains(&i.name));
+        rest.settled = Some(settled);
+        Ok(Outcome::Partly(rest.to_undo_record()?))
+    }
+}
+
+fn kept_copy(path: &Path) -> PathBuf {
+    Path::new(paths::KEPT)
+        .join("packages")
+        .join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Files that programs write by themselves from others; a copy of them is nobody's loss.
+fn is_generated(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.ends_with(".cache")
+        || name.starts_with("/etc/ssl/certs")
+        || name.starts_with("/etc/alternatives")
+}
+
+impl Undo for Record {
+    fn describe(&self, context: &Context<'_>, scope: &Scope) -> Result<Vec<String>> {
+        let database = Database::read(context.host)?;
+        let mut lines = Vec::new();
+        let removal = match scope {
+            Scope::Module(module) if !self.is_whole(scope) => {
+                let names: Vec<String> = self.only_of(module).into_keys().cloned().collect();
+                if !names.is_empty() {
+                    lines.push(format!(
+                        "no longer wanted: {}; they go with what only they need",
+                        names.join(", ")
+                    ));
+                }
+                let purge = Record::present(
+                    &database,
+                    names
+                        .into_iter()
+                        .filter(|n| self.new.iter().any(|i| i.name == *n)),
+                );
+                Removal {
+                    purge,
+                    ..Removal::default()
+                }
+            }
+            _ => self.whole_removal(context, &database, false)?,
+        };
+        if !removal.purge.is_empty() {
+            let names = removal.purge.iter().cloned().collect::<Vec<_>>().join(", ");
+            lines.push(format!("purge {} packages: {names}", removal.purge.len()));
+        }
+        lines.extend(removal.downgrade.iter().map(|d| format!("put back {d}")));
+        lines.extend(purge::treasures(context.host, &removal.purge)?);
+        lines.extend(removal.kept);
+        Ok(lines)
+    }
+
+    fn undo(&self, context: &Context<'_>, scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
+        let (host, progress) = (context.host, context.progress);
+        apt::adopt(host, progress)?;
+        wait_for_locks(host, progress, LOCK_WAIT)?;
+        if let Err(error) = apt::heal(host, progress) {
+            // What is broken may be just what goes now.
+            let Error::Refused {
+                code: "dpkg-broken",
+                ..
+            } = &error
+            else {
+                return Err(error);
+            };
+            let line = error.to_string();
+            progress.tell(&Event::Note { line: &line });
+        }
+        release_guard(host)?;
+        match scope {
+            Scope::Module(module) if !self.is_whole(scope) => {
+                self.undo_module(context, module, after)
+            }
+            _ => self.undo_whole(context, after),
+        }
+    }
+
+    /// What maintainer scripts did: the difference of the host now to the picture from before.
+    fn settle(&self, context: &Context<'_>) -> Result<Option<Value>> {
+        let Some(digest) = &self.tree else {
+            return Ok(None);
+        };
+        let before = Tree::kept(context.objects, digest)?;
+        let now = Tree::see(context.host, &self.foreign)?;
+        let changes = before.changes_to(&now);
+        for path in changes.keys().filter(|p| is_accounts(p)) {
+            if let Some(content) = now.content(path) {
+                context.objects.put(content)?;
+            }
+        }
+        let settled = Settled {
+            changes,
+            tables: purge::tables(context.host)?,
+        };
+        serde_json::to_value(settled).map(Some).map_err(|e| bad(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_record_of_version_1_is_read_and_a_later_one_refused() {
+        let data = json!({
+            "claims": {"git": {"git": {"was": "absent"}, "jq": {"was": "installed", "version": "1.7", "auto": true}}, "web": {"jq": {"was": "absent"}}},
+            "new": [{"name": "git", "architecture": "amd64", "version": "2.47"}],
+            "upgrades": [{"name": "libc6", "architecture": "amd64", "version": "2", "old": "1", "auto": true}],
+        });
+        assert!(decode(1, &data).is_ok());
+        assert!(matches!(
+            decode(2, &data),
+            Err(Error::UnknownRecord { version: 2, .. })
+        ));
+        let record: Record = serde_json::from_value(data).unwrap();
+        assert_eq!(
+            record.only_of("git").into_keys().collect::<Vec<_>>(),
+            ["git"]
+        );
+        assert!(!record.is_whole(&Scope::Module("git".into())) && record.is_whole(&Scope::Whole));
+        let again: Record = serde_json::from_value(record.to_undo_record().unwrap().data).unwrap();
+        assert_eq!(again, record);
+    }
+}

@@ -1,0 +1,39 @@
+//! What the engine needs to know of all kinds: how their changes are undone, and who pays debts.
+
+use super::{
+    command, firewall, group, hostname, kernel_module, locale, member, package, preimage, swap, sysctl, unit, unit_debt, user,
+};
+use crate::engine::{Debt, Result, Services, Undoers};
+use crate::host::Host;
+
+/// The decoders of every kind of undo record that was ever released.
+pub fn undoers() -> Undoers {
+    Undoers::new(&[
+        (command::UNDO, command::decode),
+        (firewall::UNDO, firewall::decode),
+        (group::UNDO, group::decode),
+        (hostname::KIND, hostname::decode),
+        (kernel_module::KIND, kernel_module::decode),
+        (locale::KIND, locale::decode),
+        (member::UNDO, member::decode),
+        (package::KIND, package::decode),
+        (preimage::KIND, preimage::Paths::decode),
+        (swap::KIND, swap::decode),
+        (sysctl::KIND, sysctl::decode),
+        (unit::UNDO, unit::decode),
+        (user::UNDO, user::decode),
+    ])
+}
+
+/// Pays debts to systemd and its units.
+#[derive(Debug, Clone, Copy)]
+pub struct Units;
+
+impl Services for Units {
+    fn pay(&self, host: &dyn Host, debt: &Debt, made: i64) -> Result<bool> {
+        if unit_debt::already_paid(host, debt, i128::from(made))? {
+            return Ok(false);
+        }
+        Ok(matches!(unit_debt::pay(host, debt)?, unit_debt::Paid::Done))
+    }
+}
