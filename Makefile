@@ -35,9 +35,9 @@ debs: build ## the Debian packages: target/debian/*.deb
 	@$(NEED) cargo-deb dpkg-deb gpg xz
 	@debian/make-key $(KEYS)
 	rm -rf $(GENERATED) target/debian
-	mkdir -p $(GENERATED)/man $(GENERATED)/completion
-	target/release/vps-configurator internal generate man $(GENERATED)/man
-	target/release/vps-configurator internal generate completion $(GENERATED)/completion
+	for what in man completion schema; do \
+		VPS_ROOT=$(GENERATED)/root target/release/vps-configurator internal generate $$what $(GENERATED)/$$what || exit 1; \
+	done
 	cp $(KEYS)/vps-configurator.pgp $(GENERATED)/
 	sed 's|^URIs: .*|URIs: $(REPO_URL)|' etc/apt/sources.list.d/vps-configurator.sources > $(GENERATED)/vps-configurator.sources
 	for package in vps-configurator vps-configurator-apt-source; do \

@@ -384,12 +384,12 @@ fn removal_asks() {
     machine.put_bytes("x", "/var/lib/vps-configurator/journal.db", 0o600);
     stand_in(
         &machine,
-        "[ \"$*\" != 'internal applied' ] || printf '17 beginner\\n18 docker\\n'",
+        "[ \"$*\" != 'rollback --list' ] || printf 'transaction 18 docker\\ntransaction 17 beginner\\n'",
     );
     let refused = on_terminal(&machine, "no", "apt-get -y remove vps-configurator");
     assert_ne!(refused.code, 0, "{refused:?}");
     assert!(
-        refused.stdout.contains("17 beginner;18 docker"),
+        refused.stdout.contains("transaction 18 docker;transaction 17 beginner"),
         "{refused:?}"
     );
     assert!(
@@ -412,10 +412,16 @@ fn removal_asks() {
     // Without anyone to ask it goes on, with the warning; the refusal of before doesn't stick.
     let words = quiet_apt(&machine, "remove vps-configurator");
     assert!(
-        words.contains("  17 beginner") && words.contains("the way back"),
+        words.contains("  transaction 17 beginner") && words.contains("the way back"),
         "{words}"
     );
     machine.ok("test -s /var/lib/vps-configurator/journal.db");
+
+    // A journal of which nothing stands any more is worth no word.
+    quiet_apt(&machine, "install vps-configurator");
+    stand_in(&machine, "echo 'Nothing stands that could be taken back.'");
+    let words = quiet_apt(&machine, "remove vps-configurator");
+    assert!(!words.contains("these changes stay"), "{words}");
 
     // A journal that the program can't read is worth the warning, too.
     quiet_apt(&machine, "install vps-configurator");
