@@ -22,7 +22,7 @@ SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-
 # Debian 12's lintian still asks for init.d scripts.
 LINTIAN_12 = $(shell lintian --version | grep -q 'v2\.11[0-6]' && echo --suppress-tags package-supports-alternative-init-but-no-init.d-script)
 
-.PHONY: help build test demo debs repo lint bench box clean
+.PHONY: help build test demo debs repo lint bench box box-path clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,8 +35,10 @@ debs: build ## the Debian packages: target/debian/*.deb
 	@$(NEED) cargo-deb dpkg-deb gpg xz
 	@debian/make-key $(KEYS)
 	rm -rf $(GENERATED) target/debian
+	@# The schema is of the modules in config/, wherever they will lie.
+	mkdir -p $(GENERATED)/root/usr/share && cp -r config $(GENERATED)/root/usr/share/vps-configurator
 	for what in man completion schema; do \
-		VPS_ROOT=$(GENERATED)/root target/release/vps-configurator internal generate $$what $(GENERATED)/$$what || exit 1; \
+		target/release/vps-configurator --root $(GENERATED)/root internal generate $$what $(GENERATED)/$$what || exit 1; \
 	done
 	cp $(KEYS)/vps-configurator.pgp $(GENERATED)/
 	sed 's|^URIs: .*|URIs: $(REPO_URL)|' etc/apt/sources.list.d/vps-configurator.sources > $(GENERATED)/vps-configurator.sources
@@ -53,7 +55,7 @@ repo: debs ## a signed APT repository with the packages, to serve as it is: targ
 	chmod 0755 target/repo/quick-install.sh
 
 lint: debs ## format, clippy, shell scripts, units, lintian
-	@$(NEED) lintian shellcheck systemd-analyze
+	@$(NEED) cargo-fmt cargo-clippy lintian shellcheck systemd-analyze
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	shellcheck --exclude SC1091 $(SCRIPTS)
@@ -69,16 +71,17 @@ lint: debs ## format, clippy, shell scripts, units, lintian
 	lintian --allow-root --display-info --pedantic --fail-on error,warning,info,pedantic $(LINTIAN_12) target/debian/*.deb
 
 test: repo lint ## every suite but the slow ones: unit, cli, golden, architecture, compat, crash, box
-	@$(NEED) mmdebstrap systemd-nspawn script ip nft
 	cargo test --locked --workspace
 
-box: repo ## boots a Debian 13 box with the package installed from the signed repository, and opens a shell in it
-	@$(NEED) mmdebstrap systemd-nspawn script ip nft
-	cargo run --locked --example box
+box: repo ## boots a Debian 13 box with the package installed from the signed repository; a shell in it
+	tests/box/with-packages box shell
 
 demo: repo ## build, sign, boot a box, apt install, apply the profile beginner, show the report
-	@$(NEED) mmdebstrap systemd-nspawn script ip nft
-	cargo test --locked --test box -- --nocapture demo
+	tests/box/with-packages demo report
+
+box-path:
+	@cargo test --locked --no-run --test box --message-format=json | \
+		sed -n 's/.*"target":{"kind":\["test"\].*"name":"box".*"executable":"\([^"]*\)".*/\1/p'
 
 bench: build ## performance ratios, in one run
 	cargo bench --locked

@@ -4,7 +4,7 @@
 use super::graph::Order;
 use super::plan::Plan;
 use super::rollback::{self, RollbackReport, Target};
-use super::{Action, Debt, Error, Event, Node, Policy, Resource, Result, Works, debts, events};
+use super::{Action, Error, Event, Node, Policy, Resource, Result, Works, debts, events};
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::{Intent, StepState, TransactionState};
 use serde_json::Value;
@@ -300,7 +300,7 @@ impl Run<'_> {
         match made {
             Ok(seen) => {
                 works.journal.set_step(step, StepState::Verified, settled.as_ref(), None, works.now())?;
-                self.owe_settled(settled.as_ref(), &node.module, id)?;
+                debts::owe_settled(works, self.tx, &node.module, id, settled.as_ref())?;
                 self.note_deviation(id, &seen, board);
                 events::applied(self.tx, &node.module, id, &change.summary);
                 works.progress.tell(&Event::StepDone { id, module: &node.module });
@@ -359,21 +359,6 @@ impl Run<'_> {
             Some(_) => return,
         };
         lock(board).deviations.push(line);
-    }
-
-    /// Units that were held back while their packages were configured are owed a start.
-    fn owe_settled(&self, settled: Option<&Value>, module: &str, id: &ResourceId) -> Result<()> {
-        let debts: Vec<Debt> = settled
-            .and_then(|value| value.get("debts"))
-            .map(|debts| serde_json::from_value(debts.clone()))
-            .transpose()
-            .map_err(|e| Error::BadRecord { kind: id.to_string(), why: e.to_string() })?
-            .unwrap_or_default();
-        for debt in debts {
-            let value = serde_json::to_value(&debt).unwrap_or_default();
-            self.works.journal.owe(self.tx, module, &value, &format!("{id} was configured"), self.works.now())?;
-        }
-        Ok(())
     }
 
     /// Notes the outcome of a step; decides what a failure takes with it.

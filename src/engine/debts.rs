@@ -1,7 +1,9 @@
 //! Paying what is owed: restarts, reloads, starts. A debt stays in the journal until it is paid, whichever run does it.
 
 use super::{Debt, DebtKind, Error, Result, Works, events};
+use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::DebtRow;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A debt that could not be paid, with the module whose change made it.
@@ -13,6 +15,28 @@ pub struct Unpaid {
     pub debt: Debt,
     /// Why it could not be paid.
     pub error: Error,
+}
+
+/// Writes down what a step's settling found to be owed: the starts of units that were held back while their packages
+/// were configured, under `debts`.
+pub(super) fn owe_settled(
+    works: &Works<'_>,
+    tx: TransactionId,
+    module: &str,
+    id: &ResourceId,
+    settled: Option<&Value>,
+) -> Result<()> {
+    let debts: Vec<Debt> = settled
+        .and_then(|value| value.get("debts"))
+        .map(|debts| serde_json::from_value(debts.clone()))
+        .transpose()
+        .map_err(|e| Error::BadRecord { kind: id.to_string(), why: e.to_string() })?
+        .unwrap_or_default();
+    for debt in debts {
+        let value = serde_json::to_value(&debt).unwrap_or_default();
+        works.journal.owe(tx, module, &value, &format!("{id} was configured"), works.now())?;
+    }
+    Ok(())
 }
 
 /// Pays everything owed, in this order: systemd reads its units again, then starts, restarts, reloads. One act for

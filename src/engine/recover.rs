@@ -1,7 +1,7 @@
 //! After a crash: what was cut off is found in the journal, and finished or taken back without a person.
 
 use super::rollback::{self, RollbackReport, Target};
-use super::{Result, UndoRecord, Works, events};
+use super::{Result, UndoRecord, Works, debts, events};
 use crate::base::ids::TransactionId;
 use crate::journal::{StepState, TransactionKind, TransactionRow, TransactionState};
 use serde_json::Value;
@@ -92,6 +92,7 @@ fn settle(works: &Works<'_>, tx: TransactionId) -> Result<()> {
         let settled = works.undoers.decode(&record)?.settle(&works.context())?;
         if settled.is_some() {
             works.journal.set_step(step.id, StepState::Intent, settled.as_ref(), None, works.now())?;
+            debts::owe_settled(works, tx, &step.module, &step.resource, settled.as_ref())?;
         }
     }
     Ok(())

@@ -49,6 +49,10 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
             claims.entry(spec.module.clone()).or_default().push(Claim { name: spec.name.clone(), release });
         }
     }
+    // What a manifest calls a resource, and what it is called in the graph: packages are one, a block has its marker.
+    let mut names: BTreeMap<ResourceId, ResourceId> =
+        claimed.iter().map(|spec| (spec.id(), packages.clone())).collect();
+    let mut orders: BTreeMap<ResourceId, PackageOrder> = BTreeMap::new();
     let survey = Arc::new(UnitSurvey::default());
     let mut sources = Vec::new();
     let mut beside = BTreeSet::new();
@@ -61,33 +65,35 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
             continue;
         }
         let resource = build(spec, assembly, &survey, &mut sources)?;
+        names.insert(spec.id(), resource.id().clone());
+        orders.insert(resource.id().clone(), spec.packages);
         nodes.push(node(spec, resource));
     }
     for (module, specs) in settings {
         let fields: Vec<_> = specs.iter().map(|spec| (spec.name.clone(), spec.fields.clone())).collect();
         let resource = sysctl::Sysctl::from_specs(&module, &fields)?;
         let Some(first) = specs.first() else { continue };
+        names.extend(specs.iter().map(|spec| (spec.id(), resource.id().clone())));
+        orders.insert(resource.id().clone(), first.packages);
         let mut merged = node(first, resource);
         merged.needs = specs.iter().flat_map(|spec| spec.needs.clone()).collect();
         merged.notify = specs.iter().flat_map(|spec| spec.notify.clone()).collect();
         nodes.push(merged);
     }
-    let orders: BTreeMap<ResourceId, PackageOrder> = specs.iter().map(|spec| (of(spec), spec.packages)).collect();
     let has_packages = !claimed.is_empty();
     for node in &mut nodes {
         let id = node.resource.id().clone();
-        node.needs = node.needs.iter().map(|need| renamed(need, specs)).collect();
+        node.needs = node.needs.iter().map(|need| names.get(need).unwrap_or(need).clone()).collect();
         node.needs.sort();
         node.needs.dedup();
+        if orders.get(&id).is_some_and(|order| *order != PackageOrder::After) {
+            beside.extend(node.resource.paths());
+        }
         match orders.get(&id).copied().unwrap_or(PackageOrder::After) {
             PackageOrder::Before => ahead.push(id),
             PackageOrder::After if has_packages => node.needs.push(packages.clone()),
             PackageOrder::After | PackageOrder::Either => {}
         }
-        if orders.get(&id) != Some(&PackageOrder::After) {
-            beside.extend(node.resource.paths());
-        }
-        node.needs.dedup();
     }
     let packages = first.map(|(module, priority, origin)| {
         let set = PackageSet::new(claims, security).with_sources(sources).leaving(beside).waiting(assembly.lock_wait);
@@ -99,25 +105,6 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
 
 fn is_claim(spec: &Spec) -> bool {
     matches!(spec.kind, "package" | "security_updates")
-}
-
-/// The id of the resource that a spec ends up in.
-fn of(spec: &Spec) -> ResourceId {
-    match spec.kind {
-        "package" | "security_updates" => ResourceId::new("package", "all"),
-        "sysctl" => ResourceId::new("sysctl", &spec.module),
-        kind => ResourceId::new(kind, &spec.name),
-    }
-}
-
-/// A need as it is called in the graph.
-fn renamed(need: &ResourceId, specs: &[Spec]) -> ResourceId {
-    match need.kind() {
-        "package" | "security_updates" | "sysctl" => {
-            specs.iter().find(|spec| spec.id() == *need).map_or_else(|| need.clone(), of)
-        }
-        _ => need.clone(),
-    }
 }
 
 fn node(spec: &Spec, resource: Box<dyn Resource>) -> Node {
@@ -146,7 +133,7 @@ fn build(
         }
         "authorized_key" => authorized_key::AuthorizedKey::from_spec(name, fields, module),
         "block" => block::Block::from_spec(name, fields, module),
-        "command" => command::CommandOnce::from_spec(name, fields, module),
+        "command" => command::Run::from_spec(name, fields, module),
         "directory" => directory::Directory::from_spec(name, fields, module),
         "download" => download::Download::from_spec(name, fields, module),
         "file" => file::File::from_spec(name, fields, module),

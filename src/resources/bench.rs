@@ -9,6 +9,7 @@ use crate::journal::Objects;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 /// A temporary root with a host, an object store and the programs that a test puts there.
@@ -190,25 +191,33 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
             };
             let dying = FakeHost::with_fault(bench.root(), number, fault);
             let context = Context { host: &dying, ..bench.context() };
-            let died = resource.apply(&context, &seen, &change).is_err();
+            let died = dies(|| drop(resource.apply(&context, &seen, &change)));
             undo();
             let (seen, change) = bench.plan(&*resource);
-            let _ = resource.apply(
-                &Context { host: &FakeHost::with_fault(bench.root(), number, fault), ..bench.context() },
-                &seen,
-                &change,
-            );
-            resource.apply(&bench.context(), &seen, &change).unwrap();
-            assert_eq!(resource.observe(bench.host()).unwrap(), change.after, "again after {fault:?} at {number}");
             let dying = FakeHost::with_fault(bench.root(), number, fault);
             let context = Context { host: &dying, ..bench.context() };
-            let _ = undoers().decode(&record).unwrap().undo(&context, &Scope::Whole, None);
+            dies(|| drop(resource.apply(&context, &seen, &change)));
+            resource.apply(&bench.context(), &seen, &change).unwrap();
+            assert_eq!(
+                resource.observe(bench.host()).unwrap(),
+                change.after,
+                "again after {fault:?} at {number}"
+            );
+            let dying = FakeHost::with_fault(bench.root(), number, fault);
+            let context = Context { host: &dying, ..bench.context() };
+            let taken_back = undoers().decode(&record).unwrap();
+            let undo_died = dies(|| drop(taken_back.undo(&context, &Scope::Whole, None)));
             undo();
-            if !died && !dying.is_dead() {
+            if !died && !undo_died {
                 break;
             }
         }
     }
+}
+
+/// Whether the power went while `act` ran: a dead host unwinds.
+fn dies(act: impl FnOnce()) -> bool {
+    std::panic::catch_unwind(AssertUnwindSafe(act)).is_err()
 }
 
 /// The kinds of records that the kinds of this folder write.

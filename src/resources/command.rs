@@ -119,7 +119,7 @@ impl Run {
         if f.creates.is_some() != f.unless.is_empty() {
             return invalid("it needs a guard: either `creates: path` or `unless: [argv]`");
         }
-        if f.irreversible == !f.undo.is_empty() {
+        if f.irreversible != f.undo.is_empty() {
             return invalid("it needs either `undo: [argv]` or `irreversible: true`");
         }
         let paths = [&f.creates, &f.directory];

@@ -4,10 +4,10 @@
 //! kept open. A session never breaks: rules first, then policies, then the switch. Nothing of ufw is run to observe (its
 //! Python costs 100 ms): its files are read, and the kernel is asked with one `iptables -S` (3 ms).
 
-use super::spec;
 use super::firewall_live as live;
 use super::firewall_rule::{Family, Rule, added, kept_in};
 use super::firewall_undo::UndoFirewall;
+use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Command, Host};
@@ -153,7 +153,7 @@ fn value(text: &str, key: &str) -> Option<String> {
     lines
         .filter(|(name, _)| *name == key)
         .map(|(_, value)| value.trim_matches(['"', '\'']).to_lowercase())
-        .last()
+        .next_back()
 }
 
 /// ufw's word for a policy of /etc/default/ufw.

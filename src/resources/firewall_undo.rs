@@ -26,7 +26,7 @@ pub(super) struct UndoFirewall {
     enabled: bool,
     /// The files as they were: content (in the object store), owner and mode. A file that is not in here wasn't there.
     files: BTreeMap<String, (Digest, Attributes)>,
-    /// The policies before, by ufw's names.
+    /// The policies that we change, as they were, by ufw's names.
     #[serde(default)]
     policies: BTreeMap<String, String>,
     /// The rules that we add or replace, as ufw keeps them, with the one that was in the place.
@@ -140,6 +140,7 @@ impl UndoFirewall {
                 }
             }
         }
+        let changed = |name: &&str| seen[*name] != after[*name];
         let policy = |name: &str| {
             seen[name]
                 .as_str()
@@ -150,6 +151,7 @@ impl UndoFirewall {
             files,
             policies: ["incoming", "outgoing", "routed"]
                 .into_iter()
+                .filter(changed)
                 .filter_map(policy)
                 .collect(),
             rules,
@@ -162,26 +164,34 @@ impl UndoFirewall {
         })
     }
 
-    /// The files that somebody changed after us.
-    fn foreign(&self, host: &dyn Host, after: Option<&Value>) -> Result<Vec<String>> {
+    /// The files that we changed, as [`settle`](Undo::settle) saw them afterwards; `None` when it didn't come to that:
+    /// then what there is, is half of ours.
+    fn ours(&self, after: Option<&Value>) -> Option<BTreeMap<String, Digest>> {
+        let mut files: BTreeMap<String, Digest> =
+            BTreeMap::deserialize(after?.get("files")?).ok()?;
+        files.retain(|file, digest| {
+            self.files
+                .get(file)
+                .is_none_or(|(before, _)| before != digest)
+        });
+        Some(files)
+    }
+
+    /// Those of them that somebody changed after us.
+    fn foreign(
+        &self,
+        host: &dyn Host,
+        ours: Option<&BTreeMap<String, Digest>>,
+    ) -> Result<Vec<String>> {
         let now = digests(host)?;
-        let ours: Option<BTreeMap<String, Digest>> = after
-            .and_then(|after| after.get("files"))
-            .map(|files| BTreeMap::deserialize(files).unwrap_or_default());
-        // Without `after` the step did not end: what there is, is half of ours.
-        let Some(ours) = ours else {
-            return Ok(Vec::new());
+        let is_known = |file: &str, after: &Digest| {
+            let before = self.files.get(file).map(|(before, _)| before);
+            now.get(file)
+                .is_none_or(|now| now == after || before == Some(now))
         };
-        let is_known = |file: &String, digest: &Digest| {
-            ours.get(file) == Some(digest)
-                || self
-                    .files
-                    .get(file)
-                    .is_some_and(|(before, _)| before == digest)
-        };
-        Ok(now
-            .iter()
-            .filter(|(file, digest)| !is_known(file, digest))
+        let ours = ours.into_iter().flatten();
+        Ok(ours
+            .filter(|(file, after)| !is_known(file, after))
             .map(|(file, _)| file.clone())
             .collect())
     }
@@ -286,7 +296,8 @@ impl Undo for UndoFirewall {
 
     fn undo(&self, context: &Context<'_>, _: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let host = context.host;
-        let foreign = self.foreign(host, after)?;
+        let ours = self.ours(after);
+        let foreign = self.foreign(host, ours.as_ref())?;
         let mut changed = false;
         let installed = host.has_program("ufw");
         let is_on = observe(host)?["enabled"] == true;
@@ -298,9 +309,10 @@ impl Undo for UndoFirewall {
             changed |= self.take_out(host)?;
         }
         // `ufw disable` and `delete` changed only what is ours: the files nobody else touched still go back whole.
+        let is_ours = |file: &str| ours.as_ref().is_none_or(|ours| ours.contains_key(file));
         for file in FILES
             .iter()
-            .filter(|file| !foreign.iter().any(|name| name == *file))
+            .filter(|file| is_ours(file) && !foreign.iter().any(|name| name == *file))
         {
             changed |= self.restore(context, file)?;
         }

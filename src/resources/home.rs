@@ -111,10 +111,15 @@ pub fn listing(host: &dyn Host, dir: &Path) -> Result<Listing> {
     Ok(found)
 }
 
-/// The paths in `now` that weren't so in `then`: what somebody put or changed there.
+/// The paths in `now` that weren't so in `then`: what somebody put or changed there. What a write of ours left under its
+/// temporary name when it was killed is nobody's.
 pub fn added<'a>(now: &'a Listing, then: &Listing) -> Vec<&'a str> {
+    let is_ours = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        name.starts_with('.') && name.ends_with(".vps-configurator")
+    };
     now.iter()
-        .filter(|(path, what)| then.get(*path) != Some(what))
+        .filter(|(path, what)| then.get(*path) != Some(what) && !is_ours(path))
         .map(|(path, _)| path.as_str())
         .collect()
 }

@@ -23,6 +23,7 @@ pub mod kernel_module;
 pub mod live;
 pub mod locale;
 pub mod member;
+pub mod openpgp;
 pub mod owner;
 pub mod package;
 pub mod part;

@@ -14,7 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// There exactly while systemd runs as process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 /// Where unit files are, the first counts (systemd.unit(5)).
-const UNIT_FILES: [&str; 3] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
+const UNIT_FILES: [&str; 3] = [
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+];
 /// How old an answer of the common call may be, in nanoseconds: half a second, the time of observing a plan.
 const FRESH: i128 = 500_000_000;
 /// The properties that are asked for; org.freedesktop.systemd1(5).
@@ -139,11 +143,24 @@ fn from_files(host: &dyn Host, name: &str) -> Result<UnitFacts> {
         .args(["is-enabled", "--", name])
         .accept(&[0, 1, 2, 3, 4]);
     let file = host.look(&command)?.text().trim().to_owned();
-    let load = if file.is_empty() || file == "not-found" { "not-found" } else { "loaded" };
-    let mut facts = UnitFacts { load: load.to_owned(), file, active: "inactive".to_owned(), ..UnitFacts::default() };
+    let load = if file.is_empty() || file == "not-found" {
+        "not-found"
+    } else {
+        "loaded"
+    };
+    let mut facts = UnitFacts {
+        load: load.to_owned(),
+        file,
+        active: "inactive".to_owned(),
+        ..UnitFacts::default()
+    };
     for dir in UNIT_FILES {
         let path = format!("{dir}/{name}");
-        if facts.fragment.is_empty() && host.meta(Path::new(&path))?.is_some_and(|meta| meta.kind == Kind::File) {
+        if facts.fragment.is_empty()
+            && host
+                .meta(Path::new(&path))?
+                .is_some_and(|meta| meta.kind == Kind::File)
+        {
             facts.fragment = path;
         }
     }

@@ -225,13 +225,22 @@ impl Undo for UndoUnit {
         let (came, back) = self.differences(host, after)?;
         for path in &came {
             host.remove(path)?;
-            if let Some(parent) = path.parent()
-                && parent.starts_with(LINKS)
-                && parent != Path::new(LINKS)
-                && !self.directories.contains(parent)
-                && host.list(parent)?.is_empty()
+        }
+        // Apart from the links, so that an undo that was killed between the two is completed.
+        let is_made_for_links = |dir: &Path| {
+            let kind = dir.extension().unwrap_or_default();
+            ["wants", "requires", "upholds"]
+                .iter()
+                .any(|known| kind == *known)
+        };
+        let mut emptied = false;
+        for dir in directories(host)? {
+            if is_made_for_links(&dir)
+                && !self.directories.contains(&dir)
+                && host.list(&dir)?.is_empty()
             {
-                host.remove(parent)?;
+                host.remove(&dir)?;
+                emptied = true;
             }
         }
         for (path, target) in &back {
@@ -242,7 +251,7 @@ impl Undo for UndoUnit {
             }
             host.make_link(path, target, &Attributes::root(0o777))?;
         }
-        let moved = !came.is_empty() || !back.is_empty();
+        let moved = emptied || !came.is_empty() || !back.is_empty();
         if moved && unit_survey::is_booted(host)? && host.has_program("systemctl") {
             daemon_reload(host)?;
         }

@@ -53,12 +53,7 @@ impl User {
         let read: Fields = spec::read("user", name, fields, module)?;
         let texts = [&read.group, &read.home, &read.shell, &read.comment];
         if !account_file::is_name(name) {
-            return Err(spec::invalid(
-                "user",
-                name,
-                module,
-                "this is no login name",
-            ));
+            return Err(spec::invalid("user", name, module, "this is no login name"));
         }
         if texts
             .into_iter()

@@ -16,6 +16,15 @@ fn main() -> ExitCode {
     if let Some(exit) = workbench::run(&words) {
         return exit;
     }
+    if let Some(ended) = scenarios::kinds::inside(&words) {
+        return ended.map_or_else(
+            |why| {
+                eprintln!("box: {why}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let arguments = Arguments::from_args();
     let skip = std::env::var("VPS_BOX").is_ok_and(|value| value == "skip");
     let trials: Vec<Trial> = scenarios::all()

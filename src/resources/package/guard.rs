@@ -45,6 +45,7 @@ pub fn take_guard(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
     if host.meta(Path::new(paths::RUN))?.is_none() {
         host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
     }
+    host.remove(Path::new(paths::HELD_UNITS))?;
     host.write(path, script.as_bytes(), &Attributes::root(0o755))?;
     Ok(())
 }
@@ -74,11 +75,6 @@ pub fn held_units(host: &dyn Host) -> Result<Vec<String>> {
         }
     }
     Ok(units)
-}
-
-/// Forgets the units that were held back, once their starts are owed.
-pub fn forget_held_units(host: &dyn Host) -> Result<()> {
-    Ok(host.remove(Path::new(paths::HELD_UNITS))?)
 }
 
 /// Unit names from the guard's lines `name action`: an init script `ufw` is `ufw.service`.

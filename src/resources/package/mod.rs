@@ -11,7 +11,8 @@
 //! | `apt` | running it, healing and adopting what was interrupted |
 //! | `locks`, `guard` | courtesy to others; services held back |
 //! | `tree`, `side_effects` | pictures of `/etc` and its like, and going back to one |
-//! | `purge`, `failure` | what must be done around a removal; reading what went wrong |
+//! | `purge`, `traces` | what must be done around a removal; what programs leave in the kernel |
+//! | `failure` | reading what went wrong |
 
 mod apt;
 mod archive;
@@ -24,12 +25,13 @@ mod set;
 mod side_effects;
 mod simulation;
 mod solution;
+mod traces;
 mod tree;
 mod undo;
 
 pub use apt::{adopt, heal};
 pub use archive::PlannedSource;
-pub use guard::{forget_held_units, held_units, release_guard};
+pub use guard::{held_units, release_guard};
 pub use set::{Claim, PackageSet};
 pub use solution::bytes;
 pub use undo::{KIND, decode};

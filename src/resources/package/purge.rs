@@ -1,7 +1,7 @@
-//! What must be done around a removal: units stopped, firewall tables taken down, people's data spared.
+//! What must be done around a removal: units stopped, people's data spared.
 
 use super::database::read_text;
-use crate::engine::{Event, Progress, Result};
+use crate::engine::Result;
 use crate::host::{Command, Host};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,26 +32,6 @@ const TREASURES: [Treasure; 1] = [Treasure {
     ],
     destroyer: "/usr/share/docker.io/contrib/nuke-graph-directory.sh",
 }];
-
-/// Tables that programs of a package make in the kernel when they run, not when they are installed.
-const TABLES_OF: [(&str, &[&str]); 2] = [
-    (
-        "iptables",
-        &[
-            "ip filter",
-            "ip nat",
-            "ip mangle",
-            "ip raw",
-            "ip security",
-            "ip6 filter",
-            "ip6 nat",
-            "ip6 mangle",
-            "ip6 raw",
-            "ip6 security",
-        ],
-    ),
-    ("fail2ban", &["inet f2b-table"]),
-];
 
 /// What people made that purging `packages` would destroy: one line each, for the plan and the report.
 pub fn treasures(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<String>> {
@@ -150,57 +130,6 @@ pub fn systemctl(host: &dyn Host, act: &[&str], units: &[String]) -> Result<()> 
             .timeout(std::time::Duration::from_secs(180)),
     )?;
     Ok(())
-}
-
-/// The tables in the kernel's packet filter, `family name`; none when the host has no `nft`.
-pub fn tables(host: &dyn Host) -> Result<Vec<String>> {
-    if !host.has_program("nft") {
-        return Ok(Vec::new());
-    }
-    let output = host.look(&Command::new("nft").args(["list", "tables"]).accept(&[0, 1]))?;
-    Ok(output
-        .text()
-        .lines()
-        .filter_map(|l| l.strip_prefix("table "))
-        .map(|t| t.trim().to_owned())
-        .collect())
-}
-
-/// Takes down the tables that came with the packages that go: those seen right after them, and those that their
-/// programs make. Must be called while `nft` is still there. Returns the new tables that are nobody's we know.
-pub fn drop_tables(
-    host: &dyn Host,
-    progress: &dyn Progress,
-    before: &[String],
-    after: &[String],
-    packages: &BTreeSet<String>,
-) -> Result<Vec<String>> {
-    let made: Vec<&str> = TABLES_OF
-        .iter()
-        .filter(|(p, _)| packages.contains(*p))
-        .flat_map(|(_, t)| t.iter().copied())
-        .collect();
-    let mut others = Vec::new();
-    for table in tables(host)?.into_iter().filter(|t| !before.contains(t)) {
-        if !after.contains(&table) && !made.contains(&table.as_str()) {
-            others.push(format!(
-                "the packet filter's table {table} was made by someone else: left as it is"
-            ));
-            continue;
-        }
-        let line = format!("taking down the packet filter's table {table}");
-        progress.tell(&Event::Within {
-            what: &line,
-            percent: None,
-        });
-        host.run(
-            &Command::new("nft")
-                .args(["delete", "table"])
-                .args(table.split(' '))
-                .accept(&[0, 1]),
-        )?;
-    }
-    Ok(others)
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use super::database::{Database, read_if_there};
 use super::failure;
 use super::guard;
 use super::locks::wait_for_locks;
-use super::purge::tables;
 use super::solution::{Solution, Wanted, bytes};
+use super::traces::Traces;
 use super::tree::Tree;
 use super::undo::{Before, Record, Upgrade};
 use crate::base::ids::ResourceId;
-use crate::engine::{Action, Change, Context, Error, Event, Resource, Result, State, UndoRecord};
+use crate::engine::{Action, Change, Context, Error, Event, Progress, Resource, Result, State, UndoRecord};
 use crate::host::{Command, Host, Output};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -250,6 +250,25 @@ impl PackageSet {
         }
     }
 
+    /// Fetches what the next apply will need, and changes nothing but apt's archives.
+    pub fn download(&self, host: &dyn Host, progress: &dyn Progress) -> Result<()> {
+        let seen = self.observe(host)?;
+        let Some(solution) = self.read(&seen)?.solution else { return Ok(()) };
+        wait_for_locks(host, progress, self.lock_wait)?;
+        if solution.refresh {
+            update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
+        }
+        let mut args = vec!["--no-remove".to_owned(), "--download-only".to_owned(), "install".to_owned()];
+        args.extend(solution.request.iter().cloned());
+        let output = apt::run(host, progress, &args)?;
+        if output.code == 0 {
+            return Ok(());
+        }
+        let text = format!("{}\n{}", output.text(), String::from_utf8_lossy(&output.stderr));
+        Err(Error::refused("download-failed", "fetch the packages", failure::last_lines(&text, 8))
+            .fix("look at the network and the sources of apt, then run the same command again"))
+    }
+
     /// Sets the marks right: what is claimed is manual, what only was upgraded is what it was before.
     fn mark(&self, context: &Context<'_>, seen: &Seen, solution: Option<&Solution>) -> Result<()> {
         let database = Database::read(context.host)?;
@@ -410,6 +429,7 @@ impl Resource for PackageSet {
             let auto = database.known(&item.name).is_some_and(|p| p.auto);
             upgrades.push(Upgrade { item, auto, deb });
         }
+        let new = solution.new.iter().map(|i| i.name.clone()).collect();
         let record = Record {
             claims: self
                 .claims
@@ -420,7 +440,7 @@ impl Resource for PackageSet {
             new: solution.new,
             upgrades,
             tree: Some(Tree::see(host, &self.foreign)?.keep(context.objects)?),
-            tables: tables(host)?,
+            traces: Traces::see(host, &new)?,
             foreign: self.foreign.clone(),
             settled: None,
         };

@@ -7,16 +7,17 @@
 use super::apt;
 use super::database::Database;
 use super::failure;
-use super::guard::release_guard;
+use super::guard::{held_units, release_guard};
 use super::locks::wait_for_locks;
 use super::purge;
 use super::set::mark;
 use super::side_effects::{Pictures, is_accounts};
 use super::simulation::{Item, Simulation};
+use super::traces::{Traces, tables};
 use super::tree::{Changes, Node, Tree};
 use crate::base::digest::Digest;
 use crate::base::paths;
-use crate::engine::{Context, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
+use crate::engine::{Context, Debt, DebtKind, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
 use crate::host::{Attributes, Command};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -69,6 +70,9 @@ pub struct Settled {
     /// The packet filter's tables.
     #[serde(default)]
     pub tables: Vec<String>,
+    /// The starts that are owed to units which were held back. The engine puts them into its books.
+    #[serde(default)]
+    pub debts: Vec<Debt>,
 }
 
 /// The record, version 1.
@@ -89,9 +93,9 @@ pub struct Record {
     /// The picture of the host before, in the object store.
     #[serde(default)]
     pub tree: Option<Digest>,
-    /// The packet filter's tables before.
+    /// What there was before of what the packages' programs leave.
     #[serde(default)]
-    pub tables: Vec<String>,
+    pub traces: Traces,
     /// Paths that belong to other resources.
     #[serde(default)]
     pub foreign: BTreeSet<PathBuf>,
@@ -243,7 +247,7 @@ impl Removal {
         &mut self,
         context: &Context<'_>,
         database: &Database,
-        before: &[String],
+        traces: &Traces,
         after: &[String],
     ) -> Result<()> {
         let (host, progress) = (context.host, context.progress);
@@ -253,13 +257,8 @@ impl Removal {
             purge::systemctl(host, &["stop"], &units)?;
         }
         self.kept.extend(purge::spare_treasures(host, &self.purge)?);
-        self.kept.extend(purge::drop_tables(
-            host,
-            progress,
-            before,
-            after,
-            &self.purge,
-        )?);
+        self.kept
+            .extend(traces.drop_tables(host, progress, after, &self.purge)?);
         let output = apt::run(host, progress, &self.args())?;
         if output.code != 0 {
             // A package whose scripts fail can often be removed once the others are gone.
@@ -288,6 +287,7 @@ impl Removal {
                     .timeout(Duration::from_secs(600)),
             )?;
         }
+        traces.put_back(host, &self.purge)?;
         if has_systemd {
             purge::systemctl(host, &["daemon-reload"], &[])?;
             let plain: Vec<String> = units.into_iter().filter(|u| !u.contains('*')).collect();
@@ -483,7 +483,7 @@ impl Record {
         let had_work = !removal.is_empty();
         let copied = self.keep_copies(context, &settled, &present)?;
         if had_work {
-            removal.run(context, &database, &self.tables, &settled.tables)?;
+            removal.run(context, &database, &self.traces, &settled.tables)?;
         }
         self.restore_marks(context)?;
         let mut accounts_after = BTreeMap::new();
@@ -603,7 +603,7 @@ impl Record {
         let present = Tree::see(host, &self.foreign)?;
         if !removal.is_empty() {
             let copied = self.keep_copies(context, &settled, &present)?;
-            removal.run(context, &database, &self.tables, &settled.tables)?;
+            removal.run(context, &database, &self.traces, &settled.tables)?;
             removal.kept.extend(self.tell_copies(context, &copied)?);
         }
         // What the purge itself changed is ours: the rest of the record goes on from there.
@@ -722,7 +722,8 @@ impl Undo for Record {
         }
         let settled = Settled {
             changes,
-            tables: purge::tables(context.host)?,
+            tables: tables(context.host)?,
+            debts: held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect(),
         };
         serde_json::to_value(settled).map(Some).map_err(|e| bad(&e))
     }

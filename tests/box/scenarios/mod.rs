@@ -1,6 +1,7 @@
 //! Every scenario, in one list. A new file of scenarios: a `mod` line and its `SCENARIOS` below.
 
 mod harness;
+pub mod kinds;
 mod packages;
 
 /// One test: its name is a sentence.
@@ -11,5 +12,5 @@ pub struct Scenario {
 }
 
 pub fn all() -> Vec<Scenario> {
-    [harness::SCENARIOS, packages::SCENARIOS].concat()
+    [harness::SCENARIOS, kinds::SCENARIOS, packages::SCENARIOS].concat()
 }
