@@ -17,7 +17,7 @@ EPOCH = $(shell date -u -d "$$(sed -n 's/^ -- .*>  //p' debian/changelog | head 
 NEED := debian/need
 GENERATED := target/generated
 UNITS := $(wildcard systemd/*.service systemd/*.timer)
-SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-repo finish-deb tests/smoke tests/service) \
+SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-repo finish-deb tests/smoke tests/service) tests/box/with-packages \
 	$(addprefix debian/vps-configurator.,config postinst prerm postrm)
 # Debian 12's lintian still asks for init.d scripts.
 LINTIAN_12 = $(shell lintian --version | grep -q 'v2\.11[0-6]' && echo --suppress-tags package-supports-alternative-init-but-no-init.d-script)

@@ -11,15 +11,10 @@ pub struct Repository {
 impl Repository {
     /// Of the packages as they were built.
     pub fn of_built_packages() -> Self {
-        let repository = Self {
-            home: tempfile::tempdir().expect("a folder for the repository"),
-        };
+        let repository = Self { home: tempfile::tempdir().expect("a folder for the repository") };
         run(Command::new(project().join("debian/make-key")).arg(repository.keys()));
         let debs = built_packages();
-        assert!(
-            debs.len() >= 2,
-            "no packages in target/debian: run `make debs`"
-        );
+        assert!(debs.len() >= 2, "no packages in target/debian: run `make debs`");
         repository.add(&debs);
         repository
     }
@@ -28,25 +23,17 @@ impl Repository {
     pub fn add_version(&self, version: &str, edit: &str) {
         let deb = built_packages()
             .into_iter()
-            .find(|deb| {
-                deb.file_name()
-                    .is_some_and(|name| name.to_string_lossy().starts_with("vps-configurator_"))
-            })
+            .find(|deb| deb.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vps-configurator_")))
             .expect("vps-configurator among the built packages");
         let tree = self.home.path().join("tree");
-        let other = self
-            .home
-            .path()
-            .join(format!("vps-configurator_{version}_amd64.deb"));
+        let other = self.home.path().join(format!("vps-configurator_{version}_amd64.deb"));
         run(Command::new("dpkg-deb").arg("-R").args([&deb, &tree]));
         run(Command::new("sh").args(["-euc", edit]).current_dir(&tree));
         run(Command::new("sed")
             .arg("-i")
             .arg(format!("s/^Version: .*/Version: {version}/"))
             .arg(tree.join("DEBIAN/control")));
-        run(Command::new("dpkg-deb")
-            .args(["--root-owner-group", "-Znone", "-b"])
-            .args([&tree, &other]));
+        run(Command::new("dpkg-deb").args(["--root-owner-group", "-Znone", "-b"]).args([&tree, &other]));
         std::fs::remove_dir_all(&tree).expect("the tree is ours");
         self.add(&[other]);
     }
@@ -67,9 +54,7 @@ impl Repository {
     }
 
     fn add(&self, debs: &[PathBuf]) {
-        run(Command::new(project().join("debian/make-repo"))
-            .args([self.folder(), self.keys()])
-            .args(debs));
+        run(Command::new(project().join("debian/make-repo")).args([self.folder(), self.keys()]).args(debs));
     }
 }
 
