@@ -14,6 +14,8 @@ KEYS := $(or $(VPS_SIGNING_KEY),target/keys)
 VERSION = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
 # Dates in packages are those of the changelog, so that two builds of one source are the same bytes.
 EPOCH = $(shell date -u -d "$$(sed -n 's/^ -- .*>  //p' debian/changelog | head -n 1)" +%s)
+# Packages of earlier versions that the repository shall offer, too, so that a host can go back to them.
+OLDER_DEBS ?=
 NEED := debian/need
 GENERATED := target/generated
 UNITS := $(wildcard systemd/*.service systemd/*.timer)
@@ -50,7 +52,8 @@ debs: build ## the Debian packages: target/debian/*.deb
 
 repo: debs ## a signed APT repository with the packages, to serve as it is: target/repo
 	@$(NEED) apt-ftparchive gpg xz
-	debian/make-repo target/repo $(KEYS) target/debian/*.deb
+	rm -rf target/repo
+	debian/make-repo target/repo $(KEYS) target/debian/*.deb $(OLDER_DEBS)
 	sed -e 's|@REPO_URL@|$(REPO_URL)|' -e "s|@FINGERPRINT@|$$(cat $(KEYS)/fingerprint)|" docs/quick-install.sh > target/repo/quick-install.sh
 	chmod 0755 target/repo/quick-install.sh
 
