@@ -24,7 +24,7 @@ SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-
 # Debian 12's lintian still asks for init.d scripts.
 LINTIAN_12 = $(shell lintian --version | grep -q 'v2\.11[0-6]' && echo --suppress-tags package-supports-alternative-init-but-no-init.d-script)
 
-.PHONY: help build test demo debs repo lint bench box box-path clean
+.PHONY: help build test demo debs repo lint bench box clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -81,10 +81,6 @@ box: repo ## boots a Debian 13 box with the package installed from the signed re
 
 demo: repo ## build, sign, boot a box, apt install, apply the profile beginner, show the report
 	tests/box/with-packages demo report
-
-box-path:
-	@cargo test --locked --no-run --test box --message-format=json | \
-		sed -n 's/.*"target":{"kind":\["test"\].*"name":"box".*"executable":"\([^"]*\)".*/\1/p'
 
 bench: build ## performance ratios, in one run
 	cargo bench --locked

@@ -31,10 +31,10 @@
 //! | a default | `config/`, not code |
 
 pub mod base;
+pub mod cli;
+pub mod engine;
 pub mod host;
 pub mod journal;
-pub mod engine;
-pub mod resources;
 pub mod modules;
 pub mod profiles;
-pub mod cli;
+pub mod resources;

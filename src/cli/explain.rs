@@ -135,13 +135,10 @@ impl Problem {
                 Problem::new(Exit::Failed, "undo-record-bad", format!("cannot read the undo record of {kind}"), why)
                     .fix("restore /var/lib/vps-configurator from a backup")
             }
-            engine::Error::Cycle { path } => Problem::new(
-                Exit::Usage,
-                "resource-cycle",
-                "resources wait for each other",
-                path.join(" -> "),
-            )
-            .fix("remove one of these needs in the module's manifest"),
+            engine::Error::Cycle { path } => {
+                Problem::new(Exit::Usage, "resource-cycle", "resources wait for each other", path.join(" -> "))
+                    .fix("remove one of these needs in the module's manifest")
+            }
             engine::Error::Dangling { id, needs, origin } => Problem::new(
                 Exit::Usage,
                 "resource-missing",
@@ -180,9 +177,8 @@ impl Problem {
         match error {
             host::Error::Io { act, path, source } => {
                 let what = format!("cannot {act} {}", path.display());
-                let problem = |code, fix: &str| {
-                    Problem::new(Exit::Failed, code, what.clone(), source.to_string()).fix(fix)
-                };
+                let problem =
+                    |code, fix: &str| Problem::new(Exit::Failed, code, what.clone(), source.to_string()).fix(fix);
                 match source.raw_os_error() {
                     Some(30) => problem("read-only", "mount the file system writable, or look why it is not: dmesg"),
                     Some(28) => problem("disk-full", "make room: apt-get clean, journalctl --vacuum-size=100M, df -h"),
@@ -190,13 +186,10 @@ impl Problem {
                     _ => problem("file-error", "look at the path and its file system"),
                 }
             }
-            host::Error::NoProgram { program } => Problem::new(
-                Exit::Failed,
-                "program-missing",
-                format!("cannot run {program}"),
-                "it is not installed",
-            )
-            .fix(format!("find its package: apt-file search bin/{program}")),
+            host::Error::NoProgram { program } => {
+                Problem::new(Exit::Failed, "program-missing", format!("cannot run {program}"), "it is not installed")
+                    .fix(format!("find its package: apt-file search bin/{program}"))
+            }
             host::Error::Failed { command, code, tail } => {
                 Problem::new(Exit::Failed, "command-failed", format!("{command} exited {code}"), tail)
                     .fix("mend what it says, and run the same command again")
@@ -246,10 +239,14 @@ mod tests {
 
     #[test]
     fn a_problem_is_printed_in_the_form_of_the_house() {
-        let mut problem =
-            Problem::new(Exit::Failed, "ssh-config-rejected", "cannot reload ssh.service", "sshd -t exited 255\nline 7")
-                .state("rolled back, 5 of 5 steps undone; the host is as it was before")
-                .fix("correct modules.security.ssh");
+        let mut problem = Problem::new(
+            Exit::Failed,
+            "ssh-config-rejected",
+            "cannot reload ssh.service",
+            "sshd -t exited 255\nline 7",
+        )
+        .state("rolled back, 5 of 5 steps undone; the host is as it was before")
+        .fix("correct modules.security.ssh");
         problem.details = Some("vps-configurator transaction show 17".into());
         assert_eq!(
             problem.text(),

@@ -9,15 +9,15 @@ use crate::base::yaml::Problems;
 use crate::engine::graph::Order;
 use crate::engine::plan::Plan;
 use crate::engine::{Node, Policy};
-use crate::host::machine::{Machine, ssh_ports};
 use crate::host::ReadOnly;
+use crate::host::machine::{Machine, ssh_ports};
 use crate::modules::catalogue::Catalogue;
 use crate::modules::expand::expand;
 use crate::modules::facts::Facts;
 use crate::modules::probe::Probe;
-use crate::profiles::{Configuration, check};
 use crate::profiles::input::Inputs;
 use crate::profiles::settings::{Recovery, Settings};
+use crate::profiles::{Configuration, check};
 use crate::resources::assembly::{Assembled, Assembly, assemble};
 use crate::resources::package::PackageSet;
 use serde_json::{Value, json};
@@ -56,9 +56,15 @@ impl Setup {
     pub fn make(session: &Session<'_>, select: &Select) -> Result<Self, Problem> {
         let catalogue = catalogue(session)?;
         let configuration = configuration(session, &catalogue, select)?;
-        let Some(profile) = configuration.profile.as_ref().and_then(|value| value.value.as_str()).map(str::to_owned) else {
-            return Err(Problem::new(Exit::Usage, "profile-missing", "no profile is chosen", "neither the configuration nor --profile names one")
-                .fix("vps-configurator profile list, then --profile NAME, or dpkg-reconfigure vps-configurator"));
+        let Some(profile) = configuration.profile.as_ref().and_then(|value| value.value.as_str()).map(str::to_owned)
+        else {
+            return Err(Problem::new(
+                Exit::Usage,
+                "profile-missing",
+                "no profile is chosen",
+                "neither the configuration nor --profile names one",
+            )
+            .fix("vps-configurator profile list, then --profile NAME, or dpkg-reconfigure vps-configurator"));
         };
         let facts = facts(session)?;
         let modules = configuration.order();
@@ -187,7 +193,11 @@ fn require(catalogue: &Catalogue, modules: &[String], facts: &Facts) -> Result<(
             why.push(format!("module {name} needs {wanted} MB of memory, this host has {} MB", facts.memory_mb));
         }
         if !requires.architectures.is_empty() && !requires.architectures.contains(&facts.architecture) {
-            why.push(format!("module {name} is for {}, this host is {}", requires.architectures.join(" and "), facts.architecture));
+            why.push(format!(
+                "module {name} is for {}, this host is {}",
+                requires.architectures.join(" and "),
+                facts.architecture
+            ));
         }
     }
     if why.is_empty() {
@@ -206,6 +216,7 @@ impl From<Problems> for Problem {
             count => format!("the configuration has {count} problems"),
         };
         let why: Vec<String> = all.iter().map(|problem| problem.marked().trim_end().to_owned()).collect();
-        Problem::new(Exit::Usage, code, what, why.join("\n")).fix("correct it, then run vps-configurator config validate")
+        Problem::new(Exit::Usage, code, what, why.join("\n"))
+            .fix("correct it, then run vps-configurator config validate")
     }
 }

@@ -232,9 +232,7 @@ impl Run<'_> {
             let module = &self.nodes[at].node.module;
             let resource = self.nodes[at].resource();
             let shared = !resource.shared_by().is_empty();
-            if before.iter().any(|&b| lost(board.status[b]))
-                || (!shared && board.failed_modules.contains(module))
-            {
+            if before.iter().any(|&b| lost(board.status[b])) || (!shared && board.failed_modules.contains(module)) {
                 board.status[at] = Status::Skipped;
                 continue;
             }
@@ -323,13 +321,7 @@ impl Run<'_> {
     }
 
     /// A resource that nothing changed before in this run must still be as the plan saw it.
-    fn refuse_if_moved(
-        &self,
-        at: usize,
-        id: &ResourceId,
-        seen: &super::State,
-        board: &Mutex<Board>,
-    ) -> Result<()> {
+    fn refuse_if_moved(&self, at: usize, id: &ResourceId, seen: &super::State, board: &Mutex<Board>) -> Result<()> {
         let Some(step) = self.plan.step(id) else { return Ok(()) };
         if step.seen == *seen {
             return Ok(());
@@ -451,13 +443,7 @@ impl Drop for Alarm<'_> {
 }
 
 /// Pays debts, takes back what failed, and marks the transaction.
-fn finish(
-    works: &Works<'_>,
-    tx: TransactionId,
-    policy: &Policy,
-    actor: &Value,
-    mut board: Board,
-) -> Result<Report> {
+fn finish(works: &Works<'_>, tx: TransactionId, policy: &Policy, actor: &Value, mut board: Board) -> Result<Report> {
     if let Some(error) = board.fatal {
         return Err(error);
     }

@@ -49,8 +49,7 @@ pub fn pay(works: &Works<'_>) -> Result<Vec<Unpaid>> {
         .map(|row| serde_json::from_value(row.debt.clone()))
         .collect::<std::result::Result<_, _>>()
         .map_err(|e| crate::journal::Error::Corrupt(format!("a debt that cannot be read: {e}")))?;
-    let restarts: Vec<String> =
-        debts.iter().filter(|d| d.kind == DebtKind::Restart).map(|d| d.unit.clone()).collect();
+    let restarts: Vec<String> = debts.iter().filter(|d| d.kind == DebtKind::Restart).map(|d| d.unit.clone()).collect();
     for (debt, row) in debts.into_iter().zip(rows) {
         let kind = match debt.kind {
             DebtKind::Reload if restarts.contains(&debt.unit) => DebtKind::Restart,

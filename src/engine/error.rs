@@ -96,13 +96,7 @@ pub enum Error {
 impl Error {
     /// A refusal with its code, what and why.
     pub fn refused(code: &'static str, what: impl Into<String>, why: impl Into<String>) -> Self {
-        Error::Refused {
-            code,
-            what: what.into(),
-            why: why.into(),
-            fix: Vec::new(),
-            module: None,
-        }
+        Error::Refused { code, what: what.into(), why: why.into(), fix: Vec::new(), module: None }
     }
 
     /// The same refusal with one more way to mend it.

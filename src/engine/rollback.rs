@@ -144,10 +144,9 @@ pub(super) fn take_back(
     let scope = scope_of(step, scope);
     let outcome = match record(step)? {
         None => Ok(Outcome::AlreadyGone),
-        Some(record) => works
-            .undoers
-            .decode(&record)
-            .and_then(|undo| undo.undo(&works.context(), &scope, step.settled.as_ref())),
+        Some(record) => {
+            works.undoers.decode(&record).and_then(|undo| undo.undo(&works.context(), &scope, step.settled.as_ref()))
+        }
     };
     let (state, word, lines, rest) = match outcome {
         Ok(Outcome::Undone) => (StepState::Undone, "undone", Vec::new(), None),
@@ -195,8 +194,7 @@ fn close(works: &Works<'_>, tx: TransactionId, report: &RollbackReport) -> Resul
             works.journal.set_transaction(*id, TransactionState::Undone, Some(now), None)?;
         }
     }
-    let state =
-        if report.is_complete() { TransactionState::Done } else { TransactionState::UndoIncomplete };
+    let state = if report.is_complete() { TransactionState::Done } else { TransactionState::UndoIncomplete };
     works.journal.set_transaction(tx, state, Some(now), None)?;
     events::ended(tx, if report.is_complete() { "taken back" } else { "undo incomplete" });
     Ok(())

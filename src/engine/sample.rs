@@ -1,6 +1,8 @@
 //! A smallest resource, for the engine's own tests: a file of a temporary directory that holds one word.
 
-use super::{Action, Change, Context, Debt, Error, Node, Outcome, Resource, Result, Scope, State, Undo, UndoRecord, Undoers};
+use super::{
+    Action, Change, Context, Debt, Error, Node, Outcome, Resource, Result, Scope, State, Undo, UndoRecord, Undoers,
+};
 use crate::base::ids::ResourceId;
 use crate::host::{Attributes, Host};
 use serde_json::{Value, json};

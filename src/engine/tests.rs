@@ -70,7 +70,12 @@ impl Bench {
     }
 }
 
-fn install(works: &Works<'_>, nodes: Vec<Node>, policy: &Policy, resume: Option<TransactionId>) -> Result<apply::Report> {
+fn install(
+    works: &Works<'_>,
+    nodes: Vec<Node>,
+    policy: &Policy,
+    resume: Option<TransactionId>,
+) -> Result<apply::Report> {
     let order = Order::of(&nodes)?;
     let plan = Plan::make(&nodes, &order, works.host)?;
     let tx = match resume {

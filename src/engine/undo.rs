@@ -21,11 +21,7 @@ pub struct UndoRecord {
 impl UndoRecord {
     /// A record of `kind` in its first form.
     pub fn new(kind: &str, data: Value) -> Self {
-        UndoRecord {
-            kind: kind.to_owned(),
-            version: 1,
-            data,
-        }
+        UndoRecord { kind: kind.to_owned(), version: 1, data }
     }
 }
 
@@ -86,10 +82,7 @@ impl Undoers {
     pub fn decode(&self, record: &UndoRecord) -> Result<Box<dyn Undo>> {
         match self.0.get(record.kind.as_str()) {
             Some(decode) => decode(record.version, &record.data),
-            None => Err(super::Error::UnknownRecord {
-                kind: record.kind.clone(),
-                version: record.version,
-            }),
+            None => Err(super::Error::UnknownRecord { kind: record.kind.clone(), version: record.version }),
         }
     }
 }

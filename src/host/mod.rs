@@ -146,7 +146,9 @@ pub trait Host: Send + Sync + Debug {
 /// The text of a file of which a host may have none: then it is empty. What is not UTF-8 is replaced.
 pub fn read_text(host: &dyn Host, path: &Path) -> Result<String> {
     match host.read(path) {
-        Ok(bytes) => Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())),
+        Ok(bytes) => {
+            Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+        }
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(e) => Err(e),
     }

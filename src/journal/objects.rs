@@ -28,17 +28,8 @@ impl Objects {
         }
         let parent = path.parent().unwrap_or(&self.dir);
         make_private(parent)?;
-        let beside = parent.join(format!(
-            ".{}.{:?}",
-            digest.short(),
-            std::thread::current().id()
-        ));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let beside = parent.join(format!(".{}.{:?}", digest.short(), std::thread::current().id()));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&beside, &path)?;
@@ -49,9 +40,7 @@ impl Objects {
     /// The content of `digest`, checked against its name.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>> {
         let mut content = Vec::new();
-        File::open(self.path(digest))
-            .map_err(|_| Error::Damaged(digest.to_string()))?
-            .read_to_end(&mut content)?;
+        File::open(self.path(digest)).map_err(|_| Error::Damaged(digest.to_string()))?.read_to_end(&mut content)?;
         if Digest::of(&content) != *digest {
             return Err(Error::Damaged(digest.to_string()));
         }
@@ -71,8 +60,7 @@ fn make_private(dir: &Path) -> Result<()> {
     }
     if let Some(parent) = dir.parent() {
         make_private(parent)?;
-        match std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(dir)
-        {
+        match std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(dir) {
             Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e.into()),
             _ => File::open(parent)?.sync_all()?,
         }

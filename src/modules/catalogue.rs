@@ -24,10 +24,7 @@ impl Catalogue {
         let mut sources = Vec::new();
         for (dir, is_builtin) in [(builtin, true), (own, false)] {
             let found = ModuleSource::load_all(host, dir, is_builtin);
-            sources.extend(
-                found
-                    .map_err(|error| Problem::anywhere("modules-unreadable", error.to_string()))?,
-            );
+            sources.extend(found.map_err(|error| Problem::anywhere("modules-unreadable", error.to_string()))?);
         }
         Catalogue::new(sources)
     }
@@ -42,25 +39,13 @@ impl Catalogue {
         let mut modules: BTreeMap<String, Manifest> = BTreeMap::new();
         let mut broken = BTreeSet::new();
         for source in sources {
-            let folder = source
-                .dir
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
+            let folder = source.dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let place = source.dir.display().to_string();
             if let Some(first) = modules.get(&folder) {
-                let what = if first.builtin {
-                    "a built-in module can't be replaced"
-                } else {
-                    "there are two"
-                };
-                let message = format!(
-                    "the module \"{folder}\" is in {} and in {place}; {what}",
-                    first.dir.display()
-                );
+                let what = if first.builtin { "a built-in module can't be replaced" } else { "there are two" };
+                let message = format!("the module \"{folder}\" is in {} and in {place}; {what}", first.dir.display());
                 collector.add(
-                    Problem::anywhere("module-replaces", message)
-                        .hint(format!("give the one in {place} another name")),
+                    Problem::anywhere("module-replaces", message).hint(format!("give the one in {place} another name")),
                 );
                 continue;
             }
@@ -99,8 +84,7 @@ impl Catalogue {
         &'a self,
         asked: impl IntoIterator<Item = &'a str>,
     ) -> BTreeMap<&'a str, Option<&'a str>> {
-        let mut found: BTreeMap<&str, Option<&str>> =
-            asked.into_iter().map(|name| (name, None)).collect();
+        let mut found: BTreeMap<&str, Option<&str>> = asked.into_iter().map(|name| (name, None)).collect();
         let mut open: VecDeque<&str> = found.keys().copied().collect();
         while let Some(name) = open.pop_front() {
             for needed in self.get(name).map_or(&[][..], |m| m.depends_on.as_slice()) {
@@ -115,19 +99,14 @@ impl Catalogue {
 
     /// The load order of these modules: dependencies first, then by priority, then by name.
     pub fn order<'a>(&self, modules: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-        let mut waiting: BTreeSet<(i32, &str)> = modules
-            .into_iter()
-            .filter_map(|name| self.get(name))
-            .map(|m| (m.priority, m.name.as_str()))
-            .collect();
+        let mut waiting: BTreeSet<(i32, &str)> =
+            modules.into_iter().filter_map(|name| self.get(name)).map(|m| (m.priority, m.name.as_str())).collect();
         let names: BTreeSet<&str> = waiting.iter().map(|(_, name)| *name).collect();
         let mut done: BTreeSet<&str> = BTreeSet::new();
         let mut order = Vec::new();
         let ready = |name: &str, done: &BTreeSet<&str>| {
             let needed = self.get(name).map_or(&[][..], |m| m.depends_on.as_slice());
-            needed
-                .iter()
-                .all(|n| done.contains(n.name.as_str()) || !names.contains(n.name.as_str()))
+            needed.iter().all(|n| done.contains(n.name.as_str()) || !names.contains(n.name.as_str()))
         };
         while let Some(next) = waiting.iter().find(|(_, name)| ready(name, &done)).copied() {
             waiting.remove(&next);
@@ -139,42 +118,27 @@ impl Catalogue {
 
     /// Every dependency as (module, what it depends on), for `module graph`.
     pub fn dependencies(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.iter().flat_map(|m| {
-            m.depends_on
-                .iter()
-                .map(|needed| (m.name.as_str(), needed.name.as_str()))
-        })
+        self.iter().flat_map(|m| m.depends_on.iter().map(|needed| (m.name.as_str(), needed.name.as_str())))
     }
 
     /// Every pair of these modules that can't be enabled together.
     pub fn conflicts<'a>(&'a self, enabled: &BTreeSet<&str>) -> Vec<(&'a str, &'a str)> {
         let declared = self.iter().filter(|m| enabled.contains(m.name.as_str()));
-        let pairs = declared.flat_map(|m| {
-            m.conflicts_with
-                .iter()
-                .map(|other| (m.name.as_str(), other.name.as_str()))
-        });
+        let pairs = declared.flat_map(|m| m.conflicts_with.iter().map(|other| (m.name.as_str(), other.name.as_str())));
         pairs.filter(|(_, other)| enabled.contains(other)).collect()
     }
 
     fn check_references(&self, broken: &BTreeSet<String>, collector: &Collector) {
         for module in self.iter() {
-            for (references, what) in [
-                (&module.depends_on, "depends on"),
-                (&module.conflicts_with, "conflicts with"),
-            ] {
+            for (references, what) in [(&module.depends_on, "depends on"), (&module.conflicts_with, "conflicts with")] {
                 for reference in references {
                     let Reference { name, span } = reference;
                     if self.modules.contains_key(name) || broken.contains(name) {
                         continue;
                     }
-                    let message =
-                        format!("{} {what} \"{name}\", which does not exist", module.name);
+                    let message = format!("{} {what} \"{name}\", which does not exist", module.name);
                     let problem = Problem::at(&module.source, *span, "module-unknown", message);
-                    collector.add(
-                        problem
-                            .instead_of(name, self.names().filter(|other| *other != module.name)),
-                    );
+                    collector.add(problem.instead_of(name, self.names().filter(|other| *other != module.name)));
                 }
             }
         }
@@ -182,10 +146,7 @@ impl Catalogue {
 
     fn check_cycles(&self, collector: &Collector) {
         let mut graph: DiGraphMap<&str, ()> = DiGraphMap::new();
-        for (module, needed) in self
-            .dependencies()
-            .filter(|(_, needed)| self.modules.contains_key(*needed))
-        {
+        for (module, needed) in self.dependencies().filter(|(_, needed)| self.modules.contains_key(*needed)) {
             graph.add_edge(module, needed, ());
         }
         for mut circle in tarjan_scc(&graph) {
@@ -196,29 +157,16 @@ impl Catalogue {
             }
             let path = way_back(&graph, start, &circle);
             let module = &self.modules[start];
-            let span = module
-                .depends_on
-                .iter()
-                .find(|r| Some(&r.name.as_str()) == path.get(1))
-                .map(|r| r.span);
+            let span = module.depends_on.iter().find(|r| Some(&r.name.as_str()) == path.get(1)).map(|r| r.span);
             let message = format!("modules depend on each other: {}", path.join(" -> "));
-            let problem = Problem::at(
-                &module.source,
-                span.unwrap_or_default(),
-                "module-cycle",
-                message,
-            );
+            let problem = Problem::at(&module.source, span.unwrap_or_default(), "module-cycle", message);
             collector.add(problem.hint("one of these must not depend on the next"));
         }
     }
 }
 
 /// The shortest way from `start` back to itself within its circle.
-fn way_back<'a>(
-    graph: &DiGraphMap<&'a str, ()>,
-    start: &'a str,
-    circle: &[&'a str],
-) -> Vec<&'a str> {
+fn way_back<'a>(graph: &DiGraphMap<&'a str, ()>, start: &'a str, circle: &[&'a str]) -> Vec<&'a str> {
     let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
     let mut open = VecDeque::from([start]);
     while let Some(at) = open.pop_front() {

@@ -34,11 +34,7 @@ const ONE_OF: &[(&str, &[&str])] = &[
 
 impl Declaration {
     /// Reads an element of `resources:`; its first key is the kind.
-    pub fn resource<'a>(
-        reader: Reader<'a>,
-        node: &'a Node,
-        kinds: &'static [KindSchema],
-    ) -> Option<Self> {
+    pub fn resource<'a>(reader: Reader<'a>, node: &'a Node, kinds: &'static [KindSchema]) -> Option<Self> {
         let first = reader.map(node, "a resource")?.entries().first();
         let Some(first) = first else {
             return reader.wrong(node, "a resource (`kind: name` and its fields)");
@@ -47,15 +43,9 @@ impl Declaration {
     }
 
     /// Reads an element of `verify:`; the kind may stand anywhere in it.
-    pub fn probe<'a>(
-        reader: Reader<'a>,
-        node: &'a Node,
-        kinds: &'static [KindSchema],
-    ) -> Option<Self> {
+    pub fn probe<'a>(reader: Reader<'a>, node: &'a Node, kinds: &'static [KindSchema]) -> Option<Self> {
         let entries = reader.map(node, "a probe")?.entries();
-        let known = entries
-            .iter()
-            .find(|entry| kinds.iter().any(|kind| kind.name == entry.key));
+        let known = entries.iter().find(|entry| kinds.iter().any(|kind| kind.name == entry.key));
         let Some(subject) = known.or(entries.first()) else {
             return reader.wrong(node, "a probe");
         };
@@ -70,11 +60,7 @@ impl Declaration {
         is_resource: bool,
     ) -> Option<Self> {
         let Some(kind) = kinds.iter().find(|kind| kind.name == subject.key) else {
-            let problem = reader.at(
-                subject.span,
-                "kind-unknown",
-                format!("unknown kind \"{}\"", subject.key),
-            );
+            let problem = reader.at(subject.span, "kind-unknown", format!("unknown kind \"{}\"", subject.key));
             reader.tell(problem.instead_of(&subject.key, kinds.iter().map(|kind| kind.name)));
             return None;
         };
@@ -83,11 +69,7 @@ impl Declaration {
         check(reader, &subject.value, kind.subject);
         let mut given = Vec::new();
         for field in kind.fields {
-            let found = if field.required {
-                fields.require(field.name)
-            } else {
-                fields.take(field.name)
-            };
+            let found = if field.required { fields.require(field.name) } else { fields.take(field.name) };
             if let Some(node) = found {
                 check(reader, node, field.kind);
                 given.push((field, node.clone()));
@@ -102,33 +84,17 @@ impl Declaration {
         if let Some((_, extra)) = given.iter().find(|(field, _)| field.name == "content")
             && given.iter().any(|(field, _)| field.name == "template")
         {
-            reader.problem(
-                extra.span,
-                "key-conflict",
-                "template and content can't both be given",
-            );
+            reader.problem(extra.span, "key-conflict", "template and content can't both be given");
         }
         let when = expression(&mut fields, "when");
         let for_each = expression(&mut fields, "for_each");
         let (needs, notify) = match is_resource {
-            true => (
-                cloned(fields.texts("needs")),
-                cloned(fields.texts("notify")),
-            ),
+            true => (cloned(fields.texts("needs")), cloned(fields.texts("notify"))),
             false => (Vec::new(), Vec::new()),
         };
         fields.finish();
         let line = subject.span.line;
-        Some(Declaration {
-            kind,
-            subject: subject.value.clone(),
-            fields: given,
-            when,
-            for_each,
-            needs,
-            notify,
-            line,
-        })
+        Some(Declaration { kind, subject: subject.value.clone(), fields: given, when, for_each, needs, notify, line })
     }
 }
 
@@ -142,11 +108,8 @@ fn expression<'a>(fields: &mut Fields<'a>, key: &str) -> Option<Node> {
     let reader = fields.reader;
     match &node.value {
         Value::Text(text) if text.contains("{{") || text.contains("{%") => {
-            let problem = reader.at(
-                node.span,
-                "expression-braces",
-                format!("{key} takes an expression without braces"),
-            );
+            let problem =
+                reader.at(node.span, "expression-braces", format!("{key} takes an expression without braces"));
             reader.tell(problem.hint("write: options.size > 0"));
             None
         }
@@ -187,10 +150,7 @@ fn check(reader: Reader<'_>, node: &Node, kind: FieldType) {
             reader.wrong::<()>(node, "a list");
         }
         (FieldType::Map, Value::Map(entries)) => {
-            for entry in entries
-                .iter()
-                .filter(|entry| entry.value.as_plain_text().is_none())
-            {
+            for entry in entries.iter().filter(|entry| entry.value.as_plain_text().is_none()) {
                 reader.wrong::<()>(&entry.value, "text");
             }
         }
@@ -203,10 +163,7 @@ fn check(reader: Reader<'_>, node: &Node, kind: FieldType) {
                 let problem = reader.at(
                     node.span,
                     "type-wrong",
-                    format!(
-                        "wanted four octal digits in quotes, found {}",
-                        node.described()
-                    ),
+                    format!("wanted four octal digits in quotes, found {}", node.described()),
                 );
                 reader.tell(problem.hint("write: \"0644\""));
             }

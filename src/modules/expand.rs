@@ -54,12 +54,7 @@ pub fn expand(
     let renderer = Renderer::default();
     let modules: Map<String, Json> = enabled
         .iter()
-        .map(|name| {
-            (
-                name.clone(),
-                options.get(name).map_or_else(|| json!({}), Options::nested),
-            )
-        })
+        .map(|name| (name.clone(), options.get(name).map_or_else(|| json!({}), Options::nested)))
         .collect();
     let facts = serde_json::to_value(facts).unwrap_or(Json::Null);
     let mut out = Expansion::default();
@@ -68,37 +63,22 @@ pub fn expand(
         let Some(module) = catalogue.get(name) else {
             continue;
         };
-        let scope =
-            Scope::new(json!({"options": modules[name], "modules": modules, "facts": facts}));
+        let scope = Scope::new(json!({"options": modules[name], "modules": modules, "facts": facts}));
         let priority = i32::try_from(place).unwrap_or(i32::MAX);
-        let mut one = One {
-            module,
-            renderer: &renderer,
-            collector: &collector,
-            priority,
-            wanted: &mut wanted,
-        };
+        let mut one = One { module, renderer: &renderer, collector: &collector, priority, wanted: &mut wanted };
         for declaration in &module.resources {
-            one.each(declaration, &scope, &mut |one, scope| {
-                one.resource(declaration, scope, &mut out.specs)
-            });
+            one.each(declaration, &scope, &mut |one, scope| one.resource(declaration, scope, &mut out.specs));
         }
         for declaration in &module.verify {
-            one.each(declaration, &scope, &mut |one, scope| {
-                out.probes.extend(one.probe(declaration, scope))
-            });
+            one.each(declaration, &scope, &mut |one, scope| out.probes.extend(one.probe(declaration, scope)));
         }
         for node in &module.next_steps {
             let text = one.text(node, &scope).unwrap_or_default();
-            out.next_steps
-                .extend(
-                    text.lines()
-                        .filter(|line| !line.trim().is_empty())
-                        .map(|line| NextStep {
-                            module: name.clone(),
-                            text: line.trim_end().to_owned(),
-                        }),
-                );
+            out.next_steps.extend(
+                text.lines()
+                    .filter(|line| !line.trim().is_empty())
+                    .map(|line| NextStep { module: name.clone(), text: line.trim_end().to_owned() }),
+            );
         }
     }
     dangling(&out.specs, wanted, &collector);
@@ -120,22 +100,14 @@ struct One<'a, 'w> {
 
 impl<'a, 'w> One<'a, 'w> {
     /// Does `act` for each time that a declaration stands for, by its `for_each` and `when`.
-    fn each(
-        &mut self,
-        declaration: &Declaration,
-        scope: &Scope,
-        act: &mut dyn FnMut(&mut Self, &Scope),
-    ) {
+    fn each(&mut self, declaration: &Declaration, scope: &Scope, act: &mut dyn FnMut(&mut Self, &Scope)) {
         let Some(for_each) = &declaration.for_each else {
             if self.holds(declaration, scope) {
                 act(self, scope);
             }
             return;
         };
-        match self.told(
-            self.renderer
-                .value(expression(for_each), scope, self.place(for_each)),
-        ) {
+        match self.told(self.renderer.value(expression(for_each), scope, self.place(for_each))) {
             Some(Json::Array(items)) => {
                 for item in &items {
                     let scope = scope.with_item(item);
@@ -153,11 +125,7 @@ impl<'a, 'w> One<'a, 'w> {
         let Some(when) = &declaration.when else {
             return true;
         };
-        self.told(
-            self.renderer
-                .truth(expression(when), scope, self.place(when)),
-        )
-        .unwrap_or(false)
+        self.told(self.renderer.truth(expression(when), scope, self.place(when))).unwrap_or(false)
     }
 
     fn resource(&mut self, declaration: &Declaration, scope: &Scope, specs: &mut Vec<Spec>) {
@@ -165,9 +133,7 @@ impl<'a, 'w> One<'a, 'w> {
         let fields = self.fields(declaration, scope);
         let needs = self.needs(declaration, scope);
         let notify = self.notify(declaration, scope);
-        let (Some(subject), Some(mut fields), Some(needs), Some(notify)) =
-            (subject, fields, needs, notify)
-        else {
+        let (Some(subject), Some(mut fields), Some(needs), Some(notify)) = (subject, fields, needs, notify) else {
             return;
         };
         let packages = match fields.shift_remove("before_packages") {
@@ -175,15 +141,8 @@ impl<'a, 'w> One<'a, 'w> {
             _ => declaration.kind.packages,
         };
         let names: Vec<String> = match subject {
-            Json::Array(names) => names
-                .into_iter()
-                .filter_map(|n| n.as_str().map(str::to_owned))
-                .collect(),
-            other => vec![
-                other
-                    .as_str()
-                    .map_or_else(|| other.to_string(), str::to_owned),
-            ],
+            Json::Array(names) => names.into_iter().filter_map(|n| n.as_str().map(str::to_owned)).collect(),
+            other => vec![other.as_str().map_or_else(|| other.to_string(), str::to_owned)],
         };
         for name in names {
             if name.trim().is_empty() {
@@ -208,13 +167,8 @@ impl<'a, 'w> One<'a, 'w> {
     fn probe(&mut self, declaration: &Declaration, scope: &Scope) -> Option<Probe> {
         let subject = self.value(&declaration.subject, declaration.kind.subject, scope);
         let mut fields = self.fields(declaration, scope)?;
-        let name = fields
-            .shift_remove("name")
-            .and_then(|name| name.as_str().map(str::to_owned));
-        let timeout = fields
-            .shift_remove("timeout")
-            .and_then(|n| n.as_u64())
-            .unwrap_or(10);
+        let name = fields.shift_remove("name").and_then(|name| name.as_str().map(str::to_owned));
+        let timeout = fields.shift_remove("timeout").and_then(|n| n.as_u64()).unwrap_or(10);
         match ProbeTest::new(declaration.kind.name, &subject?, &fields) {
             Ok(test) => Some(Probe {
                 module: self.module.name.clone(),
@@ -235,15 +189,9 @@ impl<'a, 'w> One<'a, 'w> {
         let mut good = true;
         for (field, node) in &declaration.fields {
             let value = match field.kind {
-                FieldType::Template => self
-                    .file(node, field.kind, scope)
-                    .map(|text| ("content", json!(text))),
-                FieldType::ModuleFile => self
-                    .file(node, field.kind, scope)
-                    .map(|text| (field.name, json!(text))),
-                kind => self
-                    .value(node, kind, scope)
-                    .map(|value| (field.name, value)),
+                FieldType::Template => self.file(node, field.kind, scope).map(|text| ("content", json!(text))),
+                FieldType::ModuleFile => self.file(node, field.kind, scope).map(|text| (field.name, json!(text))),
+                kind => self.value(node, kind, scope).map(|value| (field.name, value)),
             };
             good &= value.is_some();
             fields.extend(value.map(|(name, value)| (name.to_owned(), value)));
@@ -257,34 +205,18 @@ impl<'a, 'w> One<'a, 'w> {
         let inner = file_of(kind, &name);
         let Some(bytes) = self.module.files.get(&inner) else {
             let prefix = file_of(kind, "");
-            let known = self
-                .module
-                .files
-                .keys()
-                .filter_map(|file| file.strip_prefix(&prefix));
-            let problem = self.at(
-                node,
-                "template-missing",
-                &format!("the module has no file {inner}"),
-            );
+            let known = self.module.files.keys().filter_map(|file| file.strip_prefix(&prefix));
+            let problem = self.at(node, "template-missing", &format!("the module has no file {inner}"));
             self.collector.add(problem.instead_of(&name, known));
             return None;
         };
         let source = Source::from_bytes(self.module.dir.join(&inner).display().to_string(), bytes);
         if let Some(offset) = source.bad_byte {
-            self.problem(
-                node,
-                "template-not-utf8",
-                &format!("{inner} is not UTF-8 (byte {offset})"),
-            );
+            self.problem(node, "template-not-utf8", &format!("{inner} is not UTF-8 (byte {offset})"));
             return None;
         }
         match kind {
-            FieldType::Template => self.told(self.renderer.text(
-                &source.text,
-                scope,
-                Place::File(&source),
-            )),
+            FieldType::Template => self.told(self.renderer.text(&source.text, scope, Place::File(&source))),
             _ => Some(source.text),
         }
     }
@@ -319,12 +251,8 @@ impl<'a, 'w> One<'a, 'w> {
             _ => {
                 let text = self.text(node, scope)?;
                 match kind {
-                    FieldType::Mode if !is_mode(&text) => {
-                        self.wrong(node, "four octal digits", &text)
-                    }
-                    FieldType::Path if !text.starts_with('/') => {
-                        self.wrong(node, "an absolute path", &text)
-                    }
+                    FieldType::Mode if !is_mode(&text) => self.wrong(node, "four octal digits", &text),
+                    FieldType::Path if !text.starts_with('/') => self.wrong(node, "an absolute path", &text),
                     FieldType::Choice(choices) if !choices.contains(&text.as_str()) => {
                         self.wrong(node, &format!("one of {}", choices.join(", ")), &text)
                     }
@@ -364,12 +292,7 @@ impl<'a, 'w> One<'a, 'w> {
                     match is_list {
                         true if rendered && text.trim().is_empty() => {}
                         true => all.push(json!(text)),
-                        false => all.extend(
-                            text.lines()
-                                .map(str::trim)
-                                .filter(|l| !l.is_empty())
-                                .map(|l| json!(l)),
-                        ),
+                        false => all.extend(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(|l| json!(l))),
                     }
                 }
             }
@@ -387,20 +310,13 @@ impl<'a, 'w> One<'a, 'w> {
             let id = match ResourceId::parse(text.trim()) {
                 Some(id) if KINDS.iter().any(|kind| kind.name == id.kind()) => id,
                 _ => {
-                    let problem = self.at(
-                        node,
-                        "need-unknown",
-                        &format!("\"{text}\" is no resource: `kind:name`"),
-                    );
+                    let problem = self.at(node, "need-unknown", &format!("\"{text}\" is no resource: `kind:name`"));
                     self.collector.add(problem);
                     return None;
                 }
             };
             let id = ResourceId::new(id.kind(), &whole_name(id.kind(), id.name()));
-            self.wanted.push((
-                id.clone(),
-                self.at(node, "need-unknown", &format!("nothing declares {id}")),
-            ));
+            self.wanted.push((id.clone(), self.at(node, "need-unknown", &format!("nothing declares {id}"))));
             needs.push(id);
         }
         Some(needs)
@@ -417,17 +333,10 @@ impl<'a, 'w> One<'a, 'w> {
                 ["restart", unit] => (DebtKind::Restart, *unit),
                 ["reload", unit] => (DebtKind::Reload, *unit),
                 _ => {
-                    return self.wrong(
-                        node,
-                        "\"restart <unit>\", \"reload <unit>\" or \"daemon-reload\"",
-                        &text,
-                    );
+                    return self.wrong(node, "\"restart <unit>\", \"reload <unit>\" or \"daemon-reload\"", &text);
                 }
             };
-            debts.push(Debt {
-                kind,
-                unit: edges::unit_name(unit),
-            });
+            debts.push(Debt { kind, unit: edges::unit_name(unit) });
         }
         Some(debts)
     }
@@ -445,17 +354,11 @@ impl<'a, 'w> One<'a, 'w> {
     }
 
     fn told<T>(&self, outcome: Result<T, Vec<Problem>>) -> Option<T> {
-        outcome
-            .map_err(|problems| self.collector.extend(Problems(problems)))
-            .ok()
+        outcome.map_err(|problems| self.collector.extend(Problems(problems))).ok()
     }
 
     fn wrong<T>(&self, node: &Node, wanted: &str, found: &str) -> Option<T> {
-        self.problem(
-            node,
-            "type-wrong",
-            &format!("wanted {wanted}, the template gives \"{found}\""),
-        );
+        self.problem(node, "type-wrong", &format!("wanted {wanted}, the template gives \"{found}\""));
         None
     }
 
@@ -485,8 +388,7 @@ fn dangling(specs: &[Spec], wanted: Vec<Wanted>, collector: &Collector) {
     let declared: BTreeSet<ResourceId> = specs.iter().map(Spec::id).collect();
     for (id, problem) in wanted {
         if !declared.contains(&id) {
-            let near =
-                crate::base::yaml::nearest(id.as_str(), declared.iter().map(ResourceId::as_str));
+            let near = crate::base::yaml::nearest(id.as_str(), declared.iter().map(ResourceId::as_str));
             collector.add(match near {
                 Some(near) => problem.hint(format!("did you mean \"{near}\"?")),
                 None => problem,

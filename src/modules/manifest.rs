@@ -67,12 +67,7 @@ pub struct Requires {
 impl Manifest {
     /// Reads a module; what is wrong is told to the collector, and `None` when it is no mapping at all.
     pub fn read(module: ModuleSource, collector: &Collector) -> Option<Manifest> {
-        let ModuleSource {
-            dir,
-            builtin,
-            manifest: source,
-            files,
-        } = module;
+        let ModuleSource { dir, builtin, manifest: source, files } = module;
         let root = match parse(&source) {
             Ok(root) => root,
             Err(problem) => {
@@ -81,49 +76,26 @@ impl Manifest {
             }
         };
         let reader = Reader::new(&source, collector);
-        let folder = dir
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let folder = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut fields = reader.map(&root, "a module's manifest")?;
         if let Some(node) = fields.require("name") {
             good_name(reader, node, &folder);
         }
-        let summary = fields
-            .require("summary")
-            .and_then(|node| reader.text(node))
-            .unwrap_or("")
-            .to_owned();
+        let summary = fields.require("summary").and_then(|node| reader.text(node)).unwrap_or("").to_owned();
         let priority = fields.integer("priority", Some(0), Some(100)).unwrap_or(50);
         let mandatory = fields.boolean("mandatory").unwrap_or(false);
         let depends_on = references(fields.texts("depends_on"));
         let conflicts_with = references(fields.texts("conflicts_with"));
-        let requires = fields
-            .take("requires")
-            .map(|node| Requires::read(reader, node))
-            .unwrap_or_default();
-        let options = fields
-            .take("options")
-            .map(|node| Options::read(reader, node))
-            .unwrap_or_default();
-        let resources = fields
-            .take("resources")
-            .and_then(|node| reader.list(node))
-            .unwrap_or(&[]);
-        let verify = fields
-            .take("verify")
-            .and_then(|node| reader.list(node))
-            .unwrap_or(&[]);
+        let requires = fields.take("requires").map(|node| Requires::read(reader, node)).unwrap_or_default();
+        let options = fields.take("options").map(|node| Options::read(reader, node)).unwrap_or_default();
+        let resources = fields.take("resources").and_then(|node| reader.list(node)).unwrap_or(&[]);
+        let verify = fields.take("verify").and_then(|node| reader.list(node)).unwrap_or(&[]);
         let next_steps = fields.texts("next_steps").into_iter().cloned().collect();
         fields.finish();
-        let resources: Vec<Declaration> = resources
-            .iter()
-            .filter_map(|node| Declaration::resource(reader, node, KINDS))
-            .collect();
-        let verify: Vec<Declaration> = verify
-            .iter()
-            .filter_map(|node| Declaration::probe(reader, node, PROBES))
-            .collect();
+        let resources: Vec<Declaration> =
+            resources.iter().filter_map(|node| Declaration::resource(reader, node, KINDS)).collect();
+        let verify: Vec<Declaration> =
+            verify.iter().filter_map(|node| Declaration::probe(reader, node, PROBES)).collect();
         for declaration in &resources {
             files_are_there(reader, declaration, &files);
         }
@@ -152,41 +124,21 @@ impl Requires {
         let Some(mut fields) = reader.map(node, "requires") else {
             return Requires::default();
         };
-        let mut size = |key| {
-            fields
-                .integer(key, Some(0), None)
-                .and_then(|n| u64::try_from(n).ok())
-        };
+        let mut size = |key| fields.integer(key, Some(0), None).and_then(|n| u64::try_from(n).ok());
         let (disk_mb, memory_mb) = (size("disk_mb"), size("memory_mb"));
-        let architectures = references(fields.texts("architectures"))
-            .into_iter()
-            .map(|r| r.name)
-            .collect();
+        let architectures = references(fields.texts("architectures")).into_iter().map(|r| r.name).collect();
         fields.finish();
-        Requires {
-            disk_mb,
-            memory_mb,
-            architectures,
-        }
+        Requires { disk_mb, memory_mb, architectures }
     }
 }
 
 /// The path in a module's folder of a file that a field names.
 pub fn file_of(kind: FieldType, text: &str) -> String {
-    if kind == FieldType::Template {
-        format!("templates/{text}")
-    } else {
-        text.to_owned()
-    }
+    if kind == FieldType::Template { format!("templates/{text}") } else { text.to_owned() }
 }
 
 fn references(nodes: Vec<&Node>) -> Vec<Reference> {
-    let named = |node: &Node| {
-        node.as_text().map(|name| Reference {
-            name: name.to_owned(),
-            span: node.span,
-        })
-    };
+    let named = |node: &Node| node.as_text().map(|name| Reference { name: name.to_owned(), span: node.span });
     nodes.into_iter().filter_map(named).collect()
 }
 
@@ -196,12 +148,9 @@ fn good_name(reader: Reader<'_>, node: &Node, folder: &str) {
         return;
     };
     let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !good {
-        let message =
-            format!("\"{name}\" is no good name: lower-case letters, digits and _, a letter first");
+        let message = format!("\"{name}\" is no good name: lower-case letters, digits and _, a letter first");
         reader.problem(node.span, "module-name", message);
     } else if name != folder {
         reader.problem(
@@ -212,25 +161,15 @@ fn good_name(reader: Reader<'_>, node: &Node, folder: &str) {
     }
 }
 
-fn files_are_there(
-    reader: Reader<'_>,
-    declaration: &Declaration,
-    files: &BTreeMap<String, Vec<u8>>,
-) {
+fn files_are_there(reader: Reader<'_>, declaration: &Declaration, files: &BTreeMap<String, Vec<u8>>) {
     for (field, node) in &declaration.fields {
-        let (FieldType::Template | FieldType::ModuleFile, Some(text)) =
-            (field.kind, node.as_text())
-        else {
+        let (FieldType::Template | FieldType::ModuleFile, Some(text)) = (field.kind, node.as_text()) else {
             continue;
         };
         if !is_template(text) && !files.contains_key(&file_of(field.kind, text)) {
             let prefix = file_of(field.kind, "");
             let known = files.keys().filter_map(|name| name.strip_prefix(&prefix));
-            let problem = reader.at(
-                node.span,
-                "template-missing",
-                format!("the module has no file {prefix}{text}"),
-            );
+            let problem = reader.at(node.span, "template-missing", format!("the module has no file {prefix}{text}"));
             reader.tell(problem.instead_of(text, known));
         }
     }

@@ -32,10 +32,8 @@ enum Token<'a> {
 /// A token and its byte offset in the template.
 type Placed<'a> = (Token<'a>, usize);
 
-const WORDS: [&str; 15] = [
-    "and", "or", "not", "in", "is", "if", "elif", "else", "true", "false", "none", "null", "True",
-    "False", "None",
-];
+const WORDS: [&str; 15] =
+    ["and", "or", "not", "in", "is", "if", "elif", "else", "true", "false", "none", "null", "True", "False", "None"];
 
 /// Every missing name in the tags of a template.
 pub fn missing(template: &str, context: &Json) -> Vec<Missing> {
@@ -55,21 +53,13 @@ pub fn missing(template: &str, context: &Json) -> Vec<Missing> {
             }
         };
         if close == "#}" {
-            at = rest
-                .find(close)
-                .map_or(template.len(), |end| open + end + 2);
+            at = rest.find(close).map_or(template.len(), |end| open + end + 2);
             continue;
         }
         let (tokens, end) = tokens(template, open + 2, close);
         at = end;
-        if is_tag
-            && tokens
-                .first()
-                .is_some_and(|(t, _)| *t == Token::Name("raw"))
-        {
-            at = template[end..]
-                .find("endraw")
-                .map_or(template.len(), |n| end + n);
+        if is_tag && tokens.first().is_some_and(|(t, _)| *t == Token::Name("raw")) {
+            at = template[end..].find("endraw").map_or(template.len(), |n| end + n);
             continue;
         }
         check_tag(template, &tokens, is_tag, context, &mut locals, &mut found);
@@ -105,22 +95,11 @@ fn check_tag<'a>(
                 return;
             };
             check(template, &tokens[split + 1..], context, locals, found);
-            let list =
-                plain_path(&tokens[split + 1..]).and_then(|path| look_up(&path, context, locals));
+            let list = plain_path(&tokens[split + 1..]).and_then(|path| look_up(&path, context, locals));
             let first = list.and_then(|list| list.as_array().and_then(|all| all.first().cloned()));
-            let names: Vec<&str> = tokens[..split]
-                .iter()
-                .filter_map(|(t, _)| name(t))
-                .collect();
+            let names: Vec<&str> = tokens[..split].iter().filter_map(|(t, _)| name(t)).collect();
             for bound in &names {
-                locals.insert(
-                    bound,
-                    if names.len() == 1 {
-                        first.clone()
-                    } else {
-                        None
-                    },
-                );
+                locals.insert(bound, if names.len() == 1 { first.clone() } else { None });
             }
         }
         "set" | "set_global" => {
@@ -151,9 +130,7 @@ fn check(
         let before = at.checked_sub(1).map(|n| &tokens[n].0);
         let after = tokens.get(at + 1).map(|(t, _)| t);
         let is_filter_or_test = matches!(before, Some(Token::Sign("|") | Token::Name("is")))
-            || (before == Some(&Token::Name("not"))
-                && at > 1
-                && tokens[at - 2].0 == Token::Name("is"));
+            || (before == Some(&Token::Name("not")) && at > 1 && tokens[at - 2].0 == Token::Name("is"));
         let is_call_or_argument = matches!(after, Some(Token::Sign("(" | "=")));
         if root == "loop" {
             at = path_at(tokens, at).1;
@@ -183,11 +160,7 @@ fn check(
 
 /// The dotted path that begins at a token, the token after it, and whether it has a `?.`.
 fn path_at<'a>(tokens: &[Placed<'a>], start: usize) -> (Vec<&'a str>, usize, bool) {
-    let mut path: Vec<&str> = tokens
-        .get(start)
-        .and_then(|(t, _)| name(t))
-        .into_iter()
-        .collect();
+    let mut path: Vec<&str> = tokens.get(start).and_then(|(t, _)| name(t)).into_iter().collect();
     let mut at = start + 1;
     let mut optional = false;
     let token = |n: usize| tokens.get(n).map(|(t, _)| t);
@@ -212,21 +185,13 @@ fn may_be_missing(rest: &[Placed<'_>]) -> bool {
     matches!(
         words.as_slice(),
         [Token::Name("is"), Token::Name("defined" | "undefined"), ..]
-            | [
-                Token::Name("is"),
-                Token::Name("not"),
-                Token::Name("defined" | "undefined")
-            ]
+            | [Token::Name("is"), Token::Name("not"), Token::Name("defined" | "undefined")]
             | [Token::Sign("|"), Token::Name("default"), ..]
     )
 }
 
 /// The first part of a path that is not there and the names that are; `None` when all is there or can't be known.
-fn walk(
-    path: &[&str],
-    context: &Json,
-    locals: &HashMap<&str, Option<Json>>,
-) -> Option<(String, Vec<String>)> {
+fn walk(path: &[&str], context: &Json, locals: &HashMap<&str, Option<Json>>) -> Option<(String, Vec<String>)> {
     let (mut at, parts) = match (locals.get(path[0]), path) {
         (Some(None), _) => return None,
         (Some(Some(held)), [_, parts @ ..]) => (held, parts),
@@ -259,9 +224,7 @@ fn look_up(path: &[&str], context: &Json, locals: &HashMap<&str, Option<Json>>) 
 /// The path, when the tokens are nothing but one.
 fn plain_path<'a>(tokens: &[Placed<'a>]) -> Option<Vec<&'a str>> {
     let (path, next, _) = path_at(tokens, 0);
-    let end = tokens[next.min(tokens.len())..]
-        .iter()
-        .all(|(t, _)| *t == Token::Sign("-"));
+    let end = tokens[next.min(tokens.len())..].iter().all(|(t, _)| *t == Token::Sign("-"));
     (end && !path.is_empty()).then_some(path)
 }
 
@@ -284,26 +247,17 @@ fn tokens<'a>(template: &'a str, start: usize, close: &str) -> (Vec<Placed<'a>>,
         }
         let (token, length) = if c == '"' || c == '\'' || c == '`' {
             let inner = rest[1..].find(c).unwrap_or(rest.len() - 1);
-            (
-                Some(Token::Text(&rest[1..1 + inner])),
-                (inner + 2).min(rest.len()),
-            )
+            (Some(Token::Text(&rest[1..1 + inner])), (inner + 2).min(rest.len()))
         } else if c.is_alphabetic() || c == '_' {
-            let length = rest
-                .find(|c: char| !c.is_alphanumeric() && c != '_')
-                .unwrap_or(rest.len());
+            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
             (Some(Token::Name(&rest[..length])), length)
         } else if c.is_ascii_digit() {
-            let length = rest
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .unwrap_or(rest.len());
+            let length = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
             (Some(Token::Sign(&rest[..length])), length)
         } else if c.is_whitespace() {
             (None, c.len_utf8())
         } else {
-            let double = ["?.", "==", "!=", "<=", ">=", "//", "**"]
-                .iter()
-                .find(|sign| rest.starts_with(**sign));
+            let double = ["?.", "==", "!=", "<=", ">=", "//", "**"].iter().find(|sign| rest.starts_with(**sign));
             let length = double.map_or(c.len_utf8(), |sign| sign.len());
             (Some(Token::Sign(&rest[..length])), length)
         };
@@ -323,10 +277,7 @@ mod tests {
             "options": {"size": 1, "ssh": {"port": 22}, "users": [{"name": "anna"}], "none": []},
             "facts": {"users": ["anna"]}, "modules": {"git": {}},
         });
-        missing(template, &context)
-            .into_iter()
-            .map(|m| m.path)
-            .collect()
+        missing(template, &context).into_iter().map(|m| m.path).collect()
     }
 
     #[test]
@@ -335,23 +286,11 @@ mod tests {
             paths("{{ options.sise }} {% if options.ssh.prot and not typo %}{% endif %}"),
             ["options.sise", "options.ssh.prot", "typo"]
         );
-        assert_eq!(
-            paths("{% for u in options.user %}{{ u }}{% endfor %}"),
-            ["options.user"]
-        );
-        assert_eq!(
-            paths("{% for u in options.users %}{% if u.nmae %}x{% endif %}{% endfor %}"),
-            ["u.nmae"]
-        );
-        assert_eq!(
-            paths("{% set a = options.ssh %}{% if a.prot %}{% endif %}"),
-            ["a.prot"]
-        );
+        assert_eq!(paths("{% for u in options.user %}{{ u }}{% endfor %}"), ["options.user"]);
+        assert_eq!(paths("{% for u in options.users %}{% if u.nmae %}x{% endif %}{% endfor %}"), ["u.nmae"]);
+        assert_eq!(paths("{% set a = options.ssh %}{% if a.prot %}{% endif %}"), ["a.prot"]);
         assert_eq!(paths("{{ options[\"sise\"] }}"), ["options.sise"]);
-        assert_eq!(
-            paths("{{ facts.users | join(sep=wrong.name) }}"),
-            ["wrong.name"]
-        );
+        assert_eq!(paths("{{ facts.users | join(sep=wrong.name) }}"), ["wrong.name"]);
     }
 
     #[test]
@@ -361,9 +300,7 @@ mod tests {
             {{ 'typo.in.text' ~ \"more\" }} {not.a.tag} {% if true and \"x\" in facts.users and 1.5 > 1 %}{% endif %}";
         assert_eq!(paths(good), Vec::<String>::new());
         assert_eq!(
-            paths(
-                "{% if modules.docker is defined %}{{ modules.nope | default(value=1) }}{{ a?.b }}{% endif %}"
-            ),
+            paths("{% if modules.docker is defined %}{{ modules.nope | default(value=1) }}{{ a?.b }}{% endif %}"),
             Vec::<String>::new()
         );
     }
@@ -373,14 +310,8 @@ mod tests {
         let context = json!({"options": {"size": 1}});
         let found = missing("å\n  åä {{ options.sise }}", &context);
         assert_eq!((found[0].line, found[0].column), (2, 8));
-        assert_eq!(
-            (found[0].part.as_str(), &found[0].known),
-            ("sise", &vec!["size".to_owned()])
-        );
-        assert_eq!(
-            missing_in_expression("options.size > 0 or option.x", &context)[0].path,
-            "option.x"
-        );
+        assert_eq!((found[0].part.as_str(), &found[0].known), ("sise", &vec!["size".to_owned()]));
+        assert_eq!(missing_in_expression("options.size > 0 or option.x", &context)[0].path, "option.x");
     }
 
     proptest::proptest! {

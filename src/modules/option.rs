@@ -50,18 +50,13 @@ pub struct OptionSchema {
 #[derive(Debug, Clone, Default)]
 pub struct Options(pub Vec<OptionSchema>);
 
-const TYPES: [&str; 7] = [
-    "string", "boolean", "integer", "number", "choice", "list", "map",
-];
+const TYPES: [&str; 7] = ["string", "boolean", "integer", "number", "choice", "list", "map"];
 
 impl Options {
     /// Reads an `options:` mapping.
     pub fn read<'a>(reader: Reader<'a>, node: &'a Node) -> Options {
         let mut all = Vec::new();
-        for entry in reader
-            .map(node, "options")
-            .map_or(&[][..], |fields| fields.entries())
-        {
+        for entry in reader.map(node, "options").map_or(&[][..], |fields| fields.entries()) {
             good_name(reader, &entry.key, entry.span);
             if entry.key == "enabled" {
                 reader.problem(
@@ -70,21 +65,10 @@ impl Options {
                     "\"enabled\" is there for every module and can't be an option",
                 );
             }
-            let is_option = entry
-                .value
-                .get("type")
-                .is_some_and(|kind| kind.as_map().is_none());
-            let grouped = entry
-                .value
-                .as_map()
-                .is_some_and(|inner| inner.iter().any(|e| e.value.as_map().is_some()));
+            let is_option = entry.value.get("type").is_some_and(|kind| kind.as_map().is_none());
+            let grouped = entry.value.as_map().is_some_and(|inner| inner.iter().any(|e| e.value.as_map().is_some()));
             if is_option || !grouped {
-                all.extend(OptionSchema::read(
-                    reader,
-                    &entry.value,
-                    entry.key.clone(),
-                    Role::Option,
-                ));
+                all.extend(OptionSchema::read(reader, &entry.value, entry.key.clone(), Role::Option));
                 continue;
             }
             for inner in entry.value.as_map().unwrap_or(&[]) {
@@ -103,21 +87,12 @@ impl Options {
 
     /// The defaults, by path.
     pub fn defaults(&self) -> BTreeMap<String, Json> {
-        self.0
-            .iter()
-            .map(|o| (o.path.clone(), o.default.clone().unwrap_or(Json::Null)))
-            .collect()
+        self.0.iter().map(|o| (o.path.clone(), o.default.clone().unwrap_or(Json::Null))).collect()
     }
 
     /// Reads values for these options from a mapping whose other keys are already taken; each good one is handed to
     /// `put` with its place. `loose`: a scalar of any type may stand where text is wanted (the command line's).
-    pub fn values<'a>(
-        &self,
-        fields: &mut Fields<'a>,
-        what: &str,
-        loose: bool,
-        put: &mut dyn FnMut(&str, Json, Span),
-    ) {
+    pub fn values<'a>(&self, fields: &mut Fields<'a>, what: &str, loose: bool, put: &mut dyn FnMut(&str, Json, Span)) {
         let reader = fields.reader;
         let mut groups: BTreeMap<&str, Option<Fields<'a>>> = BTreeMap::new();
         for option in &self.0 {
@@ -171,9 +146,9 @@ impl Options {
                     properties.insert(option.path.clone(), option.json_schema());
                 }
                 Some((group, key)) => {
-                    let inner = properties.entry(group.to_owned()).or_insert_with(
-                        || json!({"type": "object", "additionalProperties": false, "properties": {}}),
-                    );
+                    let inner = properties
+                        .entry(group.to_owned())
+                        .or_insert_with(|| json!({"type": "object", "additionalProperties": false, "properties": {}}));
                     inner["properties"][key] = option.json_schema();
                 }
             }
@@ -202,19 +177,11 @@ impl OptionSchema {
             Role::Key => (fields.take("help"), fields.take("default")),
             Role::Items => (None, None),
         };
-        let help = help
-            .and_then(|node| reader.text(node))
-            .unwrap_or("")
-            .to_owned();
+        let help = help.and_then(|node| reader.text(node)).unwrap_or("").to_owned();
         fields.finish();
         let kind = kind?;
         let default = default.and_then(|node| kind.value(reader, node, false));
-        Some(OptionSchema {
-            path,
-            kind,
-            default,
-            help,
-        })
+        Some(OptionSchema { path, kind, default, help })
     }
 
     fn json_schema(&self) -> Json {
@@ -238,60 +205,35 @@ impl OptionType {
             "string" => OptionType::Text(fields.take("pattern").and_then(|node| {
                 let text = reader.text(node)?;
                 match Regex::new(&format!("^(?:{text})$")) {
-                    Ok(regex) => Some(Pattern {
-                        text: text.to_owned(),
-                        regex,
-                    }),
+                    Ok(regex) => Some(Pattern { text: text.to_owned(), regex }),
                     Err(error) => {
-                        reader.problem(
-                            node.span,
-                            "pattern-wrong",
-                            format!("not a regular expression: {error}"),
-                        );
+                        reader.problem(node.span, "pattern-wrong", format!("not a regular expression: {error}"));
                         None
                     }
                 }
             })),
             "boolean" => OptionType::Boolean,
-            "integer" => OptionType::Integer(
-                fields.integer("min", None, None),
-                fields.integer("max", None, None),
-            ),
+            "integer" => OptionType::Integer(fields.integer("min", None, None), fields.integer("max", None, None)),
             "number" => {
-                let mut bound = |key| {
-                    fields
-                        .take(key)
-                        .and_then(|node| reader.number(node, None, None))
-                };
+                let mut bound = |key| fields.take(key).and_then(|node| reader.number(node, None, None));
                 OptionType::Number(bound("min"), bound("max"))
             }
             "choice" => {
                 let choices = fields.require("choices")?;
                 OptionType::Choice(
-                    reader
-                        .texts(choices)
-                        .iter()
-                        .filter_map(|n| n.as_text().map(str::to_owned))
-                        .collect(),
+                    reader.texts(choices).iter().filter_map(|n| n.as_text().map(str::to_owned)).collect(),
                 )
             }
             "list" => {
                 let items = fields.require("items")?;
-                OptionType::List(Box::new(
-                    OptionSchema::read(reader, items, "items".to_owned(), Role::Items)?.kind,
-                ))
+                OptionType::List(Box::new(OptionSchema::read(reader, items, "items".to_owned(), Role::Items)?.kind))
             }
             _ => {
                 let node = fields.require("fields")?;
                 let mut keys = Vec::new();
                 for entry in reader.map(node, "fields")?.entries() {
                     good_name(reader, &entry.key, entry.span);
-                    keys.extend(OptionSchema::read(
-                        reader,
-                        &entry.value,
-                        entry.key.clone(),
-                        Role::Key,
-                    ));
+                    keys.extend(OptionSchema::read(reader, &entry.value, entry.key.clone(), Role::Key));
                 }
                 OptionType::Map(keys)
             }
@@ -303,15 +245,10 @@ impl OptionType {
         match self {
             OptionType::Text(pattern) => {
                 let scalar = loose && !matches!(node.value, Value::List(_) | Value::Map(_));
-                let text = if scalar {
-                    node.as_text().unwrap_or(&node.raw)
-                } else {
-                    reader.text(node)?
-                };
+                let text = if scalar { node.as_text().unwrap_or(&node.raw) } else { reader.text(node)? };
                 match pattern {
                     Some(pattern) if !pattern.regex.is_match(text) => {
-                        let message =
-                            format!("\"{text}\" does not match the pattern {}", pattern.text);
+                        let message = format!("\"{text}\" does not match the pattern {}", pattern.text);
                         reader.problem(node.span, "pattern-mismatch", message);
                         None
                     }
@@ -324,26 +261,19 @@ impl OptionType {
                 reader.number(node, *min, *max)?;
                 Some(node.to_json())
             }
-            OptionType::Choice(choices) => reader
-                .choice(node, choices.iter().map(String::as_str))
-                .map(|word| json!(word)),
+            OptionType::Choice(choices) => {
+                reader.choice(node, choices.iter().map(String::as_str)).map(|word| json!(word))
+            }
             OptionType::List(items) => {
                 let list = reader.list(node)?;
-                let values: Vec<Json> = list
-                    .iter()
-                    .filter_map(|n| items.value(reader, n, loose))
-                    .collect();
+                let values: Vec<Json> = list.iter().filter_map(|n| items.value(reader, n, loose)).collect();
                 (values.len() == list.len()).then_some(Json::Array(values))
             }
             OptionType::Map(keys) => {
                 let mut fields = reader.map(node, "this item")?;
                 let mut map = Map::new();
                 for key in keys {
-                    let found = if key.default.is_some() {
-                        fields.take(&key.path)
-                    } else {
-                        fields.require(&key.path)
-                    };
+                    let found = if key.default.is_some() { fields.take(&key.path) } else { fields.require(&key.path) };
                     let value = match found {
                         Some(node) => key.kind.value(reader, node, loose),
                         None => key.default.clone(),
@@ -386,24 +316,14 @@ impl OptionType {
                 json!({"type": "string", "pattern": format!("^(?:{})$", pattern.text)})
             }
             OptionType::Boolean => json!({"type": "boolean"}),
-            OptionType::Integer(min, max) => {
-                bounded("integer", min.map(|n| json!(n)), max.map(|n| json!(n)))
-            }
-            OptionType::Number(min, max) => {
-                bounded("number", min.map(|n| json!(n)), max.map(|n| json!(n)))
-            }
+            OptionType::Integer(min, max) => bounded("integer", min.map(|n| json!(n)), max.map(|n| json!(n))),
+            OptionType::Number(min, max) => bounded("number", min.map(|n| json!(n)), max.map(|n| json!(n))),
             OptionType::Choice(choices) => json!({"enum": choices}),
             OptionType::List(items) => json!({"type": "array", "items": items.json_schema()}),
             OptionType::Map(keys) => {
-                let required: Vec<&str> = keys
-                    .iter()
-                    .filter(|k| k.default.is_none())
-                    .map(|k| k.path.as_str())
-                    .collect();
-                let properties: Map<String, Json> = keys
-                    .iter()
-                    .map(|k| (k.path.clone(), k.json_schema()))
-                    .collect();
+                let required: Vec<&str> =
+                    keys.iter().filter(|k| k.default.is_none()).map(|k| k.path.as_str()).collect();
+                let properties: Map<String, Json> = keys.iter().map(|k| (k.path.clone(), k.json_schema())).collect();
                 json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
             }
         }
@@ -413,12 +333,9 @@ impl OptionType {
 /// Names of options and keys: what Tera can say, and what a dotted path can hold.
 fn good_name(reader: Reader<'_>, name: &str, span: Span) {
     let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !good {
-        let message =
-            format!("\"{name}\" is no good name: lower-case letters, digits and _, a letter first");
+        let message = format!("\"{name}\" is no good name: lower-case letters, digits and _, a letter first");
         reader.problem(span, "option-name", message);
     }
 }

@@ -85,12 +85,8 @@ pub enum ProbeTest {
 const NAME: FieldSchema = field("name", FieldType::Text, "what it proves, one sentence");
 const TIMEOUT: FieldSchema = field("timeout", FieldType::Integer, "seconds; default 10");
 const CONTAINS: FieldSchema = field("contains", FieldType::Text, "text that must be in it");
-const VALUE: FieldSchema = FieldSchema {
-    name: "value",
-    kind: FieldType::Text,
-    required: true,
-    help: "what it must be",
-};
+const VALUE: FieldSchema =
+    FieldSchema { name: "value", kind: FieldType::Text, required: true, help: "what it must be" };
 
 /// All kinds of probes.
 pub const PROBES: &[KindSchema] = &[
@@ -110,15 +106,7 @@ pub const PROBES: &[KindSchema] = &[
         "unit",
         FieldType::Text,
         "a unit that is active",
-        &[
-            field(
-                "enabled",
-                FieldType::Boolean,
-                "started at boot, or not; left out: not looked at",
-            ),
-            NAME,
-            TIMEOUT,
-        ],
+        &[field("enabled", FieldType::Boolean, "started at boot, or not; left out: not looked at"), NAME, TIMEOUT],
     ),
     probe(
         "port",
@@ -126,11 +114,7 @@ pub const PROBES: &[KindSchema] = &[
         "a port that something listens on",
         &[
             field("address", FieldType::Text, "default 127.0.0.1"),
-            field(
-                "protocol",
-                FieldType::Choice(&["tcp", "udp"]),
-                "default tcp",
-            ),
+            field("protocol", FieldType::Choice(&["tcp", "udp"]), "default tcp"),
             NAME,
             TIMEOUT,
         ],
@@ -139,40 +123,15 @@ pub const PROBES: &[KindSchema] = &[
         "http",
         FieldType::Text,
         "a URL that answers",
-        &[
-            field("status", FieldType::Integer, "default 200"),
-            CONTAINS,
-            NAME,
-            TIMEOUT,
-        ],
+        &[field("status", FieldType::Integer, "default 200"), CONTAINS, NAME, TIMEOUT],
     ),
-    probe(
-        "file",
-        FieldType::Path,
-        "a file that is there",
-        &[CONTAINS, NAME, TIMEOUT],
-    ),
-    probe(
-        "effective_sshd",
-        FieldType::Text,
-        "a keyword of `sshd -T`",
-        &[VALUE, NAME, TIMEOUT],
-    ),
-    probe(
-        "effective_sysctl",
-        FieldType::Text,
-        "a kernel setting in force",
-        &[VALUE, NAME, TIMEOUT],
-    ),
+    probe("file", FieldType::Path, "a file that is there", &[CONTAINS, NAME, TIMEOUT]),
+    probe("effective_sshd", FieldType::Text, "a keyword of `sshd -T`", &[VALUE, NAME, TIMEOUT]),
+    probe("effective_sysctl", FieldType::Text, "a kernel setting in force", &[VALUE, NAME, TIMEOUT]),
 ];
 
 const fn field(name: &'static str, kind: FieldType, help: &'static str) -> FieldSchema {
-    FieldSchema {
-        name,
-        kind,
-        required: false,
-        help,
-    }
+    FieldSchema { name, kind, required: false, help }
 }
 
 const fn probe(
@@ -181,44 +140,24 @@ const fn probe(
     help: &'static str,
     fields: &'static [FieldSchema],
 ) -> KindSchema {
-    KindSchema {
-        name,
-        subject,
-        help,
-        fields,
-        packages: PackageOrder::After,
-    }
+    KindSchema { name, subject, help, fields, packages: PackageOrder::After }
 }
 
 impl ProbeTest {
     /// The test of a kind from its rendered subject and fields; the reason why not when they don't fit.
-    pub fn new(
-        kind: &str,
-        subject: &Value,
-        fields: &Map<String, Value>,
-    ) -> Result<ProbeTest, String> {
+    pub fn new(kind: &str, subject: &Value, fields: &Map<String, Value>) -> Result<ProbeTest, String> {
         let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
-        let number =
-            |name: &str, default: i64| fields.get(name).and_then(Value::as_i64).unwrap_or(default);
+        let number = |name: &str, default: i64| fields.get(name).and_then(Value::as_i64).unwrap_or(default);
         let named = subject.as_str().unwrap_or("").to_owned();
         Ok(match kind {
             "command" => {
-                let run: Vec<String> = subject
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|v| v.as_str().map(str::to_owned))
-                    .collect();
+                let run: Vec<String> =
+                    subject.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
                 if run.is_empty() {
                     return Err("the command is empty".to_owned());
                 }
                 let exit = i32::try_from(number("exit", 0)).map_err(|_| "exit is no exit code")?;
-                ProbeTest::Command {
-                    run,
-                    contains: text("contains"),
-                    exit,
-                    user: text("user"),
-                }
+                ProbeTest::Command { run, contains: text("contains"), exit, user: text("user") }
             }
             "unit" => ProbeTest::Unit {
                 unit: super::edges::unit_name(&named),
@@ -235,22 +174,15 @@ impl ProbeTest {
             },
             "http" => ProbeTest::Http {
                 url: named,
-                status: u16::try_from(number("status", 200))
-                    .map_err(|_| "status is no HTTP status")?,
+                status: u16::try_from(number("status", 200)).map_err(|_| "status is no HTTP status")?,
                 contains: text("contains"),
             },
-            "file" => ProbeTest::File {
-                path: named,
-                contains: text("contains"),
-            },
+            "file" => ProbeTest::File { path: named, contains: text("contains") },
             "effective_sshd" => ProbeTest::EffectiveSshd {
                 keyword: named.to_ascii_lowercase(),
                 value: text("value").unwrap_or_default(),
             },
-            _ => ProbeTest::EffectiveSysctl {
-                key: named,
-                value: text("value").unwrap_or_default(),
-            },
+            _ => ProbeTest::EffectiveSysctl { key: named, value: text("value").unwrap_or_default() },
         })
     }
 
@@ -258,10 +190,7 @@ impl ProbeTest {
     pub fn described(&self) -> String {
         match self {
             ProbeTest::Command { run, .. } => format!("{} works", run.join(" ")),
-            ProbeTest::Unit {
-                unit,
-                enabled: Some(true),
-            } => format!("{unit} is active and enabled"),
+            ProbeTest::Unit { unit, enabled: Some(true) } => format!("{unit} is active and enabled"),
             ProbeTest::Unit { unit, .. } => format!("{unit} is active"),
             ProbeTest::Port { port, protocol, .. } => format!("port {port}/{protocol} answers"),
             ProbeTest::Http { url, status, .. } => format!("{url} answers {status}"),

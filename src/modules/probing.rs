@@ -62,9 +62,13 @@ impl<'a> Prober<'a> {
             }
             ProbeTest::Unit { unit, enabled } => match unit_survey::show_one(self.host, unit) {
                 Err(error) => Verdict::Failed(error.to_string()),
-                Ok(facts) if !facts.is_active() => Verdict::Failed(format!("{unit} is {} ({})", facts.active, facts.load)),
+                Ok(facts) if !facts.is_active() => {
+                    Verdict::Failed(format!("{unit} is {} ({})", facts.active, facts.load))
+                }
                 Ok(facts) => match enabled {
-                    Some(wanted) if facts.is_enabled() != *wanted => Verdict::Failed(format!("{unit} is {}", facts.file)),
+                    Some(wanted) if facts.is_enabled() != *wanted => {
+                        Verdict::Failed(format!("{unit} is {}", facts.file))
+                    }
                     _ => Verdict::Passed,
                 },
             },

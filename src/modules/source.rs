@@ -35,12 +35,7 @@ impl ModuleSource {
         let mut files = BTreeMap::new();
         read_folder(host, dir, "", &mut files)?;
         files.remove(MANIFEST);
-        Ok(Some(ModuleSource {
-            dir: dir.to_owned(),
-            builtin,
-            manifest,
-            files,
-        }))
+        Ok(Some(ModuleSource { dir: dir.to_owned(), builtin, manifest, files }))
     }
 
     /// Reads every module below `dir`, in the order of their names. None when there is no such folder.
@@ -56,12 +51,7 @@ impl ModuleSource {
     }
 }
 
-fn read_folder(
-    host: &dyn Host,
-    dir: &Path,
-    prefix: &str,
-    files: &mut BTreeMap<String, Vec<u8>>,
-) -> Result<()> {
+fn read_folder(host: &dyn Host, dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
     for name in host.list(dir)? {
         let path = dir.join(&name);
         let inner = format!("{prefix}{}", name.to_string_lossy());

@@ -16,10 +16,7 @@ fn module(name: &str, text: &str, files: &[(&str, &str)]) -> ModuleSource {
         dir: PathBuf::from(format!("/m/{name}")),
         builtin: true,
         manifest: Source::new(format!("/m/{name}/module.yaml"), text),
-        files: files
-            .iter()
-            .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
-            .collect(),
+        files: files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect(),
     }
 }
 
@@ -34,29 +31,17 @@ fn told(sources: Vec<ModuleSource>) -> String {
 fn expanded(sources: Vec<ModuleSource>, values: serde_json::Value) -> Result<Expansion, Problems> {
     let catalogue = Catalogue::new(sources)?;
     let order = catalogue.order(catalogue.names());
-    let mut options: OptionValues = catalogue
-        .iter()
-        .map(|m| (m.name.clone(), m.options.defaults()))
-        .collect();
+    let mut options: OptionValues = catalogue.iter().map(|m| (m.name.clone(), m.options.defaults())).collect();
     for (name, given) in values.as_object().into_iter().flatten() {
-        let given: BTreeMap<String, serde_json::Value> =
-            serde_json::from_value(given.clone()).unwrap();
+        let given: BTreeMap<String, serde_json::Value> = serde_json::from_value(given.clone()).unwrap();
         options.entry(name.clone()).or_default().extend(given);
     }
-    let facts = Facts {
-        ssh_port: 2222,
-        users: vec!["anna".into(), "åke".into()],
-        ..Facts::default()
-    };
+    let facts = Facts { ssh_port: 2222, users: vec!["anna".into(), "åke".into()], ..Facts::default() };
     expand(&catalogue, &order, &options, &facts)
 }
 
 fn ids(expansion: &Expansion) -> Vec<String> {
-    expansion
-        .specs
-        .iter()
-        .map(|spec| spec.id().to_string())
-        .collect()
+    expansion.specs.iter().map(|spec| spec.id().to_string()).collect()
 }
 
 const DOCKER: &str = "\
@@ -107,23 +92,13 @@ next_steps:
 
 fn docker() -> Vec<ModuleSource> {
     let template = "{\"size\": {{ options.log.size_mb }}, \"users\": {{ options.users | json }}, \"live\": {{ options.log.live }}}\n";
-    let files = [
-        ("templates/daemon.json.tera", template),
-        ("docker.asc", "KEY {{ not a template }}"),
-    ];
-    vec![
-        module("docker", DOCKER, &files),
-        small("system", "priority: 10\nresources:\n  - hostname: box\n"),
-    ]
+    let files = [("templates/daemon.json.tera", template), ("docker.asc", "KEY {{ not a template }}")];
+    vec![module("docker", DOCKER, &files), small("system", "priority: 10\nresources:\n  - hostname: box\n")]
 }
 
 #[test]
 fn a_module_becomes_resources_with_when_for_each_lists_and_implicit_edges() {
-    let got = expanded(
-        docker(),
-        json!({"docker": {"users": ["anna", "root", "åke"]}}),
-    )
-    .unwrap();
+    let got = expanded(docker(), json!({"docker": {"users": ["anna", "root", "åke"]}})).unwrap();
     assert_eq!(
         ids(&got),
         [
@@ -138,19 +113,13 @@ fn a_module_becomes_resources_with_when_for_each_lists_and_implicit_edges() {
         ]
     );
     let file = &got.specs[4];
-    assert_eq!(
-        file.text("content"),
-        Some("{\"size\": 10, \"users\": [\"anna\",\"root\",\"åke\"], \"live\": true}\n")
-    );
+    assert_eq!(file.text("content"), Some("{\"size\": 10, \"users\": [\"anna\",\"root\",\"åke\"], \"live\": true}\n"));
     assert_eq!(file.text("mode"), Some("0640"));
     assert!(!file.fields.contains_key("template"));
     let needs: Vec<&str> = file.needs.iter().map(|id| id.as_str()).collect();
     assert_eq!(needs, ["package:docker-cli", "directory:/etc/docker"]);
     assert_eq!(file.notify[0].unit, "docker.service");
-    assert_eq!(
-        (file.origin.as_str(), file.packages),
-        ("/m/docker/module.yaml:24", PackageOrder::After)
-    );
+    assert_eq!((file.origin.as_str(), file.packages), ("/m/docker/module.yaml:24", PackageOrder::After));
     let unit = &got.specs[7];
     assert_eq!(unit.fields["enabled"], json!(true));
     assert_eq!(unit.needs[0].as_str(), "file:/etc/docker/daemon.json");
@@ -162,18 +131,8 @@ fn a_module_becomes_resources_with_when_for_each_lists_and_implicit_edges() {
 fn probes_and_next_steps_are_rendered_the_same_way() {
     let got = expanded(docker(), json!({"docker": {"users": ["anna"]}})).unwrap();
     let names: Vec<&str> = got.probes.iter().map(|probe| probe.name.as_str()).collect();
-    assert_eq!(
-        names,
-        [
-            "The daemon answers",
-            "port 2222/tcp answers",
-            "docker.service is active and enabled"
-        ]
-    );
-    assert!(matches!(
-        got.probes[1].test,
-        ProbeTest::Port { port: 2222, .. }
-    ));
+    assert_eq!(names, ["The daemon answers", "port 2222/tcp answers", "docker.service is active and enabled"]);
+    assert!(matches!(got.probes[1].test, ProbeTest::Port { port: 2222, .. }));
     assert_eq!(got.next_steps[0].text, "Log in again, anna");
     assert!(expanded(docker(), json!({})).unwrap().next_steps.is_empty());
 }
@@ -181,11 +140,7 @@ fn probes_and_next_steps_are_rendered_the_same_way() {
 #[test]
 fn an_option_brings_another_source_and_its_key_is_taken_as_it_is() {
     let got = expanded(docker(), json!({"docker": {"source": "docker"}})).unwrap();
-    let source = got
-        .specs
-        .iter()
-        .find(|spec| spec.kind == "apt_source")
-        .unwrap();
+    let source = got.specs.iter().find(|spec| spec.kind == "apt_source").unwrap();
     assert_eq!(source.text("key"), Some("KEY {{ not a template }}"));
     assert_eq!(source.packages, PackageOrder::Before);
     assert!(ids(&got).contains(&"package:docker-ce".to_owned()));
@@ -196,14 +151,7 @@ fn what_a_resource_before_the_packages_needs_comes_before_them_too() {
     let text = "resources:\n  - directory: /etc/x\n  - file: /etc/x/y\n    content: a\n    before_packages: true\n  - file: /etc/z\n    content: a\n";
     let got = expanded(vec![small("a", text)], json!({})).unwrap();
     let orders: Vec<PackageOrder> = got.specs.iter().map(|spec| spec.packages).collect();
-    assert_eq!(
-        orders,
-        [
-            PackageOrder::Before,
-            PackageOrder::Before,
-            PackageOrder::After
-        ]
-    );
+    assert_eq!(orders, [PackageOrder::Before, PackageOrder::Before, PackageOrder::After]);
 }
 
 #[test]
@@ -281,23 +229,13 @@ verify:
   |   - prot: 22
   |     ^^^^
   hint: did you mean \"port\"?";
-    assert_eq!(
-        told(vec![module(
-            "docker",
-            text,
-            &[("templates/daemon.json", "")]
-        )]),
-        expected
-    );
+    assert_eq!(told(vec![module("docker", text, &[("templates/daemon.json", "")])]), expected);
 }
 
 #[test]
 fn a_missing_dependency_is_told_with_the_nearest_name() {
     assert_eq!(
-        told(vec![
-            small("docker", "depends_on: [sytem]\n"),
-            small("system", "")
-        ]),
+        told(vec![small("docker", "depends_on: [sytem]\n"), small("system", "")]),
         "/m/docker/module.yaml:3:14: docker depends on \"sytem\", which does not exist\n\
          \u{20} | depends_on: [sytem]\n  |              ^^^^^\n  hint: did you mean \"system\"?"
     );
@@ -341,15 +279,9 @@ fn the_load_order_is_dependencies_then_priority_then_name() {
         small("z", "priority: 90\n"),
     ];
     let catalogue = Catalogue::new(sources).unwrap();
-    assert_eq!(
-        catalogue.order(catalogue.names()),
-        ["y", "b", "c", "z", "a"]
-    );
+    assert_eq!(catalogue.order(catalogue.names()), ["y", "b", "c", "z", "a"]);
     let needed = catalogue.with_dependencies(["a"]);
-    assert_eq!(
-        needed.into_iter().collect::<Vec<_>>(),
-        [("a", None), ("z", Some("a"))]
-    );
+    assert_eq!(needed.into_iter().collect::<Vec<_>>(), [("a", None), ("z", Some("a"))]);
 }
 
 #[test]
@@ -381,12 +313,7 @@ resources:
     needs: [file:/g]
 ";
     let file = "åäö\n{% if options.siz %}x{% endif %}\n";
-    let got = expanded(
-        vec![module("t", text, &[("templates/å.tera", file)])],
-        json!({}),
-    )
-    .unwrap_err()
-    .to_string();
+    let got = expanded(vec![module("t", text, &[("templates/å.tera", file)])], json!({})).unwrap_err().to_string();
     let expected = "\
 /m/t/templates/å.tera:2:7: undefined name options.siz
   | {% if options.siz %}x{% endif %}
@@ -425,15 +352,11 @@ fn fifty_modules_are_put_in_order() {
         let needs: Vec<String> = (n.saturating_sub(3)..n).map(|d| format!("m{d}")).collect();
         format!("priority: {}\ndepends_on: [{}]\n", n % 7, needs.join(", "))
     };
-    let catalogue =
-        Catalogue::new((0..50).map(|n| small(&format!("m{n}"), &text(n))).collect()).unwrap();
+    let catalogue = Catalogue::new((0..50).map(|n| small(&format!("m{n}"), &text(n))).collect()).unwrap();
     let start = std::time::Instant::now();
     let order = catalogue.order(catalogue.names());
     let taken = start.elapsed();
-    assert_eq!(
-        (order.len(), order[0].as_str(), order[49].as_str()),
-        (50, "m0", "m49")
-    );
+    assert_eq!((order.len(), order[0].as_str(), order[49].as_str()), (50, "m0", "m49"));
     println!("order of 50 modules: {taken:?}");
 }
 
@@ -446,17 +369,9 @@ fn modules_are_read_from_a_host_and_other_folders_left_alone() {
     std::fs::write(dir.join("module.yaml"), "name: git\nsummary: s\n").unwrap();
     std::fs::write(dir.join("templates/deep/x.tera"), "x").unwrap();
     let host = crate::host::RealHost::new(root.path().to_owned());
-    let catalogue = Catalogue::load(
-        &host,
-        std::path::Path::new("/m"),
-        std::path::Path::new("/none"),
-    )
-    .unwrap();
+    let catalogue = Catalogue::load(&host, std::path::Path::new("/m"), std::path::Path::new("/none")).unwrap();
     let git = catalogue.get("git").unwrap();
     assert_eq!(catalogue.names().collect::<Vec<_>>(), ["git"]);
-    assert_eq!(
-        git.files.keys().collect::<Vec<_>>(),
-        ["templates/deep/x.tera"]
-    );
+    assert_eq!(git.files.keys().collect::<Vec<_>>(), ["templates/deep/x.tera"]);
     assert_eq!(git.dir, PathBuf::from("/m/git"));
 }

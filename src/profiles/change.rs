@@ -13,12 +13,7 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 /// A key that does not exist, a value of the wrong type, or a configuration that would not be good as a whole.
-pub fn set(
-    catalogue: &Catalogue,
-    inputs: &Inputs,
-    key: &str,
-    value: &str,
-) -> Result<String, Problems> {
+pub fn set(catalogue: &Catalogue, inputs: &Inputs, key: &str, value: &str) -> Result<String, Problems> {
     let (source, root) = setting::tree(&format!("{key}={value}"))?;
     let collector = Collector::default();
     let typed = typed(catalogue, Reader::new(&source, &collector), &root, key);
@@ -48,16 +43,10 @@ pub fn unset(catalogue: &Catalogue, inputs: &Inputs, key: &str) -> Result<String
 }
 
 fn local(inputs: &Inputs) -> Source {
-    let found = inputs
-        .config
-        .iter()
-        .find(|source| source.name == LOCAL_CONFIG);
-    found.cloned().unwrap_or_else(|| {
-        Source::new(
-            LOCAL_CONFIG,
-            "# Set by vps-configurator config set; yours to edit.\n",
-        )
-    })
+    let found = inputs.config.iter().find(|source| source.name == LOCAL_CONFIG);
+    found
+        .cloned()
+        .unwrap_or_else(|| Source::new(LOCAL_CONFIG, "# Set by vps-configurator config set; yours to edit.\n"))
 }
 
 /// The text, when the whole configuration is good with it.
@@ -65,26 +54,14 @@ fn good(catalogue: &Catalogue, inputs: &Inputs, text: String) -> Result<String, 
     let mut changed = inputs.clone();
     changed.config.retain(|source| source.name != LOCAL_CONFIG);
     // Fragments come after the main file, in the order of their names.
-    let is_later =
-        |source: &Source| source.name.as_str() > LOCAL_CONFIG && source.name.contains("/conf.d/");
-    let at = changed
-        .config
-        .iter()
-        .position(is_later)
-        .unwrap_or(changed.config.len());
-    changed
-        .config
-        .insert(at, Source::new(LOCAL_CONFIG, text.clone()));
+    let is_later = |source: &Source| source.name.as_str() > LOCAL_CONFIG && source.name.contains("/conf.d/");
+    let at = changed.config.iter().position(is_later).unwrap_or(changed.config.len());
+    changed.config.insert(at, Source::new(LOCAL_CONFIG, text.clone()));
     check(catalogue, &changed).map(|_| text)
 }
 
 /// The value of the key's type; `None` when it is not good (told) or there is no such key.
-fn typed<'a>(
-    catalogue: &Catalogue,
-    reader: Reader<'a>,
-    root: &'a Node,
-    key: &str,
-) -> Option<Value> {
+fn typed<'a>(catalogue: &Catalogue, reader: Reader<'a>, root: &'a Node, key: &str) -> Option<Value> {
     let node = key.split('.').try_fold(root, |node, part| node.get(part))?;
     if key == "profile" {
         return reader.text(node).map(|name| json!(name));
@@ -102,15 +79,8 @@ fn typed<'a>(
 
 fn unknown(catalogue: &Catalogue, key: &str) -> Problem {
     let options = |module: &crate::modules::Manifest| {
-        let paths = module
-            .options
-            .0
-            .iter()
-            .map(|option| option.path.clone())
-            .chain(["enabled".to_owned()]);
-        paths
-            .map(|path| format!("modules.{}.{path}", module.name))
-            .collect::<Vec<_>>()
+        let paths = module.options.0.iter().map(|option| option.path.clone()).chain(["enabled".to_owned()]);
+        paths.map(|path| format!("modules.{}.{path}", module.name)).collect::<Vec<_>>()
     };
     let mut all: Vec<String> = catalogue.iter().flat_map(options).collect();
     all.extend(settings::options().0.into_iter().map(|option| option.path));

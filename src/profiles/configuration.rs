@@ -33,11 +33,7 @@ impl Origin {
     pub fn at(source: &Source, span: Span) -> Origin {
         match source.name.as_str() {
             "--set" => Origin::Flag("--set"),
-            _ => Origin::File {
-                file: source.name.clone(),
-                line: span.line,
-                column: span.column,
-            },
+            _ => Origin::File { file: source.name.clone(), line: span.line, column: span.column },
         }
     }
 }
@@ -99,23 +95,15 @@ pub struct Configuration {
 impl Configuration {
     /// The names of the enabled modules, in load order.
     pub fn order(&self) -> Vec<String> {
-        self.enabled
-            .iter()
-            .map(|module| module.name.clone())
-            .collect()
+        self.enabled.iter().map(|module| module.name.clone()).collect()
     }
 
     /// The option values of the enabled modules, as [`expand`](crate::modules::expand()) takes them.
     pub fn option_values(&self) -> OptionValues {
         let plain = |name: &String| {
             let values = self.modules.get(name).into_iter().flatten();
-            values
-                .map(|(path, valued)| (path.clone(), valued.value.clone()))
-                .collect()
+            values.map(|(path, valued)| (path.clone(), valued.value.clone())).collect()
         };
-        self.enabled
-            .iter()
-            .map(|module| (module.name.clone(), plain(&module.name)))
-            .collect()
+        self.enabled.iter().map(|module| (module.name.clone(), plain(&module.name))).collect()
     }
 }

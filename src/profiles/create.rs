@@ -20,48 +20,27 @@ pub struct NewProfile {
 ///
 /// # Errors
 /// A name that is taken or no good, a profile or module that does not exist.
-pub fn create(
-    catalogue: &Catalogue,
-    profiles: &Profiles,
-    new: &NewProfile,
-) -> Result<String, Problem> {
+pub fn create(catalogue: &Catalogue, profiles: &Profiles, new: &NewProfile) -> Result<String, Problem> {
     let name = &new.name;
     let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c));
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c));
     if !good {
-        let message = format!(
-            "\"{name}\" is no good name: lower-case letters, digits, - and _, a letter first"
-        );
+        let message = format!("\"{name}\" is no good name: lower-case letters, digits, - and _, a letter first");
         return Err(Problem::anywhere("profile-name", message));
     }
     if let Some(there) = profiles.get(name) {
-        return Err(Problem::anywhere(
-            "profile-replaces",
-            format!("the profile \"{name}\" is there: {}", there.file),
-        ));
+        return Err(Problem::anywhere("profile-replaces", format!("the profile \"{name}\" is there: {}", there.file)));
     }
     let mut text = format!("name: {name}\ntitle: {name}\nsummary: \"\"\n");
     if let Some(base) = &new.extends {
-        let problem = Problem::anywhere(
-            "profile-unknown",
-            format!("the profile \"{base}\" does not exist"),
-        );
+        let problem = Problem::anywhere("profile-unknown", format!("the profile \"{base}\" does not exist"));
         profiles.chain(base, problem)?;
         text.push_str(&format!("extends: {base}\n"));
     }
-    text.push_str(if new.modules.is_empty() {
-        "modules: {}\n"
-    } else {
-        "modules:\n"
-    });
+    text.push_str(if new.modules.is_empty() { "modules: {}\n" } else { "modules:\n" });
     for name in &new.modules {
         let Some(module) = catalogue.get(name) else {
-            let problem = Problem::anywhere(
-                "module-unknown",
-                format!("the module \"{name}\" does not exist"),
-            );
+            let problem = Problem::anywhere("module-unknown", format!("the module \"{name}\" does not exist"));
             return Err(problem.instead_of(name, catalogue.names()));
         };
         text.push_str(&format!("  # {}\n  {name}:\n", module.summary));

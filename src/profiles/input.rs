@@ -30,21 +30,12 @@ impl Inputs {
     /// # Errors
     /// When a file can't be read.
     pub fn load(host: &dyn Host) -> Result<Inputs> {
-        let mut inputs = Inputs {
-            defaults: read(host, Path::new(paths::DEFAULTS))?,
-            ..Inputs::default()
-        };
+        let mut inputs = Inputs { defaults: read(host, Path::new(paths::DEFAULTS))?, ..Inputs::default() };
         for (dir, shipped) in [(paths::SHIPPED_PROFILES, true), (paths::PROFILES_D, false)] {
-            inputs.profiles.extend(
-                read_all(host, Path::new(dir))?
-                    .into_iter()
-                    .map(|source| (source, shipped)),
-            );
+            inputs.profiles.extend(read_all(host, Path::new(dir))?.into_iter().map(|source| (source, shipped)));
         }
         inputs.config.extend(read(host, Path::new(paths::CONFIG))?);
-        inputs
-            .config
-            .extend(read_all(host, Path::new(paths::CONF_D))?);
+        inputs.config.extend(read_all(host, Path::new(paths::CONF_D))?);
         Ok(inputs)
     }
 }
@@ -53,10 +44,7 @@ fn read(host: &dyn Host, path: &Path) -> Result<Option<Source>> {
     if host.meta(path)?.is_none() {
         return Ok(None);
     }
-    Ok(Some(Source::from_bytes(
-        path.display().to_string(),
-        &host.read(path)?,
-    )))
+    Ok(Some(Source::from_bytes(path.display().to_string(), &host.read(path)?)))
 }
 
 /// The `.yaml` files in a directory, by name; hidden ones are left out.

@@ -26,26 +26,16 @@ pub fn validate(catalogue: &Catalogue, inputs: &Inputs) -> Result<(), Problems> 
     run(catalogue, inputs, true).map(|_| ())
 }
 
-fn run(
-    catalogue: &Catalogue,
-    inputs: &Inputs,
-    every_profile: bool,
-) -> Result<Configuration, Problems> {
+fn run(catalogue: &Catalogue, inputs: &Inputs, every_profile: bool) -> Result<Configuration, Problems> {
     let collector = Collector::default();
     let profiles = Profiles::read(inputs, &collector);
     let settings = settings::options();
     let mut merge = Merge::new(catalogue, &settings, &collector);
-    let told = |outcome: Result<(Source, Node), Problem>| {
-        outcome.map_err(|problem| collector.add(problem)).ok()
-    };
+    let told = |outcome: Result<(Source, Node), Problem>| outcome.map_err(|problem| collector.add(problem)).ok();
     let read = |source: &Source| told(parse(source).map(|root| (source.clone(), root)));
     let defaults = inputs.defaults.as_ref().and_then(read);
     let files: Vec<(Source, Node)> = inputs.config.iter().filter_map(read).collect();
-    let sets: Vec<(Source, Node)> = inputs
-        .sets
-        .iter()
-        .filter_map(|set| told(setting::tree(set)))
-        .collect();
+    let sets: Vec<(Source, Node)> = inputs.sets.iter().filter_map(|set| told(setting::tree(set))).collect();
 
     if let Some((source, root)) = &defaults {
         merge.config(source, root, false);
@@ -68,35 +58,22 @@ fn run(
         merge.config(source, root, true);
     }
     if every_profile {
-        for profile in profiles
-            .iter()
-            .filter(|p| !chain.iter().any(|used| used.name == p.name))
-        {
+        for profile in profiles.iter().filter(|p| !chain.iter().any(|used| used.name == p.name)) {
             Merge::new(catalogue, &settings, &collector).modules(
                 &profile.source,
                 profile.modules.as_ref(),
                 true,
                 false,
             );
-            if let Err(problem) =
-                profiles.chain(&profile.name, Problem::anywhere("profile-unknown", ""))
-            {
+            if let Err(problem) = profiles.chain(&profile.name, Problem::anywhere("profile-unknown", "")) {
                 collector.add(problem);
             }
         }
     }
     let enabled = enable(catalogue, inputs, &merge.switches, &collector);
-    let Merge {
-        modules,
-        setting_values,
-        switches,
-        ..
-    } = merge;
+    let Merge { modules, setting_values, switches, .. } = merge;
     let configuration = Configuration {
-        profile: chosen.map(|(name, origin, _)| Valued {
-            value: json!(name),
-            origin,
-        }),
+        profile: chosen.map(|(name, origin, _)| Valued { value: json!(name), origin }),
         chain: chain.iter().map(|profile| profile.name.clone()).collect(),
         enabled,
         settings: Settings::new(&setting_values),
@@ -108,10 +85,7 @@ fn run(
 }
 
 /// The chosen profile's name, where it was chosen, and the problem that it is if it doesn't exist.
-fn choose<'a>(
-    inputs: &Inputs,
-    layers: impl Iterator<Item = &'a (Source, Node)>,
-) -> Option<(String, Origin, Problem)> {
+fn choose<'a>(inputs: &Inputs, layers: impl Iterator<Item = &'a (Source, Node)>) -> Option<(String, Origin, Problem)> {
     let message = |name: &str| format!("the profile \"{name}\" does not exist");
     if let Some(name) = &inputs.profile {
         let problem = Problem::anywhere("profile-unknown", message(name));
@@ -140,25 +114,13 @@ impl<'a> Merge<'a> {
     fn new(catalogue: &'a Catalogue, settings: &'a Options, collector: &'a Collector) -> Self {
         let valued = |options: &Options| {
             let all = options.defaults().into_iter();
-            all.map(|(path, value)| {
-                (
-                    path,
-                    Valued {
-                        value,
-                        origin: Origin::Default,
-                    },
-                )
-            })
-            .collect::<BTreeMap<_, _>>()
+            all.map(|(path, value)| (path, Valued { value, origin: Origin::Default })).collect::<BTreeMap<_, _>>()
         };
         Merge {
             catalogue,
             settings,
             collector,
-            modules: catalogue
-                .iter()
-                .map(|module| (module.name.clone(), valued(&module.options)))
-                .collect(),
+            modules: catalogue.iter().map(|module| (module.name.clone(), valued(&module.options))).collect(),
             setting_values: valued(settings),
             switches: BTreeMap::new(),
         }
@@ -173,20 +135,9 @@ impl<'a> Merge<'a> {
         fields.text("profile");
         let modules = fields.take("modules");
         let values = &mut self.setting_values;
-        self.settings.values(
-            &mut fields,
-            "the configuration",
-            loose,
-            &mut |path, value, span| {
-                values.insert(
-                    path.to_owned(),
-                    Valued {
-                        value,
-                        origin: Origin::at(source, span),
-                    },
-                );
-            },
-        );
+        self.settings.values(&mut fields, "the configuration", loose, &mut |path, value, span| {
+            values.insert(path.to_owned(), Valued { value, origin: Origin::at(source, span) });
+        });
         fields.finish();
         self.modules(source, modules, false, loose);
     }
@@ -199,11 +150,8 @@ impl<'a> Merge<'a> {
         };
         for entry in fields.entries() {
             let Some(module) = self.catalogue.get(&entry.key) else {
-                let problem = reader.at(
-                    entry.span,
-                    "module-unknown",
-                    format!("the module \"{}\" does not exist", entry.key),
-                );
+                let problem =
+                    reader.at(entry.span, "module-unknown", format!("the module \"{}\" does not exist", entry.key));
                 reader.tell(problem.instead_of(&entry.key, self.catalogue.names()));
                 continue;
             };
@@ -213,27 +161,17 @@ impl<'a> Merge<'a> {
             };
             match switch(&mut fields) {
                 Some((on, node)) => {
-                    self.switches
-                        .insert(entry.key.clone(), (on, Origin::at(source, node.span)));
+                    self.switches.insert(entry.key.clone(), (on, Origin::at(source, node.span)));
                 }
                 None if is_profile => {
-                    self.switches
-                        .insert(entry.key.clone(), (true, Origin::at(source, entry.span)));
+                    self.switches.insert(entry.key.clone(), (true, Origin::at(source, entry.span)));
                 }
                 None => {}
             }
             let values = self.modules.entry(entry.key.clone()).or_default();
-            module
-                .options
-                .values(&mut fields, &what, loose, &mut |path, value: Json, span| {
-                    values.insert(
-                        path.to_owned(),
-                        Valued {
-                            value,
-                            origin: Origin::at(source, span),
-                        },
-                    );
-                });
+            module.options.values(&mut fields, &what, loose, &mut |path, value: Json, span| {
+                values.insert(path.to_owned(), Valued { value, origin: Origin::at(source, span) });
+            });
             fields.finish();
         }
     }
@@ -254,58 +192,40 @@ fn enable(
     let known = |name: &String, flag: &str| {
         let good = catalogue.get(name).is_some();
         if !good {
-            let problem = Problem::anywhere(
-                "module-unknown",
-                format!("{flag} {name}: the module \"{name}\" does not exist"),
-            );
+            let problem =
+                Problem::anywhere("module-unknown", format!("{flag} {name}: the module \"{name}\" does not exist"));
             collector.add(problem.instead_of(name, catalogue.names()));
         }
         good
     };
-    let only: Vec<&String> = inputs
-        .only
-        .iter()
-        .filter(|name| known(name, "--module"))
-        .collect();
-    let skip: BTreeSet<&str> = inputs
-        .skip
-        .iter()
-        .filter(|name| known(name, "--skip"))
-        .map(String::as_str)
-        .collect();
+    let only: Vec<&String> = inputs.only.iter().filter(|name| known(name, "--module")).collect();
+    let skip: BTreeSet<&str> = inputs.skip.iter().filter(|name| known(name, "--skip")).map(String::as_str).collect();
     let mut asked: BTreeMap<&str, Origin> = if inputs.only.is_empty() {
         let on = switches.iter().filter(|(_, (on, _))| *on);
-        on.map(|(name, (_, origin))| (name.as_str(), origin.clone()))
-            .collect()
+        on.map(|(name, (_, origin))| (name.as_str(), origin.clone())).collect()
     } else {
-        only.into_iter()
-            .map(|name| (name.as_str(), Origin::Flag("--module")))
-            .collect()
+        only.into_iter().map(|name| (name.as_str(), Origin::Flag("--module"))).collect()
     };
     asked.retain(|name, _| !skip.contains(name));
     let all = catalogue.with_dependencies(asked.keys().copied());
     for (name, needed_by) in &all {
         let Some(by) = needed_by else { continue };
         if skip.contains(name) {
-            let problem = Problem::anywhere(
-                "module-needed",
-                format!("--skip {name}: {by} depends on it"),
-            );
+            let problem = Problem::anywhere("module-needed", format!("--skip {name}: {by} depends on it"));
             collector.add(problem.hint(format!("skip {by} too: --skip {by}")));
         } else if let Some((false, origin)) = switches.get(*name) {
             let message = format!("{by} depends on {name}, which is switched off at {origin}");
-            collector.add(
-                Problem::anywhere("module-needed", message)
-                    .hint(format!("switch {by} off too, or {name} on")),
-            );
+            collector
+                .add(Problem::anywhere("module-needed", message).hint(format!("switch {by} off too, or {name} on")));
         }
     }
     let names: BTreeSet<&str> = all.keys().copied().collect();
     for (one, other) in catalogue.conflicts(&names) {
         let message = format!("{one} and {other} can't be enabled together");
-        collector.add(Problem::anywhere("module-conflict", message).hint(format!(
-            "set modules.{other}.enabled to false, or modules.{one}.enabled"
-        )));
+        collector.add(
+            Problem::anywhere("module-conflict", message)
+                .hint(format!("set modules.{other}.enabled to false, or modules.{one}.enabled")),
+        );
     }
     let origin = |name: &str| match (asked.get(name), all.get(name)) {
         (Some(origin), _) => origin.clone(),
@@ -313,11 +233,5 @@ fn enable(
         _ => Origin::Default,
     };
     let order = catalogue.order(names.iter().copied());
-    order
-        .into_iter()
-        .map(|name| EnabledModule {
-            origin: origin(&name),
-            name,
-        })
-        .collect()
+    order.into_iter().map(|name| EnabledModule { origin: origin(&name), name }).collect()
 }

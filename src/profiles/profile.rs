@@ -66,10 +66,8 @@ impl Profiles {
                         "the profile \"{}\" is in {} and in {}; {what}",
                         profile.name, first.file, profile.file
                     );
-                    let hint = format!(
-                        "give the one in {} another name, and let it extend {}",
-                        profile.file, profile.name
-                    );
+                    let hint =
+                        format!("give the one in {} another name, and let it extend {}", profile.file, profile.name);
                     collector.add(Problem::anywhere("profile-replaces", message).hint(hint));
                 }
                 None => {
@@ -106,9 +104,7 @@ impl Profiles {
         while let Some((name, unknown)) = next {
             let Some(profile) = self.get(&name) else {
                 let near = crate::base::yaml::nearest(&name, self.names());
-                let near = near
-                    .map(|near| format!("did you mean \"{near}\"? "))
-                    .unwrap_or_default();
+                let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
                 let names: Vec<&str> = self.names().collect();
                 return Err(unknown.hint(format!("{near}there are: {}", names.join(", "))));
             };
@@ -117,25 +113,12 @@ impl Profiles {
                 path.push(&name);
                 let last = chain[chain.len() - 1];
                 let message = format!("profiles extend each other: {}", path.join(" -> "));
-                return Err(Problem::at(
-                    &last.source,
-                    last.extends_at,
-                    "profile-cycle",
-                    message,
-                ));
+                return Err(Problem::at(&last.source, last.extends_at, "profile-cycle", message));
             }
             chain.push(profile);
             next = profile.extends.clone().map(|parent| {
                 let message = format!("the profile \"{parent}\" does not exist");
-                (
-                    parent,
-                    Problem::at(
-                        &profile.source,
-                        profile.extends_at,
-                        "profile-unknown",
-                        message,
-                    ),
-                )
+                (parent, Problem::at(&profile.source, profile.extends_at, "profile-unknown", message))
             });
         }
         chain.reverse();
@@ -145,53 +128,28 @@ impl Profiles {
 
 impl Profile {
     fn read(source: &Source, shipped: bool, collector: &Collector) -> Option<Profile> {
-        let root = parse(source)
-            .map_err(|problem| collector.add(problem))
-            .ok()?;
+        let root = parse(source).map_err(|problem| collector.add(problem)).ok()?;
         let reader = Reader::new(source, collector);
-        let file = Path::new(&source.name)
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let file =
+            Path::new(&source.name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let mut fields = reader.map(&root, "a profile")?;
         if let Some(node) = fields.take("name")
             && reader.text(node).is_some_and(|name| name != file)
         {
-            let message = format!(
-                "the profile is called {}, but its file \"{file}.yaml\"",
-                node.described()
-            );
+            let message = format!("the profile is called {}, but its file \"{file}.yaml\"", node.described());
             reader.problem(node.span, "profile-name", message);
         }
-        let mut text = |key| {
-            fields
-                .require(key)
-                .and_then(|node| reader.text(node))
-                .unwrap_or("")
-                .to_owned()
-        };
+        let mut text = |key| fields.require(key).and_then(|node| reader.text(node)).unwrap_or("").to_owned();
         let (title, summary) = (text("title"), text("summary"));
-        let extends = fields
-            .take("extends")
-            .filter(|node| node.value != Value::Null);
+        let extends = fields.take("extends").filter(|node| node.value != Value::Null);
         let estimate = fields.take("estimate").map(|node| {
             let Some(mut fields) = reader.map(node, "estimate") else {
                 return Estimate::default();
             };
-            let mut number = |key| {
-                fields
-                    .integer(key, Some(0), None)
-                    .and_then(|n| u64::try_from(n).ok())
-                    .unwrap_or(0)
-            };
-            let (minutes, download_mb, disk_mb) =
-                (number("minutes"), number("download_mb"), number("disk_mb"));
+            let mut number = |key| fields.integer(key, Some(0), None).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+            let (minutes, download_mb, disk_mb) = (number("minutes"), number("download_mb"), number("disk_mb"));
             fields.finish();
-            Estimate {
-                minutes,
-                download_mb,
-                disk_mb,
-            }
+            Estimate { minutes, download_mb, disk_mb }
         });
         let modules = fields.take("modules").cloned();
         fields.finish();
@@ -199,9 +157,7 @@ impl Profile {
             name: file,
             title,
             summary,
-            extends: extends
-                .and_then(|node| reader.text(node))
-                .map(str::to_owned),
+            extends: extends.and_then(|node| reader.text(node)).map(str::to_owned),
             extends_at: extends.map(|node| node.span).unwrap_or_default(),
             estimate,
             shipped,

@@ -9,10 +9,8 @@ pub fn schema(catalogue: &Catalogue) -> Value {
     let mut modules = Map::new();
     for module in catalogue.iter() {
         let mut properties = module.options.json_schema();
-        properties.insert(
-            "enabled".to_owned(),
-            json!({"type": "boolean", "description": "Whether the module is used"}),
-        );
+        properties
+            .insert("enabled".to_owned(), json!({"type": "boolean", "description": "Whether the module is used"}));
         modules.insert(
             module.name.clone(),
             json!({
@@ -22,10 +20,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
         );
     }
     let mut config = settings::options().json_schema();
-    config.insert(
-        "profile".to_owned(),
-        json!({"type": "string", "description": "The profile to use"}),
-    );
+    config.insert("profile".to_owned(), json!({"type": "string", "description": "The profile to use"}));
     config.insert("modules".to_owned(), json!({"$ref": "#/$defs/modules"}));
     let size = json!({"type": "integer", "minimum": 0});
     json!({

@@ -14,12 +14,7 @@ pub(super) fn tree(argument: &str) -> Result<(Source, Node), Problem> {
         return Err(problem.hint("write --set modules.docker.source=docker"));
     };
     if key.split('.').any(str::is_empty) {
-        return Err(Problem::at(
-            &source,
-            whole,
-            "set-form",
-            "a part of the key is empty",
-        ));
+        return Err(Problem::at(&source, whole, "set-form", "a part of the key is empty"));
     }
     let before = key.chars().count() + 1;
     // Blanks in front keep the columns of the argument.
@@ -37,17 +32,9 @@ pub(super) fn tree(argument: &str) -> Result<(Source, Node), Problem> {
     let mut column = before;
     let tree = parts.iter().rev().fold(node, |value, part| {
         let start = column - part.chars().count();
-        let entry = Entry {
-            key: (*part).to_owned(),
-            span: span(start, column),
-            value,
-        };
+        let entry = Entry { key: (*part).to_owned(), span: span(start, column), value };
         column = start - usize::from(start > 1);
-        Node {
-            value: Value::Map(vec![entry]),
-            span: whole,
-            raw: String::new(),
-        }
+        Node { value: Value::Map(vec![entry]), span: whole, raw: String::new() }
     });
     Ok((source, tree))
 }
@@ -57,22 +44,11 @@ fn plain(value: &str, before: usize) -> Node {
         "" | "~" | "null" => Value::Null,
         text => Value::Text(text.to_owned()),
     };
-    Node {
-        value: kind,
-        span: span(before + 1, before + 1 + value.chars().count()),
-        raw: value.to_owned(),
-    }
+    Node { value: kind, span: span(before + 1, before + 1 + value.chars().count()), raw: value.to_owned() }
 }
 
 fn span(column: usize, end_column: usize) -> Span {
-    Span {
-        line: 1,
-        column,
-        end_line: 1,
-        end_column,
-        start: 0,
-        end: 0,
-    }
+    Span { line: 1, column, end_line: 1, end_column, start: 0, end: 0 }
 }
 
 #[cfg(test)]
@@ -86,18 +62,8 @@ mod tests {
         let docker = modules.value.entry("docker").unwrap();
         let source = docker.value.entry("source").unwrap();
         assert_eq!((modules.span.column, modules.span.end_column), (1, 8));
-        assert_eq!(
-            (
-                docker.span.column,
-                source.span.column,
-                source.span.end_column
-            ),
-            (9, 16, 22)
-        );
-        assert_eq!(
-            (source.value.span.column, source.value.span.end_column),
-            (23, 29)
-        );
+        assert_eq!((docker.span.column, source.span.column, source.span.end_column), (9, 16, 22));
+        assert_eq!((source.value.span.column, source.value.span.end_column), (23, 29));
     }
 
     #[test]
@@ -112,12 +78,7 @@ mod tests {
         assert_eq!(value("a=#fff"), Value::Text("#fff".into()));
         assert_eq!(value("a=@x"), Value::Text("@x".into()));
         assert!(matches!(value("a=[1, 2]"), Value::List(list) if list.len() == 2));
-        assert!(
-            tree("a")
-                .unwrap_err()
-                .marked()
-                .starts_with("--set:1:1: no \"=\" in it")
-        );
+        assert!(tree("a").unwrap_err().marked().starts_with("--set:1:1: no \"=\" in it"));
         assert!(tree("a=[1").unwrap_err().marked().contains("| a=[1"));
         assert!(tree("a..b=1").is_err());
     }

@@ -38,19 +38,11 @@ impl Settings {
     /// The settings from their checked values.
     pub(super) fn new(values: &BTreeMap<String, Valued>) -> Settings {
         let number = |key: &str| values.get(key).and_then(|v| v.value.as_u64());
-        let undo = values
-            .get("apply.recovery")
-            .is_some_and(|v| v.value == "undo");
+        let undo = values.get("apply.recovery").is_some_and(|v| v.value == "undo");
         Settings {
-            workers: number("apply.workers")
-                .and_then(|n| usize::try_from(n).ok())
-                .unwrap_or(4),
+            workers: number("apply.workers").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
             lock_wait: Duration::from_secs(number("apply.lock_wait").unwrap_or(600)),
-            recovery: if undo {
-                Recovery::Undo
-            } else {
-                Recovery::Finish
-            },
+            recovery: if undo { Recovery::Undo } else { Recovery::Finish },
         }
     }
 }
@@ -60,9 +52,7 @@ pub fn options() -> Options {
     let source = Source::new("settings", SETTINGS);
     let collector = Collector::default();
     // The text is a constant; a test holds that it is good.
-    parse(&source)
-        .map(|root| Options::read(Reader::new(&source, &collector), &root))
-        .unwrap_or_default()
+    parse(&source).map(|root| Options::read(Reader::new(&source, &collector), &root)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -76,9 +66,6 @@ mod tests {
         Options::read(Reader::new(&source, &collector), &parse(&source).unwrap());
         collector.finish(()).unwrap();
         let paths: Vec<String> = options().0.into_iter().map(|o| o.path).collect();
-        assert_eq!(
-            paths,
-            ["apply.workers", "apply.lock_wait", "apply.recovery"]
-        );
+        assert_eq!(paths, ["apply.workers", "apply.lock_wait", "apply.recovery"]);
     }
 }

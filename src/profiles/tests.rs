@@ -35,8 +35,7 @@ fn catalogue() -> Catalogue {
         manifest: Source::new(format!("/m/{name}/module.yaml"), text),
         files: BTreeMap::new(),
     };
-    let small =
-        |name: &str, rest: &str| module(name, format!("name: {name}\nsummary: a test\n{rest}"));
+    let small = |name: &str, rest: &str| module(name, format!("name: {name}\nsummary: a test\n{rest}"));
     Catalogue::new(vec![
         module("docker", DOCKER.to_owned()),
         small("system", "priority: 10\n"),
@@ -48,38 +47,20 @@ fn catalogue() -> Catalogue {
 
 fn profile(name: &str, rest: &str) -> (Source, bool) {
     let file = format!("/usr/share/vps-configurator/profiles/{name}.yaml");
-    (
-        Source::new(file, format!("name: {name}\ntitle: T\nsummary: S\n{rest}")),
-        true,
-    )
+    (Source::new(file, format!("name: {name}\ntitle: T\nsummary: S\n{rest}")), true)
 }
 
 fn inputs() -> Inputs {
     Inputs {
-        defaults: Some(Source::new(
-            "defaults.yaml",
-            "apply: {workers: 2}\nmodules: {docker: {version: '1'}}\n",
-        )),
+        defaults: Some(Source::new("defaults.yaml", "apply: {workers: 2}\nmodules: {docker: {version: '1'}}\n")),
         profiles: vec![
-            profile(
-                "beginner",
-                "modules:\n  git:\n  docker:\n    log: {size_mb: 20}\n",
-            ),
-            profile(
-                "advanced",
-                "extends: beginner\nestimate: {minutes: 5}\nmodules:\n  docker: {version: '27.0'}\n",
-            ),
+            profile("beginner", "modules:\n  git:\n  docker:\n    log: {size_mb: 20}\n"),
+            profile("advanced", "extends: beginner\nestimate: {minutes: 5}\nmodules:\n  docker: {version: '27.0'}\n"),
         ],
         config: vec![
             Source::new(CONFIG, "# nothing set\n"),
-            Source::new(
-                "/etc/vps-configurator/conf.d/00-profile.yaml",
-                "profile: advanced\n",
-            ),
-            Source::new(
-                LOCAL_CONFIG,
-                "# ägare: jag\nmodules:\n  docker:\n    source: docker   # en kommentar\n",
-            ),
+            Source::new("/etc/vps-configurator/conf.d/00-profile.yaml", "profile: advanced\n"),
+            Source::new(LOCAL_CONFIG, "# ägare: jag\nmodules:\n  docker:\n    source: docker   # en kommentar\n"),
         ],
         ..Inputs::default()
     }
@@ -108,52 +89,25 @@ fn origin(configuration: &Configuration, key: &str) -> String {
 fn every_value_has_its_origin_across_all_layers() {
     let got = good(&with(|i| i.sets = vec!["apply.lock_wait=5".into()]));
     let profiles = "/usr/share/vps-configurator/profiles";
-    assert_eq!(
-        origin(&got, "profile"),
-        "\"advanced\" from /etc/vps-configurator/conf.d/00-profile.yaml:1:10"
-    );
+    assert_eq!(origin(&got, "profile"), "\"advanced\" from /etc/vps-configurator/conf.d/00-profile.yaml:1:10");
     assert_eq!(origin(&got, "apply.workers"), "2 from defaults.yaml:1:18");
     assert_eq!(origin(&got, "apply.recovery"), "\"finish\" from default");
     assert_eq!(origin(&got, "apply.lock_wait"), "5 from --set");
-    assert_eq!(
-        origin(&got, "modules.docker.log.size_mb"),
-        format!("20 from {profiles}/beginner.yaml:7:20")
-    );
-    assert_eq!(
-        origin(&got, "modules.docker.version"),
-        format!("\"27.0\" from {profiles}/advanced.yaml:7:21")
-    );
-    assert_eq!(
-        origin(&got, "modules.docker.source"),
-        format!("\"docker\" from {LOCAL_CONFIG}:4:13")
-    );
+    assert_eq!(origin(&got, "modules.docker.log.size_mb"), format!("20 from {profiles}/beginner.yaml:7:20"));
+    assert_eq!(origin(&got, "modules.docker.version"), format!("\"27.0\" from {profiles}/advanced.yaml:7:21"));
+    assert_eq!(origin(&got, "modules.docker.source"), format!("\"docker\" from {LOCAL_CONFIG}:4:13"));
     assert_eq!(origin(&got, "modules.docker.people"), "[] from default");
-    assert_eq!(
-        origin(&got, "modules.docker.enabled"),
-        format!("true from {profiles}/advanced.yaml:7:3")
-    );
-    assert_eq!(
-        origin(&got, "modules.system.enabled"),
-        "true from needed by docker"
-    );
+    assert_eq!(origin(&got, "modules.docker.enabled"), format!("true from {profiles}/advanced.yaml:7:3"));
+    assert_eq!(origin(&got, "modules.system.enabled"), "true from needed by docker");
     assert_eq!(origin(&got, "modules.podman.enabled"), "false from default");
     assert_eq!(got.chain, ["beginner", "advanced"]);
     assert_eq!(got.order(), ["system", "docker", "git"]);
     assert_eq!(
-        (
-            got.settings.workers,
-            got.settings.lock_wait.as_secs(),
-            got.settings.recovery
-        ),
+        (got.settings.workers, got.settings.lock_wait.as_secs(), got.settings.recovery),
         (2, 5, Recovery::Finish)
     );
     assert_eq!(got.option_values()["docker"]["log.size_mb"], json!(20));
-    assert!(
-        got.show(None)
-            .unwrap()
-            .iter()
-            .all(|shown| !shown.key.starts_with("modules.podman"))
-    );
+    assert!(got.show(None).unwrap().iter().all(|shown| !shown.key.starts_with("modules.podman")));
     assert!(
         got.show(Some("modules.dokcer.source"))
             .unwrap_err()
@@ -219,10 +173,7 @@ modules:
   |     people: [{nmae: å}, {name: a, shell: 1}]
   |                                          ^
   hint: write it in quotes: \"1\"";
-    assert_eq!(
-        told(&with(|i| i.config[0] = Source::new(CONFIG, text))),
-        expected
-    );
+    assert_eq!(told(&with(|i| i.config[0] = Source::new(CONFIG, text))), expected);
 }
 
 #[test]
@@ -251,13 +202,8 @@ fn profiles_that_extend_each_other_are_refused_with_the_whole_path() {
         "/usr/share/vps-configurator/profiles/b.yaml:4:10: profiles extend each other: a -> b -> a\n  | extends: a"
     ));
     let twice = with(|i| {
-        i.profiles.push((
-            Source::new(
-                "/etc/vps-configurator/profiles.d/beginner.yaml",
-                i.profiles[0].0.text.clone(),
-            ),
-            false,
-        ))
+        i.profiles
+            .push((Source::new("/etc/vps-configurator/profiles.d/beginner.yaml", i.profiles[0].0.text.clone()), false))
     });
     assert!(told(&twice).contains("one that comes with the package can't be replaced"));
 }
@@ -265,24 +211,14 @@ fn profiles_that_extend_each_other_are_refused_with_the_whole_path() {
 #[test]
 fn the_command_line_is_marked_like_a_file_and_takes_text_without_quotes() {
     assert_eq!(
-        told(&with(
-            |i| i.sets = vec!["modules.docker.source=dokcer".into()]
-        )),
+        told(&with(|i| i.sets = vec!["modules.docker.source=dokcer".into()])),
         "--set:1:23: \"dokcer\" is none of debian, docker
   | modules.docker.source=dokcer
   |                       ^^^^^^
   hint: did you mean \"docker\"?"
     );
-    let got = good(&with(|i| {
-        i.sets = vec![
-            "modules.docker.version=27.10".into(),
-            "modules.git.enabled=false".into(),
-        ]
-    }));
-    assert_eq!(
-        origin(&got, "modules.docker.version"),
-        "\"27.10\" from --set"
-    );
+    let got = good(&with(|i| i.sets = vec!["modules.docker.version=27.10".into(), "modules.git.enabled=false".into()]));
+    assert_eq!(origin(&got, "modules.docker.version"), "\"27.10\" from --set");
     assert_eq!(origin(&got, "modules.git.enabled"), "false from --set");
     assert_eq!(got.order(), ["system", "docker"]);
     assert!(
@@ -296,38 +232,29 @@ fn modules_can_be_picked_and_skipped_but_not_what_others_need() {
     let picked = good(&with(|i| i.only = vec!["git".into()]));
     assert_eq!(picked.order(), ["system", "git"]);
     assert_eq!(picked.enabled[1].origin.to_string(), "--module");
-    assert_eq!(
-        good(&with(|i| i.skip = vec!["docker".into()])).order(),
-        ["system", "git"]
-    );
+    assert_eq!(good(&with(|i| i.skip = vec!["docker".into()])).order(), ["system", "git"]);
     assert_eq!(
         told(&with(|i| i.skip = vec!["system".into()])),
         "--skip system: docker depends on it\n  hint: skip docker too: --skip docker"
     );
     assert!(told(&with(|i| i.skip = vec!["dokcer".into()])).contains("did you mean \"docker\"?"));
     assert!(
-        told(&with(
-            |i| i.sets = vec!["modules.system.enabled=false".into()]
-        ))
-        .starts_with("docker depends on system, which is switched off at --set")
+        told(&with(|i| i.sets = vec!["modules.system.enabled=false".into()]))
+            .starts_with("docker depends on system, which is switched off at --set")
     );
     assert!(
-        told(&with(
-            |i| i.sets = vec!["modules.podman.enabled=true".into()]
-        ))
-        .starts_with("podman and docker can't be enabled together")
+        told(&with(|i| i.sets = vec!["modules.podman.enabled=true".into()]))
+            .starts_with("podman and docker can't be enabled together")
     );
 }
 
 #[test]
 fn bad_bytes_in_a_fragment_are_refused_with_the_offset() {
-    let bad = Source::from_bytes(
-        "/etc/vps-configurator/conf.d/10-x.yaml",
-        b"modules:\n  \xff\n",
+    let bad = Source::from_bytes("/etc/vps-configurator/conf.d/10-x.yaml", b"modules:\n  \xff\n");
+    assert!(
+        told(&with(|i| i.config.push(bad)))
+            .starts_with("/etc/vps-configurator/conf.d/10-x.yaml:2:3: not UTF-8: the byte at offset 11")
     );
-    assert!(told(&with(|i| i.config.push(bad))).starts_with(
-        "/etc/vps-configurator/conf.d/10-x.yaml:2:3: not UTF-8: the byte at offset 11"
-    ));
 }
 
 #[test]
@@ -342,44 +269,17 @@ fn config_set_edits_the_local_fragment_and_keeps_its_comments() {
         set("modules.docker.log.size_mb", "30").unwrap(),
         "# ägare: jag\nmodules:\n  docker:\n    source: docker   # en kommentar\n    log:\n      size_mb: 30\n"
     );
+    assert!(set("modules.docker.version", "27.10").unwrap().contains("version: \"27.10\"\n"));
+    assert!(set("profile", "beginner").unwrap().ends_with("profile: beginner\n"));
+    assert!(set("profile", "begginer").unwrap_err().to_string().contains("did you mean \"beginner\"?"));
     assert!(
-        set("modules.docker.version", "27.10")
-            .unwrap()
-            .contains("version: \"27.10\"\n")
-    );
-    assert!(
-        set("profile", "beginner")
-            .unwrap()
-            .ends_with("profile: beginner\n")
+        set("modules.docker.log.size_mb", "300").unwrap_err().to_string().contains("300 must be between 1 and 100")
     );
     assert!(
-        set("profile", "begginer")
-            .unwrap_err()
-            .to_string()
-            .contains("did you mean \"beginner\"?")
+        set("modules.docker.sorce", "x").unwrap_err().to_string().contains("did you mean \"modules.docker.source\"?")
     );
-    assert!(
-        set("modules.docker.log.size_mb", "300")
-            .unwrap_err()
-            .to_string()
-            .contains("300 must be between 1 and 100")
-    );
-    assert!(
-        set("modules.docker.sorce", "x")
-            .unwrap_err()
-            .to_string()
-            .contains("did you mean \"modules.docker.source\"?")
-    );
-    assert_eq!(
-        change::unset(&catalogue, &inputs, "modules.docker.source").unwrap(),
-        "# ägare: jag\n"
-    );
-    assert!(
-        change::unset(&catalogue, &inputs, "apply.workers")
-            .unwrap_err()
-            .to_string()
-            .contains("is not set in")
-    );
+    assert_eq!(change::unset(&catalogue, &inputs, "modules.docker.source").unwrap(), "# ägare: jag\n");
+    assert!(change::unset(&catalogue, &inputs, "apply.workers").unwrap_err().to_string().contains("is not set in"));
 }
 
 #[test]
@@ -399,33 +299,17 @@ fn validate_looks_at_every_profile_too() {
 fn the_schema_has_every_option_and_setting() {
     let schema = schema(&catalogue());
     let docker = &schema["$defs"]["modules"]["properties"]["docker"];
-    assert_eq!(
-        docker["properties"]["source"]["enum"],
-        json!(["debian", "docker"])
-    );
-    assert_eq!(
-        docker["properties"]["log"]["properties"]["size_mb"]["maximum"],
-        json!(100)
-    );
-    assert_eq!(
-        docker["properties"]["people"]["items"]["required"],
-        json!(["name"])
-    );
-    assert_eq!(
-        schema["$defs"]["config"]["properties"]["apply"]["properties"]["workers"]["default"],
-        json!(4)
-    );
+    assert_eq!(docker["properties"]["source"]["enum"], json!(["debian", "docker"]));
+    assert_eq!(docker["properties"]["log"]["properties"]["size_mb"]["maximum"], json!(100));
+    assert_eq!(docker["properties"]["people"]["items"]["required"], json!(["name"]));
+    assert_eq!(schema["$defs"]["config"]["properties"]["apply"]["properties"]["workers"]["default"], json!(4));
 }
 
 #[test]
 fn a_new_profile_can_be_used_at_once_and_also_with_its_comments_taken_away() {
     let (catalogue, mut inputs) = (catalogue(), inputs());
     let profiles = Profiles::read(&inputs, &Collector::default());
-    let new = NewProfile {
-        name: "mine".into(),
-        extends: Some("beginner".into()),
-        modules: vec!["docker".into()],
-    };
+    let new = NewProfile { name: "mine".into(), extends: Some("beginner".into()), modules: vec!["docker".into()] };
     let text = create(&catalogue, &profiles, &new).unwrap();
     for text in [text.clone(), text.replace("    # ", "    ")] {
         let source = Source::new("/etc/vps-configurator/profiles.d/mine.yaml", text);
@@ -435,10 +319,7 @@ fn a_new_profile_can_be_used_at_once_and_also_with_its_comments_taken_away() {
         inputs.profile = Some("mine".into());
         assert_eq!(good(&inputs).chain, ["beginner", "mine"]);
     }
-    let taken = NewProfile {
-        name: "beginner".into(),
-        ..NewProfile::default()
-    };
+    let taken = NewProfile { name: "beginner".into(), ..NewProfile::default() };
     assert!(create(&catalogue, &profiles, &taken).is_err());
 }
 
@@ -451,27 +332,16 @@ fn the_files_are_read_from_where_they_belong() {
         std::fs::write(path, text).unwrap();
     };
     put("/etc/vps-configurator/conf.d/20-b.yaml", "profile: b\n");
-    put(
-        "/etc/vps-configurator/conf.d/00-profile.yaml",
-        "profile: a\n",
-    );
+    put("/etc/vps-configurator/conf.d/00-profile.yaml", "profile: a\n");
     put("/etc/vps-configurator/conf.d/.hidden.yaml", "x");
     put("/etc/vps-configurator/conf.d/30-c.yaml.dpkg-old", "x");
     put(CONFIG, "{}\n");
     put("/etc/vps-configurator/profiles.d/mine.yaml", "name: mine\n");
     let inputs = Inputs::load(&crate::host::RealHost::new(root.path().to_owned())).unwrap();
-    let names: Vec<&str> = inputs
-        .config
-        .iter()
-        .map(|source| source.name.as_str())
-        .collect();
+    let names: Vec<&str> = inputs.config.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(
         names,
-        [
-            CONFIG,
-            "/etc/vps-configurator/conf.d/00-profile.yaml",
-            "/etc/vps-configurator/conf.d/20-b.yaml"
-        ]
+        [CONFIG, "/etc/vps-configurator/conf.d/00-profile.yaml", "/etc/vps-configurator/conf.d/20-b.yaml"]
     );
     assert_eq!(inputs.profiles.len(), 1);
     assert!(inputs.defaults.is_none());

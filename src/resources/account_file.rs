@@ -37,8 +37,7 @@ pub fn fields<'a>(text: &'a str, key: &str) -> Option<Vec<&'a str>> {
 
 /// The line of `key` without its line end, or `None`.
 pub fn line<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines()
-        .find(|line| line.split(':').next() == Some(key) && line.contains(':'))
+    text.lines().find(|line| line.split(':').next() == Some(key) && line.contains(':'))
 }
 
 /// `text` with the line of `key` replaced, or taken out when `with` is `None`. A key that isn't there adds nothing.
@@ -61,50 +60,30 @@ pub fn replaced(text: &str, key: &str, with: Option<&str>) -> String {
 /// `line` of group(5) or gshadow(5) without `user` among its members (the last field).
 pub fn without_member(line: &str, user: &str) -> String {
     let (head, members) = line.rsplit_once(':').unwrap_or((line, ""));
-    let left: Vec<&str> = members
-        .split(',')
-        .filter(|member| *member != user)
-        .collect();
+    let left: Vec<&str> = members.split(',').filter(|member| *member != user).collect();
     format!("{head}:{}", left.join(","))
 }
 
 /// The members that `line` of group(5) names.
 pub fn members(line: &str) -> Vec<&str> {
-    line.rsplit(':')
-        .next()
-        .unwrap_or("")
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .collect()
+    line.rsplit(':').next().unwrap_or("").split(',').filter(|name| !name.is_empty()).collect()
 }
 
 /// The name of the group with this number.
 pub fn group_name(groups: &str, gid: &str) -> Option<String> {
-    groups
-        .lines()
-        .map(|l| l.split(':').collect::<Vec<_>>())
-        .find(|f| f.get(2) == Some(&gid))
-        .map(|f| f[0].to_owned())
+    groups.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|f| f.get(2) == Some(&gid)).map(|f| f[0].to_owned())
 }
 
 /// The users in passwd(5) whose first group has this number.
 pub fn users_of_group(passwd: &str, gid: &str) -> Vec<String> {
-    let users = passwd
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>());
-    users
-        .filter(|fields| fields.get(3) == Some(&gid))
-        .map(|fields| fields[0].to_owned())
-        .collect()
+    let users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    users.filter(|fields| fields.get(3) == Some(&gid)).map(|fields| fields[0].to_owned()).collect()
 }
 
 /// Whether shadow's useradd takes this name (Debian's rule: no colon, comma, slash, blank, nor a dash at the start).
 pub fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    let first = name
-        .chars()
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     first && name.len() <= 32 && name.chars().all(plain)
 }
 
@@ -136,38 +115,24 @@ impl Lines {
 
     /// Keeps them in the object store.
     pub fn keep(&self, context: &Context<'_>) -> Result<Digest> {
-        Ok(context
-            .objects
-            .put(serde_json::to_vec(self).unwrap_or_default().as_slice())?)
+        Ok(context.objects.put(serde_json::to_vec(self).unwrap_or_default().as_slice())?)
     }
 
     /// Reads them back from the object store.
     pub fn kept(context: &Context<'_>, kind: &str, digest: &Digest) -> Result<Lines> {
         let bytes = context.objects.get(digest)?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::BadRecord {
-            kind: kind.to_owned(),
-            why: e.to_string(),
-        })
+        serde_json::from_slice(&bytes).map_err(|e| Error::BadRecord { kind: kind.to_owned(), why: e.to_string() })
     }
 
     /// The digest of each line: enough to see later whether somebody changed it, and no secret.
     pub fn digests(&self) -> BTreeMap<String, Digest> {
-        self.0
-            .iter()
-            .map(|(file, line)| (file.clone(), Digest::of(line.as_bytes())))
-            .collect()
+        self.0.iter().map(|(file, line)| (file.clone(), Digest::of(line.as_bytes()))).collect()
     }
 }
 
 /// Replaces the line of `key` in `file`, or takes it out; everything else stays, owner and mode too. Waits for the
 /// programs of shadow to let go of their lock. True when the file changed.
-pub fn put(
-    host: &dyn Host,
-    progress: &dyn Progress,
-    file: &str,
-    key: &str,
-    with: Option<&str>,
-) -> Result<bool> {
+pub fn put(host: &dyn Host, progress: &dyn Progress, file: &str, key: &str, with: Option<&str>) -> Result<bool> {
     let before = text(host, file)?;
     if line(&before, key).is_none() || line(&before, key) == with {
         return Ok(false);
@@ -193,15 +158,10 @@ fn wait_for_lock(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
         };
         if waited == 29 {
             let why = format!("process {pid} has held {PWD_LOCK} for 15 s");
-            return Err(
-                Error::refused("accounts-locked", "change the account databases", why).fix(
-                    format!("see what it is: ps -p {pid}; end it or let it finish, then run again"),
-                ),
-            );
+            return Err(Error::refused("accounts-locked", "change the account databases", why)
+                .fix(format!("see what it is: ps -p {pid}; end it or let it finish, then run again")));
         }
-        progress.tell(&Event::Waiting {
-            what: &format!("the account databases, held by process {pid}"),
-        });
+        progress.tell(&Event::Waiting { what: &format!("the account databases, held by process {pid}") });
         host.pause(Duration::from_millis(500));
     }
     Ok(())
@@ -224,14 +184,8 @@ mod tests {
     #[test]
     fn taking_a_line_out_leaves_every_other_byte() {
         assert_eq!(replaced(GROUPS, "sudo", None), "root:x:0:\nan:x:1001:");
-        assert_eq!(
-            replaced(GROUPS, "an", None),
-            "root:x:0:\nsudo:x:27:anna,bo\n"
-        );
-        assert_eq!(
-            replaced(GROUPS, "an", Some("an:x:7:")),
-            "root:x:0:\nsudo:x:27:anna,bo\nan:x:7:"
-        );
+        assert_eq!(replaced(GROUPS, "an", None), "root:x:0:\nsudo:x:27:anna,bo\n");
+        assert_eq!(replaced(GROUPS, "an", Some("an:x:7:")), "root:x:0:\nsudo:x:27:anna,bo\nan:x:7:");
         assert_eq!(replaced(GROUPS, "nobody", Some("nobody:x:7:")), GROUPS);
     }
 
@@ -239,18 +193,13 @@ mod tests {
     fn a_member_leaves_and_the_others_stay() {
         assert_eq!(without_member("sudo:x:27:anna,bo", "anna"), "sudo:x:27:bo");
         assert_eq!(without_member("sudo:x:27:anna", "anna"), "sudo:x:27:");
-        assert_eq!(
-            without_member("sudo:x:27:annabel", "anna"),
-            "sudo:x:27:annabel"
-        );
+        assert_eq!(without_member("sudo:x:27:annabel", "anna"), "sudo:x:27:annabel");
         assert_eq!(members("sudo:x:27:"), Vec::<&str>::new());
     }
 
     #[test]
     fn names_that_useradd_would_take_for_options_or_break_its_files_are_refused() {
         assert!(is_name("anna") && is_name("_apt") && is_name("web-1"));
-        assert!(
-            !is_name("-r") && !is_name("a:b") && !is_name("") && !is_name("a b") && !is_name("a/b")
-        );
+        assert!(!is_name("-r") && !is_name("a:b") && !is_name("") && !is_name("a b") && !is_name("a/b"));
     }
 }

@@ -35,11 +35,7 @@ struct Fields {
     architectures: Vec<String>,
     key: String,
     fingerprint: String,
-    #[serde(
-        default,
-        rename = "before_packages",
-        deserialize_with = "spec::boolean"
-    )]
+    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
     _before_packages: bool,
 }
 
@@ -50,58 +46,29 @@ impl AptSource {
     /// `apt-key-mismatch` when the file holds another key than the declared one, or more than one.
     pub fn read(name: &str, fields: &Map<String, Value>, module: &str) -> Result<AptSource> {
         let invalid = |why: &str| spec::invalid("apt_source", name, module, why);
-        let is_word = |n: &str| {
-            !n.is_empty()
-                && n.chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-        };
+        let is_word =
+            |n: &str| !n.is_empty() && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !is_word(name) {
-            return Err(invalid(
-                "the name must be of lower-case letters, digits and hyphens",
-            ));
+            return Err(invalid("the name must be of lower-case letters, digits and hyphens"));
         }
         let fields: Fields = spec::read("apt_source", name, fields, module)?;
         if fields.uris.is_empty() || fields.suites.is_empty() {
             return Err(invalid("uris and suites must not be empty"));
         }
-        let lists = [
-            &fields.uris,
-            &fields.suites,
-            &fields.components,
-            &fields.architectures,
-        ];
-        if lists.iter().any(|l| {
-            l.iter()
-                .any(|w| w.is_empty() || w.contains(char::is_whitespace))
-        }) {
-            return Err(invalid(
-                "uris, suites, components and architectures are words without blanks",
-            ));
+        let lists = [&fields.uris, &fields.suites, &fields.components, &fields.architectures];
+        if lists.iter().any(|l| l.iter().any(|w| w.is_empty() || w.contains(char::is_whitespace))) {
+            return Err(invalid("uris, suites, components and architectures are words without blanks"));
         }
         check(name, &fields.key, &fields.fingerprint, module)?;
         let key_path = PathBuf::from(format!("/etc/apt/keyrings/{name}-vps-configurator.asc"));
-        let path = PathBuf::from(format!(
-            "/etc/apt/sources.list.d/{name}-vps-configurator.sources"
-        ));
+        let path = PathBuf::from(format!("/etc/apt/sources.list.d/{name}-vps-configurator.sources"));
         let text = deb822(&fields, module, &key_path);
-        let planned = PlannedSource {
-            path,
-            text,
-            key_path,
-            key: fields.key.into_bytes(),
-        };
-        Ok(AptSource {
-            id: ResourceId::new("apt_source", name),
-            planned,
-        })
+        let planned = PlannedSource { path, text, key_path, key: fields.key.into_bytes() };
+        Ok(AptSource { id: ResourceId::new("apt_source", name), planned })
     }
 
     /// The same as a resource.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         Ok(Box::new(AptSource::read(name, fields, module)?))
     }
 
@@ -111,36 +78,28 @@ impl AptSource {
     }
 
     fn wanted(&self) -> Value {
-        let seen = |content: &[u8]| {
-            Seen::file(content, Owned::new(0o644, "root", "root"), false)
-                .state()
-                .0
-        };
+        let seen = |content: &[u8]| Seen::file(content, Owned::new(0o644, "root", "root"), false).state().0;
         json!({ "source": seen(self.planned.text.as_bytes()), "key": seen(&self.planned.key) })
     }
 }
 
 /// The declared fingerprint, in the one form: forty (or sixty-four) upper-case digits.
 fn check(name: &str, key: &str, fingerprint: &str, module: &str) -> Result<()> {
-    let wanted: String = fingerprint
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .collect::<String>()
-        .to_uppercase();
+    let wanted: String = fingerprint.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_uppercase();
     let found = openpgp::fingerprints(key).unwrap_or_default();
     if found == [wanted.clone()] {
         return Ok(());
     }
-    let found = if found.is_empty() {
-        "no armoured key".to_owned()
-    } else {
-        format!("the key {}", found.join(" and "))
-    };
+    let found =
+        if found.is_empty() { "no armoured key".to_owned() } else { format!("the key {}", found.join(" and ")) };
     Err(Error::Refused {
         code: "apt-key-mismatch",
         what: format!("cannot trust the apt source {name}"),
         why: format!("its file holds {found}, and the module declares {wanted}"),
-        fix: vec!["compare the fingerprint with the one that the archive's owner publishes, and correct the wrong one".to_owned()],
+        fix: vec![
+            "compare the fingerprint with the one that the archive's owner publishes, and correct the wrong one"
+                .to_owned(),
+        ],
         module: Some(module.to_owned()),
     })
 }
@@ -171,9 +130,7 @@ impl Resource for AptSource {
 
     fn observe(&self, host: &dyn Host) -> Result<State> {
         let seen = |path: &Path| Ok::<Value, Error>(Seen::at(host, path, false)?.state().0);
-        Ok(State(
-            json!({ "source": seen(&self.planned.path)?, "key": seen(&self.planned.key_path)? }),
-        ))
+        Ok(State(json!({ "source": seen(&self.planned.path)?, "key": seen(&self.planned.key_path)? })))
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
@@ -182,32 +139,13 @@ impl Resource for AptSource {
             return Ok(Change::keep(seen));
         }
         let is_new = seen.0.pointer("/source/is") == Some(&json!("absent"));
-        let action = if is_new {
-            Action::Create
-        } else {
-            Action::Update
-        };
-        let mut change = Change::new(
-            action,
-            format!("write {} and its key", self.planned.path.display()),
-            wanted,
-        );
-        change.details = self
-            .planned
-            .text
-            .lines()
-            .skip(1)
-            .map(str::to_owned)
-            .collect();
+        let action = if is_new { Action::Create } else { Action::Update };
+        let mut change = Change::new(action, format!("write {} and its key", self.planned.path.display()), wanted);
+        change.details = self.planned.text.lines().skip(1).map(str::to_owned).collect();
         Ok(change)
     }
 
-    fn capture(
-        &self,
-        context: &Context<'_>,
-        _seen: &State,
-        _change: &Change,
-    ) -> Result<UndoRecord> {
+    fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
         let image = |content: &[u8]| Image::file(content, Attributes::root(0o644));
         let intents = [
             Intent::new(&self.planned.key_path, image(&self.planned.key)),
@@ -217,15 +155,11 @@ impl Resource for AptSource {
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
-        let files = [
-            (&self.planned.key_path, self.planned.key.as_slice()),
-            (&self.planned.path, self.planned.text.as_bytes()),
-        ];
+        let files =
+            [(&self.planned.key_path, self.planned.key.as_slice()), (&self.planned.path, self.planned.text.as_bytes())];
         for (path, content) in files {
             preimage::make_parents(context.host, path)?;
-            context
-                .host
-                .write(path, content, &Attributes::root(0o644))?;
+            context.host.write(path, content, &Attributes::root(0o644))?;
         }
         Ok(())
     }
@@ -249,25 +183,13 @@ mod tests {
     fn a_source_and_its_key_come_and_go() {
         let bench = Bench::new();
         let change = bench.there_and_back(&*source(FINGERPRINT).unwrap());
-        assert_eq!(
-            change.details[1],
-            "URIs: https://download.docker.com/linux/debian"
-        );
+        assert_eq!(change.details[1], "URIs: https://download.docker.com/linux/debian");
         survives_every_crash(|| (Bench::new(), source(&FINGERPRINT.to_lowercase()).unwrap()));
     }
 
     #[test]
     fn another_key_than_the_declared_one_is_never_trusted() {
         let error = source("0123456789012345678901234567890123456789").unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Refused {
-                    code: "apt-key-mismatch",
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Refused { code: "apt-key-mismatch", .. }), "{error}");
     }
 }

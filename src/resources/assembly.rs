@@ -7,8 +7,8 @@ use super::package::{Claim, PackageSet};
 use super::schema::PackageOrder;
 use super::unit_survey::UnitSurvey;
 use super::{
-    authorized_key, block, command, directory, download, file, firewall, group, hostname, kernel_module, locale, member,
-    swap, symlink, sysctl, timezone, unit, user,
+    authorized_key, block, command, directory, download, file, firewall, group, hostname, kernel_module, locale,
+    member, swap, symlink, sysctl, timezone, unit, user,
 };
 use crate::base::ids::ResourceId;
 use crate::engine::{Error, Node, Resource, Result};
@@ -97,7 +97,14 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
     }
     let packages = first.map(|(module, priority, origin)| {
         let set = PackageSet::new(claims, security).with_sources(sources).leaving(beside).waiting(assembly.lock_wait);
-        nodes.push(Node { resource: Box::new(set.clone()), module, needs: ahead, notify: Vec::new(), priority, origin });
+        nodes.push(Node {
+            resource: Box::new(set.clone()),
+            module,
+            needs: ahead,
+            notify: Vec::new(),
+            priority,
+            origin,
+        });
         set
     });
     Ok(Assembled { nodes, packages })

@@ -198,11 +198,7 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
             let context = Context { host: &dying, ..bench.context() };
             dies(|| drop(resource.apply(&context, &seen, &change)));
             resource.apply(&bench.context(), &seen, &change).unwrap();
-            assert_eq!(
-                resource.observe(bench.host()).unwrap(),
-                change.after,
-                "again after {fault:?} at {number}"
-            );
+            assert_eq!(resource.observe(bench.host()).unwrap(), change.after, "again after {fault:?} at {number}");
             let dying = FakeHost::with_fault(bench.root(), number, fault);
             let context = Context { host: &dying, ..bench.context() };
             let taken_back = undoers().decode(&record).unwrap();

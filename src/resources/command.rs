@@ -6,9 +6,7 @@
 use super::account_file::{self, PASSWD};
 use super::spec;
 use crate::base::ids::ResourceId;
-use crate::engine::{
-    Action, Change, Context, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
-};
+use crate::engine::{Action, Change, Context, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{self, Command, Host};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -75,11 +73,7 @@ impl Way {
             return Ok(host.meta(path)?.is_some());
         }
         let passwd = account_file::text(host, PASSWD)?;
-        if self
-            .user
-            .as_ref()
-            .is_some_and(|user| account_file::line(&passwd, user).is_none())
-        {
+        if self.user.as_ref().is_some_and(|user| account_file::line(&passwd, user).is_none()) {
             return Ok(false);
         }
         if let Some(directory) = &self.directory
@@ -106,11 +100,7 @@ pub struct Run {
 
 impl Run {
     /// The command that a manifest asks for.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let f: Fields = spec::read("command", name, fields, module)?;
         let invalid = |why: &str| Err(spec::invalid("command", name, module, why));
         if f.run.is_empty() {
@@ -123,11 +113,7 @@ impl Run {
             return invalid("it needs either `undo: [argv]` or `irreversible: true`");
         }
         let paths = [&f.creates, &f.directory];
-        if paths
-            .into_iter()
-            .flatten()
-            .any(|path| !path.starts_with('/'))
-        {
+        if paths.into_iter().flatten().any(|path| !path.starts_with('/')) {
             return invalid("creates and directory are absolute paths");
         }
         let way = Way {
@@ -138,12 +124,7 @@ impl Run {
             directory: f.directory.map(PathBuf::from),
             env: f.env,
         };
-        Ok(Box::new(Run {
-            id: ResourceId::new("command", name),
-            argv: f.run,
-            undo: f.undo,
-            way,
-        }))
+        Ok(Box::new(Run { id: ResourceId::new("command", name), argv: f.run, undo: f.undo, way }))
     }
 }
 
@@ -160,25 +141,15 @@ impl Resource for Run {
         if seen.0["done"] == true {
             return Ok(Change::keep(seen));
         }
-        let mut change = Change::new(
-            Action::Create,
-            format!("run {}", self.way.command(&self.argv).shown()),
-            json!({"done": true}),
-        );
+        let mut change =
+            Change::new(Action::Create, format!("run {}", self.way.command(&self.argv).shown()), json!({"done": true}));
         change.irreversible = self.undo.is_empty();
         Ok(change)
     }
 
     fn capture(&self, _: &Context<'_>, _: &State, _: &Change) -> Result<UndoRecord> {
-        let undo = UndoRun {
-            name: self.id.name().to_owned(),
-            argv: self.undo.clone(),
-            way: self.way.clone(),
-        };
-        Ok(UndoRecord::new(
-            UNDO,
-            serde_json::to_value(undo).unwrap_or_default(),
-        ))
+        let undo = UndoRun { name: self.id.name().to_owned(), argv: self.undo.clone(), way: self.way.clone() };
+        Ok(UndoRecord::new(UNDO, serde_json::to_value(undo).unwrap_or_default()))
     }
 
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
@@ -205,8 +176,7 @@ struct UndoRun {
 
 /// Reads the undo record of a command.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::preimage::from_data::<UndoRun>(UNDO, version, data)
-        .map(|undo| Box::new(undo) as Box<dyn Undo>)
+    super::preimage::from_data::<UndoRun>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
 impl Undo for UndoRun {
@@ -214,10 +184,7 @@ impl Undo for UndoRun {
         Ok(if !self.way.is_done(context.host)? {
             Vec::new()
         } else if self.argv.is_empty() {
-            vec![format!(
-                "leave command {} as it is: it cannot be taken back",
-                self.name
-            )]
+            vec![format!("leave command {} as it is: it cannot be taken back", self.name)]
         } else {
             vec![format!("run {}", self.way.command(&self.argv).shown())]
         })
@@ -228,10 +195,7 @@ impl Undo for UndoRun {
             return Ok(Outcome::AlreadyGone);
         }
         if self.argv.is_empty() {
-            return Ok(Outcome::Kept(vec![format!(
-                "command {}: it cannot be taken back",
-                self.name
-            )]));
+            return Ok(Outcome::Kept(vec![format!("command {}: it cannot be taken back", self.name)]));
         }
         context.host.run(&self.way.command(&self.argv))?;
         Ok(Outcome::Undone)
@@ -243,9 +207,7 @@ mod tests {
     use super::*;
 
     fn run(fields: Value) -> Result<Box<dyn Resource>> {
-        let Value::Object(fields) = fields else {
-            panic!("not an object")
-        };
+        let Value::Object(fields) = fields else { panic!("not an object") };
         Run::from_spec("touch", &fields, "test")
     }
 
@@ -255,10 +217,7 @@ mod tests {
         assert!(run(json!({"run": ["touch", "/x"], "creates": "/x"})).is_err());
         assert!(run(json!({"run": ["touch", "/x"], "undo": ["rm", "/x"]})).is_err());
         assert!(run(json!({"run": [], "creates": "/x", "undo": ["rm", "/x"]})).is_err());
-        assert!(
-            run(json!({"run": ["a"], "creates": "/x", "undo": ["rm"], "irreversible": true}))
-                .is_err()
-        );
+        assert!(run(json!({"run": ["a"], "creates": "/x", "undo": ["rm"], "irreversible": true})).is_err());
         assert!(run(json!({"run": "touch\n/x", "creates": "/x", "undo": ["rm", "/x"]})).is_ok());
         assert!(run(json!({"run": ["a"], "unless": ["b"], "irreversible": "true"})).is_ok());
     }

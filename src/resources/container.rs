@@ -5,11 +5,7 @@ use crate::host::Host;
 use std::path::Path;
 
 /// Files that container managers leave for what runs inside (systemd's, Docker's and Podman's).
-const SIGNS: [&str; 3] = [
-    "/run/systemd/container",
-    "/.dockerenv",
-    "/run/.containerenv",
-];
+const SIGNS: [&str; 3] = ["/run/systemd/container", "/.dockerenv", "/run/.containerenv"];
 
 /// Whether the host is a container.
 pub fn is_container(host: &dyn Host) -> Result<bool> {

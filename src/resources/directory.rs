@@ -27,11 +27,7 @@ struct Fields {
     owner: String,
     #[serde(default = "owner::root")]
     group: String,
-    #[serde(
-        default,
-        rename = "before_packages",
-        deserialize_with = "spec::boolean"
-    )]
+    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
     _before_packages: bool,
 }
 
@@ -41,18 +37,10 @@ fn usual_mode() -> u32 {
 
 impl Directory {
     /// The directory `name` as a manifest declares it.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let path = spec::path("directory", name, module)?;
         let fields = spec::read("directory", name, fields, module)?;
-        Ok(Box::new(Directory {
-            id: ResourceId::new("directory", name),
-            path,
-            fields,
-        }))
+        Ok(Box::new(Directory { id: ResourceId::new("directory", name), path, fields }))
     }
 
     fn owned(&self) -> Owned {
@@ -61,17 +49,9 @@ impl Directory {
 
     /// Owner and mode as wanted; the extended attributes (default ACLs) of one that is there stay.
     fn attributes(&self, host: &dyn Host) -> Result<Attributes> {
-        let wanted = owner::attributes(
-            host,
-            self.fields.mode,
-            &self.fields.owner,
-            &self.fields.group,
-        )?;
+        let wanted = owner::attributes(host, self.fields.mode, &self.fields.owner, &self.fields.group)?;
         Ok(match host.meta(&self.path)? {
-            Some(meta) => Attributes {
-                xattrs: meta.attributes.xattrs,
-                ..wanted
-            },
+            Some(meta) => Attributes { xattrs: meta.attributes.xattrs, ..wanted },
             None => wanted,
         })
     }
@@ -91,22 +71,16 @@ impl Resource for Directory {
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
-        let after = Seen::Directory {
-            owned: self.owned(),
-        }
-        .state()
-        .0;
+        let after = Seen::Directory { owned: self.owned() }.state().0;
         match Seen::from_state(seen)? {
             Seen::Directory { owned } if owned == self.owned() => Ok(Change::keep(seen)),
             Seen::Directory { owned } => {
                 let summary = format!("set {}", owned.changes(&self.owned()).join(", "));
                 Ok(Change::new(Action::Update, summary, after))
             }
-            Seen::Absent => Ok(Change::new(
-                Action::Create,
-                format!("make the directory, {}", self.owned().words()),
-                after,
-            )),
+            Seen::Absent => {
+                Ok(Change::new(Action::Create, format!("make the directory, {}", self.owned().words()), after))
+            }
             other => Err(Error::refused(
                 "not-a-directory",
                 format!("cannot make the directory {}", self.path.display()),
@@ -116,15 +90,8 @@ impl Resource for Directory {
         }
     }
 
-    fn capture(
-        &self,
-        context: &Context<'_>,
-        _seen: &State,
-        _change: &Change,
-    ) -> Result<UndoRecord> {
-        let after = Image::Directory {
-            attributes: self.attributes(context.host)?,
-        };
+    fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
+        let after = Image::Directory { attributes: self.attributes(context.host)? };
         Paths::capture(context, &[Intent::new(&self.path, after)])?.record()
     }
 
@@ -153,14 +120,8 @@ mod tests {
 
     #[test]
     fn a_directory_and_its_missing_parents_come_and_go() {
-        let change = Bench::new().there_and_back(&*directory(
-            "/srv/a/b",
-            json!({"mode": "0750", "owner": "ada"}),
-        ));
-        assert_eq!(
-            change.summary,
-            "make the directory, mode 0750, owner ada:root"
-        );
+        let change = Bench::new().there_and_back(&*directory("/srv/a/b", json!({"mode": "0750", "owner": "ada"})));
+        assert_eq!(change.summary, "make the directory, mode 0750, owner ada:root");
     }
 
     #[test]
@@ -186,12 +147,6 @@ mod tests {
         let bench = Bench::new();
         let resource = directory("/etc/passwd", json!({}));
         let seen = resource.observe(bench.host()).unwrap();
-        assert!(matches!(
-            resource.compare(&seen),
-            Err(Error::Refused {
-                code: "not-a-directory",
-                ..
-            })
-        ));
+        assert!(matches!(resource.compare(&seen), Err(Error::Refused { code: "not-a-directory", .. })));
     }
 }

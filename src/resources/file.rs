@@ -359,10 +359,7 @@ mod tests {
         survives_every_crash(|| {
             let bench = Bench::new();
             bench.put("/etc/motd", "theirs\n");
-            (
-                bench,
-                file("/etc/motd", json!({"content": "ours\n", "mode": "0600"})),
-            )
+            (bench, file("/etc/motd", json!({"content": "ours\n", "mode": "0600"})))
         });
         survives_every_crash(|| {
             let bench = Bench::new();

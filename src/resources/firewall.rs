@@ -64,13 +64,10 @@ impl Firewall {
         if name != "ufw" {
             return Err(invalid("the only firewall is ufw".to_owned()));
         }
-        let policy =
-            |value: Option<String>, default: &str| match value.as_deref().unwrap_or(default) {
-                known @ ("allow" | "deny" | "reject") => Ok(known.to_owned()),
-                other => Err(invalid(format!(
-                    "\"{other}\" is none of allow, deny, reject"
-                ))),
-            };
+        let policy = |value: Option<String>, default: &str| match value.as_deref().unwrap_or(default) {
+            known @ ("allow" | "deny" | "reject") => Ok(known.to_owned()),
+            other => Err(invalid(format!("\"{other}\" is none of allow, deny, reject"))),
+        };
         let policies = [
             ("incoming", policy(read.incoming, "deny")?),
             ("outgoing", policy(read.outgoing, "allow")?),
@@ -78,16 +75,11 @@ impl Firewall {
         ];
         let mut rules = Vec::new();
         for line in &read.rules {
-            let rule =
-                Rule::parse(line).map_err(|why| invalid(format!("rule \"{line}\": {why}")))?;
+            let rule = Rule::parse(line).map_err(|why| invalid(format!("rule \"{line}\": {why}")))?;
             if let Some(port) = keep_open.iter().find(|port| rule.shuts(**port)) {
                 let why = format!("rule \"{line}\" would shut port {port}, on which sshd listens");
-                return Err(Error::refused(
-                    "firewall-locks-out",
-                    format!("firewall:ufw of module {module}"),
-                    why,
-                )
-                .fix("take the rule out, or move sshd to another port first"));
+                return Err(Error::refused("firewall-locks-out", format!("firewall:ufw of module {module}"), why)
+                    .fix("take the rule out, or move sshd to another port first"));
             }
             rules.push(rule);
         }
@@ -96,45 +88,23 @@ impl Firewall {
                 rules.insert(0, Rule::ssh(*port));
             }
         }
-        Ok(Box::new(Firewall {
-            id: ResourceId::new("firewall", name),
-            policies,
-            rules,
-        }))
+        Ok(Box::new(Firewall { id: ResourceId::new("firewall", name), policies, rules }))
     }
 
     /// The rules as ufw keeps them once ours are added to `before`.
     fn after(&self, before: &Value, family: Family) -> Vec<String> {
-        let before: Vec<String> = before
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
-        self.rules
-            .iter()
-            .filter_map(|rule| rule.kept(family))
-            .fold(before, |rules, rule| added(&rules, &rule))
+        let before: Vec<String> =
+            before.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        self.rules.iter().filter_map(|rule| rule.kept(family)).fold(before, |rules, rule| added(&rules, &rule))
     }
 
     /// The rules that are still to be added.
     fn missing(&self, seen: &Value) -> Vec<&Rule> {
         let is_kept = |rule: &Rule, family: Family, key: &str| {
-            let kept = rule
-                .kept(family)
-                .filter(|_| family == Family::Four || seen["ipv6"] == true);
-            kept.is_none_or(|kept| {
-                seen[key]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .any(|rule| *rule == kept)
-            })
+            let kept = rule.kept(family).filter(|_| family == Family::Four || seen["ipv6"] == true);
+            kept.is_none_or(|kept| seen[key].as_array().into_iter().flatten().any(|rule| *rule == kept))
         };
-        let missing = |rule: &&Rule| {
-            !is_kept(rule, Family::Four, "rules") || !is_kept(rule, Family::Six, "rules6")
-        };
+        let missing = |rule: &&Rule| !is_kept(rule, Family::Four, "rules") || !is_kept(rule, Family::Six, "rules6");
         self.rules.iter().filter(missing).collect()
     }
 }
@@ -150,10 +120,7 @@ fn text(host: &dyn Host, path: &str) -> Result<String> {
 /// The value of `KEY=value` in a file of shell assignments, without quotes, in lower case as ufw reads it.
 fn value(text: &str, key: &str) -> Option<String> {
     let lines = text.lines().filter_map(|line| line.trim().split_once('='));
-    lines
-        .filter(|(name, _)| *name == key)
-        .map(|(_, value)| value.trim_matches(['"', '\'']).to_lowercase())
-        .next_back()
+    lines.filter(|(name, _)| *name == key).map(|(_, value)| value.trim_matches(['"', '\'']).to_lowercase()).next_back()
 }
 
 /// ufw's word for a policy of /etc/default/ufw.
@@ -169,10 +136,8 @@ fn policy_word(kernel: &str) -> &str {
 pub(super) fn observe(host: &dyn Host) -> Result<Value> {
     let (conf, defaults, rules) = (text(host, CONF)?, text(host, DEFAULTS)?, text(host, RULES)?);
     let enabled = value(&conf, "ENABLED").as_deref() == Some("yes");
-    let ipv6 = value(&defaults, "IPV6").is_none_or(|word| word == "yes")
-        && host.meta(Path::new(IPV6))?.is_some();
-    let policy =
-        |key: &str| value(&defaults, key).map_or(Value::Null, |word| policy_word(&word).into());
+    let ipv6 = value(&defaults, "IPV6").is_none_or(|word| word == "yes") && host.meta(Path::new(IPV6))?.is_some();
+    let policy = |key: &str| value(&defaults, key).map_or(Value::Null, |word| policy_word(&word).into());
     let incoming = policy("DEFAULT_INPUT_POLICY");
     let drops = incoming != "allow";
     let in_force = enabled && live::is_whole(&live::rules(host, Family::Four)?, &rules, drops);
@@ -189,15 +154,8 @@ pub(super) fn observe(host: &dyn Host) -> Result<Value> {
 }
 
 /// Runs ufw.
-pub(super) fn ufw<I: IntoIterator<Item = S>, S: Into<String>>(
-    host: &dyn Host,
-    args: I,
-) -> Result<()> {
-    host.run(
-        &Command::new("ufw")
-            .args(args)
-            .timeout(Duration::from_secs(120)),
-    )?;
+pub(super) fn ufw<I: IntoIterator<Item = S>, S: Into<String>>(host: &dyn Host, args: I) -> Result<()> {
+    host.run(&Command::new("ufw").args(args).timeout(Duration::from_secs(120)))?;
     Ok(())
 }
 
@@ -227,17 +185,9 @@ impl Resource for Firewall {
         let missing = self.missing(&seen.0);
         let mut acts = Vec::new();
         if !missing.is_empty() {
-            acts.push(format!(
-                "add {} rule{}",
-                missing.len(),
-                if missing.len() == 1 { "" } else { "s" }
-            ));
+            acts.push(format!("add {} rule{}", missing.len(), if missing.len() == 1 { "" } else { "s" }));
         }
-        if self
-            .policies
-            .iter()
-            .any(|(name, word)| seen.0[*name] != *word)
-        {
+        if self.policies.iter().any(|(name, word)| seen.0[*name] != *word) {
             acts.push("set the default policies".to_owned());
         }
         if seen.0["enabled"] != true {
@@ -245,46 +195,25 @@ impl Resource for Firewall {
         } else if seen.0["in_force"] != true {
             acts.push("load it into the kernel again".to_owned());
         }
-        let action = if seen.0["incoming"].is_null() {
-            Action::Create
-        } else {
-            Action::Update
-        };
+        let action = if seen.0["incoming"].is_null() { Action::Create } else { Action::Update };
         let mut change = Change::new(action, acts.join(", "), after);
-        change.details = missing
-            .iter()
-            .map(|rule| rule.arguments().join(" "))
-            .collect();
-        for (name, word) in self
-            .policies
-            .iter()
-            .filter(|(name, word)| seen.0[*name] != *word)
-        {
-            change.details.push(format!(
-                "{name}: {} → {word}",
-                seen.0[*name].as_str().unwrap_or("none")
-            ));
+        change.details = missing.iter().map(|rule| rule.arguments().join(" ")).collect();
+        for (name, word) in self.policies.iter().filter(|(name, word)| seen.0[*name] != *word) {
+            change.details.push(format!("{name}: {} → {word}", seen.0[*name].as_str().unwrap_or("none")));
         }
         Ok(change)
     }
 
     fn capture(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<UndoRecord> {
         let undo = UndoFirewall::capture(context, &seen.0, &change.after.0)?;
-        Ok(UndoRecord::new(
-            UNDO,
-            serde_json::to_value(undo).unwrap_or_default(),
-        ))
+        Ok(UndoRecord::new(UNDO, serde_json::to_value(undo).unwrap_or_default()))
     }
 
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
         let host = context.host;
         if !host.has_program("ufw") {
-            return Err(Error::refused(
-                "ufw-missing",
-                "set up the firewall",
-                "the package ufw is not installed",
-            )
-            .fix("let the module ask for the package ufw"));
+            return Err(Error::refused("ufw-missing", "set up the firewall", "the package ufw is not installed")
+                .fix("let the module ask for the package ufw"));
         }
         let seen = observe(host)?;
         let broken = seen["enabled"] == true && seen["in_force"] != true;
@@ -294,11 +223,7 @@ impl Resource for Firewall {
         for rule in self.missing(&seen) {
             ufw(host, rule.arguments())?;
         }
-        for (name, word) in self
-            .policies
-            .iter()
-            .filter(|(name, word)| seen[*name] != *word)
-        {
+        for (name, word) in self.policies.iter().filter(|(name, word)| seen[*name] != *word) {
             ufw(host, ["default", word, name])?;
         }
         match (seen["enabled"] == true, broken) {
@@ -322,53 +247,32 @@ mod tests {
     use super::*;
 
     fn firewall(fields: Value, keep_open: &[u16]) -> Result<Box<dyn Resource>> {
-        let Value::Object(fields) = fields else {
-            panic!("not an object")
-        };
+        let Value::Object(fields) = fields else { panic!("not an object") };
         Firewall::from_spec("ufw", &fields, "security", keep_open)
     }
 
     #[test]
     fn the_port_of_sshd_is_opened_even_when_the_rules_forget_it() {
-        let nothing = State(
-            json!({"enabled": false, "in_force": false, "ipv6": true, "incoming": null,
-            "outgoing": null, "routed": null, "rules": [], "rules6": []}),
-        );
-        let change = firewall(json!({"rules": ["allow 80/tcp"]}), &[2222])
-            .unwrap()
-            .compare(&nothing)
-            .unwrap();
-        assert_eq!(
-            change.after.0["rules"][0],
-            "limit tcp 2222 0.0.0.0/0 any 0.0.0.0/0 in # SSH"
-        );
+        let nothing = State(json!({"enabled": false, "in_force": false, "ipv6": true, "incoming": null,
+            "outgoing": null, "routed": null, "rules": [], "rules6": []}));
+        let change = firewall(json!({"rules": ["allow 80/tcp"]}), &[2222]).unwrap().compare(&nothing).unwrap();
+        assert_eq!(change.after.0["rules"][0], "limit tcp 2222 0.0.0.0/0 any 0.0.0.0/0 in # SSH");
         assert_eq!(change.after.0["rules6"][1], "allow tcp 80 ::/0 any ::/0 in");
         assert_eq!(change.action, Action::Create);
-        let said = firewall(json!({"rules": "limit 2222/tcp # mine\n"}), &[2222])
-            .unwrap()
-            .compare(&nothing)
-            .unwrap();
+        let said = firewall(json!({"rules": "limit 2222/tcp # mine\n"}), &[2222]).unwrap().compare(&nothing).unwrap();
         assert_eq!(said.after.0["rules"].as_array().unwrap().len(), 1);
     }
 
     #[test]
     fn a_rule_that_shuts_sshd_is_refused() {
         let shut = firewall(json!({"rules": ["deny 22/tcp"]}), &[22]);
-        assert!(matches!(
-            shut,
-            Err(Error::Refused {
-                code: "firewall-locks-out",
-                ..
-            })
-        ));
+        assert!(matches!(shut, Err(Error::Refused { code: "firewall-locks-out", .. })));
     }
 
     #[test]
     fn rules_of_the_administrator_stay_where_they_are() {
-        let seen = State(
-            json!({"enabled": true, "in_force": true, "ipv6": false, "incoming": "deny",
-            "outgoing": "allow", "routed": "deny", "rules": ["deny tcp 25 0.0.0.0/0 any 0.0.0.0/0 in"], "rules6": []}),
-        );
+        let seen = State(json!({"enabled": true, "in_force": true, "ipv6": false, "incoming": "deny",
+            "outgoing": "allow", "routed": "deny", "rules": ["deny tcp 25 0.0.0.0/0 any 0.0.0.0/0 in"], "rules6": []}));
         let wanted = firewall(json!({"rules": ["allow 80/tcp"]}), &[]).unwrap();
         let change = wanted.compare(&seen).unwrap();
         assert_eq!(change.after.0["rules"][0], seen.0["rules"][0]);

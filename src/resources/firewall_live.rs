@@ -48,33 +48,20 @@ pub fn rules(host: &dyn Host, family: Family) -> Result<String> {
 /// Whether ufw's rules in force are those of its file: the policy of INPUT, the jump from it, and as many rules in the
 /// chains of the user as the file has.
 pub fn is_whole(rules: &str, file: &str, drops: bool) -> bool {
-    let policy = if drops {
-        "-P INPUT DROP"
-    } else {
-        "-P INPUT ACCEPT"
-    };
+    let policy = if drops { "-P INPUT DROP" } else { "-P INPUT ACCEPT" };
     let has = |wanted: &str| rules.lines().any(|line| line == wanted);
-    let counts =
-        |text: &str, chain: &str| text.lines().filter(|line| line.starts_with(chain)).count();
+    let counts = |text: &str, chain: &str| text.lines().filter(|line| line.starts_with(chain)).count();
     has(policy)
         && has("-A INPUT -j ufw-before-input")
         && has("-A ufw-before-input -j ufw-user-input")
-        && [
-            "-A ufw-user-input ",
-            "-A ufw-user-output ",
-            "-A ufw-user-forward ",
-        ]
-        .into_iter()
-        .all(|chain| counts(rules, chain) == counts(file, chain))
+        && ["-A ufw-user-input ", "-A ufw-user-output ", "-A ufw-user-forward "]
+            .into_iter()
+            .all(|chain| counts(rules, chain) == counts(file, chain))
 }
 
 /// The policies of the built-in chains: lines `-P INPUT ACCEPT`.
 pub fn policies(rules: &str) -> Vec<String> {
-    rules
-        .lines()
-        .filter(|line| line.starts_with("-P "))
-        .map(str::to_owned)
-        .collect()
+    rules.lines().filter(|line| line.starts_with("-P ")).map(str::to_owned).collect()
 }
 
 /// The input for `iptables-restore --noflush` that takes out ufw's chains and the jumps to them, and sets `policies`;
@@ -91,17 +78,12 @@ pub fn removal(rules: &str, family: Family, policies: &[String]) -> Option<Strin
     let mut script = "*filter\n".to_owned();
     for chain in CHAINS {
         let line = format!("-P {chain} ");
-        let policy = policies
-            .iter()
-            .find_map(|policy| policy.strip_prefix(&line))
-            .unwrap_or("ACCEPT");
+        let policy = policies.iter().find_map(|policy| policy.strip_prefix(&line)).unwrap_or("ACCEPT");
         script.push_str(&format!(":{chain} {policy} [0:0]\n"));
     }
     let jump = format!(" -j {}", family.prefix());
     for line in rules.lines().filter(|line| line.contains(&jump)) {
-        let own = line
-            .strip_prefix("-A ")
-            .is_some_and(|rest| rest.starts_with(family.prefix()));
+        let own = line.strip_prefix("-A ").is_some_and(|rest| rest.starts_with(family.prefix()));
         if let Some(rest) = line.strip_prefix("-A ").filter(|_| !own) {
             script.push_str(&format!("-D {rest}\n"));
         }
@@ -118,32 +100,21 @@ pub fn removal(rules: &str, family: Family, policies: &[String]) -> Option<Strin
 /// Whether `nft list table ip filter` shows a table without any rule, chain of its own or policy but accept: as good
 /// as none.
 fn is_empty_table(text: &str) -> bool {
-    let inner = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && *line != "}" && !line.starts_with("# "));
+    let inner = text.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "}" && !line.starts_with("# "));
     inner.into_iter().all(|line| {
         line.starts_with("table ")
-            || CHAINS
-                .iter()
-                .any(|chain| line == format!("chain {chain} {{"))
+            || CHAINS.iter().any(|chain| line == format!("chain {chain} {{"))
             || (line.starts_with("type filter hook ") && line.ends_with("policy accept;"))
     })
 }
 
 /// Takes ufw out of the kernel, for both families. With `tables`, also the tables that are left empty, except those
 /// named in it (they were there before).
-pub fn remove(
-    host: &dyn Host,
-    policies: &[Vec<String>; 2],
-    tables: Option<&[String]>,
-) -> Result<bool> {
+pub fn remove(host: &dyn Host, policies: &[Vec<String>; 2], tables: Option<&[String]>) -> Result<bool> {
     let mut changed = false;
     for (family, policies) in [Family::Four, Family::Six].into_iter().zip(policies) {
         if let Some(script) = removal(&rules(host, family)?, family, policies) {
-            let restore = Command::new(format!("{}-restore", family.program()))
-                .arg("--noflush")
-                .stdin(script);
+            let restore = Command::new(format!("{}-restore", family.program())).arg("--noflush").stdin(script);
             host.run(&restore)?;
             changed = true;
         }
@@ -168,14 +139,8 @@ pub fn tables(host: &dyn Host) -> Result<Vec<String>> {
     if !host.has_program("nft") {
         return Ok(Vec::new());
     }
-    let text = host
-        .look(&Command::new("nft").args(["list", "tables"]))?
-        .text();
-    Ok(text
-        .lines()
-        .map(|line| line.trim().to_owned())
-        .filter(|line| line.starts_with("table "))
-        .collect())
+    let text = host.look(&Command::new("nft").args(["list", "tables"]))?.text();
+    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| line.starts_with("table ")).collect())
 }
 
 #[cfg(test)]
@@ -191,21 +156,9 @@ mod tests {
     fn a_flushed_chain_an_open_policy_and_an_extra_rule_are_seen() {
         assert!(is_whole(LIVE, FILE, true));
         assert!(!is_whole(LIVE, FILE, false));
-        assert!(!is_whole(
-            &LIVE.replace("-A INPUT -j ufw-before-input\n", ""),
-            FILE,
-            true
-        ));
-        assert!(!is_whole(
-            &LIVE.replace("-P INPUT DROP", "-P INPUT ACCEPT"),
-            FILE,
-            true
-        ));
-        assert!(!is_whole(
-            &format!("{LIVE}-A ufw-user-input -p tcp --dport 23 -j ACCEPT\n"),
-            FILE,
-            true
-        ));
+        assert!(!is_whole(&LIVE.replace("-A INPUT -j ufw-before-input\n", ""), FILE, true));
+        assert!(!is_whole(&LIVE.replace("-P INPUT DROP", "-P INPUT ACCEPT"), FILE, true));
+        assert!(!is_whole(&format!("{LIVE}-A ufw-user-input -p tcp --dport 23 -j ACCEPT\n"), FILE, true));
         assert!(!is_whole("", FILE, true));
     }
 
@@ -216,22 +169,16 @@ mod tests {
             -D INPUT -j ufw-before-input\n-F ufw-before-input\n-F ufw-user-input\n-X ufw-before-input\n\
             -X ufw-user-input\nCOMMIT\n";
         assert_eq!(script, wanted);
-        assert_eq!(
-            removal("-P INPUT ACCEPT\n-N DOCKER\n", Family::Four, &[]),
-            None
-        );
+        assert_eq!(removal("-P INPUT ACCEPT\n-N DOCKER\n", Family::Four, &[]), None);
     }
 
     #[test]
     fn a_table_with_a_rule_of_somebody_is_not_empty() {
-        let empty = "table ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy accept;\n\t}\n}\n";
+        let empty =
+            "table ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy accept;\n\t}\n}\n";
         assert!(is_empty_table(empty));
-        assert!(!is_empty_table(
-            &empty.replace("accept;\n", "accept;\n\t\tcounter drop\n")
-        ));
+        assert!(!is_empty_table(&empty.replace("accept;\n", "accept;\n\t\tcounter drop\n")));
         assert!(!is_empty_table(&empty.replace("INPUT", "DOCKER")));
-        assert!(!is_empty_table(
-            &empty.replace("policy accept", "policy drop")
-        ));
+        assert!(!is_empty_table(&empty.replace("policy accept", "policy drop")));
     }
 }

@@ -33,42 +33,24 @@ impl Rule {
     /// The rule of a line: `ACTION [in|out] PORTS[/PROTOCOL] [# REMARK]` or
     /// `ACTION [in|out] from ADDRESS [to any port PORTS [proto PROTOCOL]] [# REMARK]`. The error says what is wrong.
     pub fn parse(line: &str) -> Result<Rule, String> {
-        let (text, comment) = line
-            .split_once('#')
-            .map_or((line, ""), |(text, comment)| (text, comment.trim()));
+        let (text, comment) = line.split_once('#').map_or((line, ""), |(text, comment)| (text, comment.trim()));
         if comment.contains(['\'', '"', '\n']) {
             return Err("ufw takes no quotes in a remark".to_owned());
         }
         let mut words = text.split_whitespace().peekable();
         let action = words.next().unwrap_or("").to_owned();
         if !["allow", "deny", "reject", "limit"].contains(&action.as_str()) {
-            return Err(format!(
-                "\"{action}\" is none of allow, deny, reject, limit"
-            ));
+            return Err(format!("\"{action}\" is none of allow, deny, reject, limit"));
         }
-        let direction = words
-            .next_if(|word| ["in", "out"].contains(word))
-            .unwrap_or("in")
-            .to_owned();
+        let direction = words.next_if(|word| ["in", "out"].contains(word)).unwrap_or("in").to_owned();
         let rest: Vec<&str> = words.collect();
         let (ports, protocol, from) = match rest.as_slice() {
             ["from", address] => ("any", "any", *address),
             ["from", address, "to", "any", "port", ports] => (*ports, "any", *address),
-            [
-                "from",
-                address,
-                "to",
-                "any",
-                "port",
-                ports,
-                "proto",
-                protocol,
-            ] => (*ports, *protocol, *address),
-            [ports] => ports
-                .split_once('/')
-                .map_or((*ports, "any", "any"), |(ports, protocol)| {
-                    (ports, protocol, "any")
-                }),
+            ["from", address, "to", "any", "port", ports, "proto", protocol] => (*ports, *protocol, *address),
+            [ports] => {
+                ports.split_once('/').map_or((*ports, "any", "any"), |(ports, protocol)| (ports, protocol, "any"))
+            }
             _ => return Err(format!("\"{}\" is no port, such as 22/tcp", rest.join(" "))),
         };
         if !["any", "tcp", "udp"].contains(&protocol) {
@@ -81,11 +63,7 @@ impl Rule {
             action,
             direction,
             protocol: protocol.to_owned(),
-            ports: if ports == "any" {
-                "any".to_owned()
-            } else {
-                ordered(ports)?
-            },
+            ports: if ports == "any" { "any".to_owned() } else { ordered(ports)? },
             from: network(from)?,
             comment: comment.to_owned(),
         })
@@ -129,10 +107,7 @@ impl Rule {
             return None;
         }
         let from = if self.from == "any" { all } else { &self.from };
-        let mut text = format!(
-            "{} {} {} {all} any {from} {}",
-            self.action, self.protocol, self.ports, self.direction
-        );
+        let mut text = format!("{} {} {} {all} any {from} {}", self.action, self.protocol, self.ports, self.direction);
         if !self.comment.is_empty() {
             text.push_str(&format!(" # {}", self.comment));
         }
@@ -154,12 +129,9 @@ impl Rule {
         let within = |part: &str| {
             let (low, high) = part.split_once(':').unwrap_or((part, part));
             let number = |text: &str| text.parse::<u16>().ok();
-            number(low).is_some_and(|low| low <= port)
-                && number(high).is_some_and(|high| port <= high)
+            number(low).is_some_and(|low| low <= port) && number(high).is_some_and(|high| port <= high)
         };
-        self.direction == "in"
-            && self.protocol != "udp"
-            && (self.ports == "any" || self.ports.split(',').any(within))
+        self.direction == "in" && self.protocol != "udp" && (self.ports == "any" || self.ports.split(',').any(within))
     }
 }
 
@@ -177,11 +149,7 @@ fn ordered(text: &str) -> Result<String, String> {
         return Err("ufw takes 15 ports in one rule".to_owned());
     }
     parts.sort_by_key(|(low, _)| *low);
-    Ok(parts
-        .into_iter()
-        .map(|(_, part)| part)
-        .collect::<Vec<_>>()
-        .join(","))
+    Ok(parts.into_iter().map(|(_, part)| part).collect::<Vec<_>>().join(","))
 }
 
 /// An address or network as ufw keeps it: IPv4 networks without the bits of the host.
@@ -190,33 +158,19 @@ fn network(text: &str) -> Result<String, String> {
         return Ok("any".to_owned());
     }
     let wrong = || format!("\"{text}\" is no address");
-    let (address, length) = text
-        .split_once('/')
-        .map_or((text, None), |(address, length)| (address, Some(length)));
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     if let Ok(address) = address.parse::<Ipv4Addr>() {
         let Some(length) = length else {
             return Ok(address.to_string());
         };
-        let length: u32 = length
-            .parse()
-            .ok()
-            .filter(|length| *length <= 32)
-            .ok_or_else(wrong)?;
+        let length: u32 = length.parse().ok().filter(|length| *length <= 32).ok_or_else(wrong)?;
         let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
         let address = Ipv4Addr::from(u32::from(address) & mask);
-        return Ok(if length == 32 {
-            address.to_string()
-        } else {
-            format!("{address}/{length}")
-        });
+        return Ok(if length == 32 { address.to_string() } else { format!("{address}/{length}") });
     }
     let six: Ipv6Addr = address.parse().map_err(|_| wrong())?;
-    let length: Option<u32> = length
-        .map(|l| l.parse().ok().filter(|l| *l <= 128).ok_or_else(wrong))
-        .transpose()?;
-    Ok(length
-        .filter(|length| *length < 128)
-        .map_or_else(|| six.to_string(), |length| format!("{six}/{length}")))
+    let length: Option<u32> = length.map(|l| l.parse().ok().filter(|l| *l <= 128).ok_or_else(wrong)).transpose()?;
+    Ok(length.filter(|length| *length < 128).map_or_else(|| six.to_string(), |length| format!("{six}/{length}")))
 }
 
 /// The rules in a file of ufw, as [`Rule::kept`] writes them.
@@ -231,10 +185,8 @@ pub fn kept_in(text: &str) -> Vec<String> {
 }
 
 fn unhex(text: &str) -> String {
-    let bytes: Vec<u8> = (0..text.len())
-        .step_by(2)
-        .filter_map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-        .collect();
+    let bytes: Vec<u8> =
+        (0..text.len()).step_by(2).filter_map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -248,10 +200,7 @@ fn identity(kept: &str) -> (bool, &str) {
 /// The kept rules after `wanted` was added to `before`: in the place of the same rule, else at the end.
 pub fn added(before: &[String], wanted: &str) -> Vec<String> {
     let mut after = before.to_vec();
-    match after
-        .iter_mut()
-        .find(|kept| identity(kept) == identity(wanted))
-    {
+    match after.iter_mut().find(|kept| identity(kept) == identity(wanted)) {
         Some(kept) => *kept = wanted.to_owned(),
         None => after.push(wanted.to_owned()),
     }
@@ -268,9 +217,7 @@ pub fn arguments_of_kept(kept: &str) -> Option<Vec<String>> {
     if action.contains(':') || direction.contains(['_', '!']) {
         return None;
     }
-    let (action, log) = action
-        .split_once('_')
-        .map_or((action, None), |(action, log)| (action, Some(log)));
+    let (action, log) = action.split_once('_').map_or((action, None), |(action, log)| (action, Some(log)));
     let mut args = vec![action, direction];
     args.extend(log);
     args.extend(["from", from]);
@@ -305,29 +252,16 @@ mod tests {
     #[test]
     fn a_rule_is_kept_by_ufw_in_the_form_that_we_expect() {
         let kept = kept_in(FILE);
-        let lines = [
-            "limit 22/tcp # SSH here",
-            "allow 443,80/tcp",
-            "allow from 10.1.2.3/8 to any port 5432 proto tcp",
-        ];
+        let lines = ["limit 22/tcp # SSH here", "allow 443,80/tcp", "allow from 10.1.2.3/8 to any port 5432 proto tcp"];
         for (line, kept) in lines.iter().zip(&kept) {
-            assert_eq!(
-                Rule::parse(line).unwrap().kept(Family::Four).as_ref(),
-                Some(kept)
-            );
+            assert_eq!(Rule::parse(line).unwrap().kept(Family::Four).as_ref(), Some(kept));
         }
         assert_eq!(kept.len(), 4);
         let six = Rule::parse("allow from 2001:DB8::1/64 to any port 9 proto tcp").unwrap();
-        assert_eq!(
-            six.kept(Family::Six).as_deref(),
-            Some("allow tcp 9 ::/0 any 2001:db8::1/64 in")
-        );
+        assert_eq!(six.kept(Family::Six).as_deref(), Some("allow tcp 9 ::/0 any 2001:db8::1/64 in"));
         assert_eq!(six.kept(Family::Four), None);
         assert_eq!(
-            Rule::parse("limit 22/tcp")
-                .unwrap()
-                .kept(Family::Six)
-                .as_deref(),
+            Rule::parse("limit 22/tcp").unwrap().kept(Family::Six).as_deref(),
             Some("limit tcp 22 ::/0 any ::/0 in")
         );
     }
@@ -336,14 +270,8 @@ mod tests {
     fn a_rule_takes_the_place_of_the_same_rule_with_another_action() {
         let before = kept_in(FILE);
         let after = added(&before, "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in");
-        assert_eq!(
-            (after.len(), after[0].as_str()),
-            (4, "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in")
-        );
-        assert_eq!(
-            added(&before, "allow any any 0.0.0.0/0 any 0.0.0.0/0 in_a!out_b").len(),
-            5
-        );
+        assert_eq!((after.len(), after[0].as_str()), (4, "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in"));
+        assert_eq!(added(&before, "allow any any 0.0.0.0/0 any 0.0.0.0/0 in_a!out_b").len(), 5);
         assert_eq!(added(&before, &before[1].clone()), before);
     }
 
@@ -369,34 +297,15 @@ mod tests {
     #[test]
     fn a_port_of_sshd_is_seen_in_ranges_and_lists() {
         let rule = |line: &str| Rule::parse(line).unwrap();
-        assert!(
-            rule("allow 20:30/tcp").opens(22)
-                && rule("limit 22").opens(22)
-                && rule("allow 80,22/tcp").opens(22)
-        );
-        assert!(
-            !rule("allow 22/udp").opens(22)
-                && !rule("allow from 10.0.0.1 to any port 22").opens(22)
-        );
-        assert!(
-            !rule("allow out 22/tcp").opens(22)
-                && rule("deny 22/tcp").shuts(22)
-                && !rule("deny 23/tcp").shuts(22)
-        );
+        assert!(rule("allow 20:30/tcp").opens(22) && rule("limit 22").opens(22) && rule("allow 80,22/tcp").opens(22));
+        assert!(!rule("allow 22/udp").opens(22) && !rule("allow from 10.0.0.1 to any port 22").opens(22));
+        assert!(!rule("allow out 22/tcp").opens(22) && rule("deny 22/tcp").shuts(22) && !rule("deny 23/tcp").shuts(22));
     }
 
     #[test]
     fn a_kept_rule_turns_back_into_arguments() {
-        let args = arguments_of_kept("allow_log tcp 99 0.0.0.0/0 any 10.0.0.0/8 in # my own")
-            .unwrap()
-            .join(" ");
-        assert_eq!(
-            args,
-            "allow in log from 10.0.0.0/8 to 0.0.0.0/0 port 99 proto tcp comment my own"
-        );
-        assert_eq!(
-            arguments_of_kept("allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 OpenSSH - in"),
-            None
-        );
+        let args = arguments_of_kept("allow_log tcp 99 0.0.0.0/0 any 10.0.0.0/8 in # my own").unwrap().join(" ");
+        assert_eq!(args, "allow in log from 10.0.0.0/8 to 0.0.0.0/0 port 99 proto tcp comment my own");
+        assert_eq!(arguments_of_kept("allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 OpenSSH - in"), None);
     }
 }

@@ -45,20 +45,13 @@ pub(super) struct UndoFirewall {
 
 /// Reads the undo record of the firewall.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::preimage::from_data::<UndoFirewall>(UNDO, version, data)
-        .map(|undo| Box::new(undo) as Box<dyn Undo>)
+    super::preimage::from_data::<UndoFirewall>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
 /// The settings that a sysctl.conf of ufw names, as paths below /proc/sys.
 fn named(text: &str) -> Vec<String> {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with(['#', ';']));
-    lines
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, _)| key.trim().replace('.', "/"))
-        .collect()
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    lines.filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim().replace('.', "/")).collect()
 }
 
 /// The values of those settings; of those for all interfaces also each interface's own, because writing `default`
@@ -74,21 +67,12 @@ fn sysctls(host: &dyn Host) -> Result<BTreeMap<String, String>> {
             && let Some((_, leaf)) = tail.split_once('/')
         {
             let dir = PathBuf::from(format!("/proc/sys/{head}/conf"));
-            keys.extend(
-                host.list(&dir)?
-                    .iter()
-                    .map(|name| format!("{head}/conf/{}/{leaf}", name.to_string_lossy())),
-            );
+            keys.extend(host.list(&dir)?.iter().map(|name| format!("{head}/conf/{}/{leaf}", name.to_string_lossy())));
         }
         for key in keys {
             let path = Path::new("/proc/sys").join(&key);
             if host.meta(&path)?.is_some() {
-                found.insert(
-                    key,
-                    String::from_utf8_lossy(&host.read(&path)?)
-                        .trim()
-                        .to_owned(),
-                );
+                found.insert(key, String::from_utf8_lossy(&host.read(&path)?).trim().to_owned());
             }
         }
     }
@@ -99,10 +83,7 @@ fn sysctls(host: &dyn Host) -> Result<BTreeMap<String, String>> {
 fn digests(host: &dyn Host) -> Result<BTreeMap<String, Digest>> {
     let mut found = BTreeMap::new();
     for file in FILES {
-        if host
-            .meta(Path::new(file))?
-            .is_some_and(|meta| meta.kind == Kind::File)
-        {
+        if host.meta(Path::new(file))?.is_some_and(|meta| meta.kind == Kind::File) {
             found.insert(file.to_owned(), Digest::of(&host.read(Path::new(file))?));
         }
     }
@@ -110,11 +91,7 @@ fn digests(host: &dyn Host) -> Result<BTreeMap<String, Digest>> {
 }
 
 fn texts(value: &Value) -> impl Iterator<Item = &str> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 impl UndoFirewall {
@@ -133,27 +110,16 @@ impl UndoFirewall {
             let before: Vec<&str> = texts(&seen[key]).collect();
             for (at, rule) in texts(&after[key]).enumerate() {
                 if before.get(at) != Some(&rule) {
-                    rules.push((
-                        rule.to_owned(),
-                        before.get(at).map(|rule| (*rule).to_owned()),
-                    ));
+                    rules.push((rule.to_owned(), before.get(at).map(|rule| (*rule).to_owned())));
                 }
             }
         }
         let changed = |name: &&str| seen[*name] != after[*name];
-        let policy = |name: &str| {
-            seen[name]
-                .as_str()
-                .map(|word| (name.to_owned(), word.to_owned()))
-        };
+        let policy = |name: &str| seen[name].as_str().map(|word| (name.to_owned(), word.to_owned()));
         Ok(UndoFirewall {
             enabled: seen["enabled"] == true,
             files,
-            policies: ["incoming", "outgoing", "routed"]
-                .into_iter()
-                .filter(changed)
-                .filter_map(policy)
-                .collect(),
+            policies: ["incoming", "outgoing", "routed"].into_iter().filter(changed).filter_map(policy).collect(),
             rules,
             kernel: [
                 live::policies(&live::rules(host, Family::Four)?),
@@ -167,33 +133,20 @@ impl UndoFirewall {
     /// The files that we changed, as [`settle`](Undo::settle) saw them afterwards; `None` when it didn't come to that:
     /// then what there is, is half of ours.
     fn ours(&self, after: Option<&Value>) -> Option<BTreeMap<String, Digest>> {
-        let mut files: BTreeMap<String, Digest> =
-            BTreeMap::deserialize(after?.get("files")?).ok()?;
-        files.retain(|file, digest| {
-            self.files
-                .get(file)
-                .is_none_or(|(before, _)| before != digest)
-        });
+        let mut files: BTreeMap<String, Digest> = BTreeMap::deserialize(after?.get("files")?).ok()?;
+        files.retain(|file, digest| self.files.get(file).is_none_or(|(before, _)| before != digest));
         Some(files)
     }
 
     /// Those of them that somebody changed after us.
-    fn foreign(
-        &self,
-        host: &dyn Host,
-        ours: Option<&BTreeMap<String, Digest>>,
-    ) -> Result<Vec<String>> {
+    fn foreign(&self, host: &dyn Host, ours: Option<&BTreeMap<String, Digest>>) -> Result<Vec<String>> {
         let now = digests(host)?;
         let is_known = |file: &str, after: &Digest| {
             let before = self.files.get(file).map(|(before, _)| before);
-            now.get(file)
-                .is_none_or(|now| now == after || before == Some(now))
+            now.get(file).is_none_or(|now| now == after || before == Some(now))
         };
         let ours = ours.into_iter().flatten();
-        Ok(ours
-            .filter(|(file, after)| !is_known(file, after))
-            .map(|(file, _)| file.clone())
-            .collect())
+        Ok(ours.filter(|(file, after)| !is_known(file, after)).map(|(file, _)| file.clone()).collect())
     }
 
     /// Puts one file back; true when that changed something.
@@ -217,11 +170,7 @@ impl UndoFirewall {
         let seen = observe(host)?;
         let mut changed = false;
         for (rule, before) in &self.rules {
-            let key = if rule.contains("::/0") {
-                "rules6"
-            } else {
-                "rules"
-            };
+            let key = if rule.contains("::/0") { "rules6" } else { "rules" };
             if !texts(&seen[key]).any(|kept| kept == rule) {
                 continue;
             }
@@ -231,21 +180,11 @@ impl UndoFirewall {
                 Some(args) => ufw(host, args)?,
                 None => {
                     let args = arguments_of_kept(rule).unwrap_or_default();
-                    ufw(
-                        host,
-                        ["--force", "delete"]
-                            .map(str::to_owned)
-                            .into_iter()
-                            .chain(without_comment(args)),
-                    )?;
+                    ufw(host, ["--force", "delete"].map(str::to_owned).into_iter().chain(without_comment(args)))?;
                 }
             }
         }
-        for (name, word) in self
-            .policies
-            .iter()
-            .filter(|(name, word)| seen[name.as_str()] != **word)
-        {
+        for (name, word) in self.policies.iter().filter(|(name, word)| seen[name.as_str()] != **word) {
             ufw(host, ["default", word, name])?;
             changed = true;
         }
@@ -254,15 +193,11 @@ impl UndoFirewall {
 
     fn restore_sysctls(&self, host: &dyn Host) -> Result<()> {
         // `all` and `default` sort before the interfaces of most names, but not of all: those first, then the rest.
-        let (general, own): (Vec<_>, Vec<_>) = self
-            .sysctls
-            .iter()
-            .partition(|(key, _)| key.contains("/conf/all/") || key.contains("/conf/default/"));
+        let (general, own): (Vec<_>, Vec<_>) =
+            self.sysctls.iter().partition(|(key, _)| key.contains("/conf/all/") || key.contains("/conf/default/"));
         for (key, value) in general.into_iter().chain(own) {
             let path = Path::new("/proc/sys").join(key);
-            if host.meta(&path)?.is_some()
-                && String::from_utf8_lossy(&host.read(&path)?).trim() != value
-            {
+            if host.meta(&path)?.is_some() && String::from_utf8_lossy(&host.read(&path)?).trim() != value {
                 host.run(&Command::new("sysctl").args(["-q", "-w", &format!("{key}={value}")]))?;
             }
         }
@@ -310,10 +245,7 @@ impl Undo for UndoFirewall {
         }
         // `ufw disable` and `delete` changed only what is ours: the files nobody else touched still go back whole.
         let is_ours = |file: &str| ours.as_ref().is_none_or(|ours| ours.contains_key(file));
-        for file in FILES
-            .iter()
-            .filter(|file| is_ours(file) && !foreign.iter().any(|name| name == *file))
-        {
+        for file in FILES.iter().filter(|file| is_ours(file) && !foreign.iter().any(|name| name == *file)) {
             changed |= self.restore(context, file)?;
         }
         if self.enabled && changed && installed {
@@ -324,11 +256,8 @@ impl Undo for UndoFirewall {
             self.restore_sysctls(host)?;
         }
         Ok(if !foreign.is_empty() {
-            let line = |file: &String| {
-                format!(
-                    "{file}: changed by somebody; only our own rules and policies were taken out"
-                )
-            };
+            let line =
+                |file: &String| format!("{file}: changed by somebody; only our own rules and policies were taken out");
             Outcome::Kept(foreign.iter().map(line).collect())
         } else if changed {
             Outcome::Undone
@@ -349,12 +278,6 @@ mod tests {
     #[test]
     fn the_settings_that_ufw_makes_are_read_from_its_file() {
         let text = "# net/a=1\n;net/b=1\n\nnet/ipv4/conf/all/accept_redirects=0\nnet.ipv4.icmp_echo_ignore_all = 0\n";
-        assert_eq!(
-            named(text),
-            [
-                "net/ipv4/conf/all/accept_redirects",
-                "net/ipv4/icmp_echo_ignore_all"
-            ]
-        );
+        assert_eq!(named(text), ["net/ipv4/conf/all/accept_redirects", "net/ipv4/icmp_echo_ignore_all"]);
     }
 }

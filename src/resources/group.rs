@@ -6,9 +6,7 @@
 use super::account_file::{self, GROUP, Lines, OF_A_GROUP, PASSWD};
 use super::spec;
 use crate::base::ids::ResourceId;
-use crate::engine::{
-    Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
-};
+use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Command, Host};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -35,25 +33,12 @@ pub struct Group {
 
 impl Group {
     /// The group that a manifest asks for.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let read: Fields = spec::read("group", name, fields, module)?;
         if !account_file::is_name(name) {
-            return Err(spec::invalid(
-                "group",
-                name,
-                module,
-                "this is no name for a group",
-            ));
+            return Err(spec::invalid("group", name, module, "this is no name for a group"));
         }
-        Ok(Box::new(Group {
-            id: ResourceId::new("group", name),
-            gid: read.gid,
-            system: read.system,
-        }))
+        Ok(Box::new(Group { id: ResourceId::new("group", name), gid: read.gid, system: read.system }))
     }
 
     fn wanted(&self) -> Value {
@@ -71,13 +56,11 @@ impl Resource for Group {
 
     fn observe(&self, host: &dyn Host) -> Result<State> {
         let groups = account_file::text(host, GROUP)?;
-        Ok(State(
-            match (account_file::fields(&groups, self.id.name()), self.gid) {
-                (None, _) => json!({"exists": false}),
-                (Some(_), None) => json!({"exists": true}),
-                (Some(fields), Some(_)) => json!({"exists": true, "gid": number(fields.get(2))}),
-            },
-        ))
+        Ok(State(match (account_file::fields(&groups, self.id.name()), self.gid) {
+            (None, _) => json!({"exists": false}),
+            (Some(_), None) => json!({"exists": true}),
+            (Some(fields), Some(_)) => json!({"exists": true, "gid": number(fields.get(2))}),
+        }))
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
@@ -86,22 +69,12 @@ impl Resource for Group {
             return Ok(Change::keep(seen));
         }
         if seen.0["exists"] == true {
-            let why = format!(
-                "it exists with number {}, not {}",
-                seen.0["gid"], wanted["gid"]
-            );
+            let why = format!("it exists with number {}, not {}", seen.0["gid"], wanted["gid"]);
             return Err(Error::refused("group-number-taken", format!("make group {}", self.id.name()), why)
                 .fix("leave out gid, or give the number that the group has: its files would change hands"));
         }
-        let kind = if self.system {
-            "create the system group"
-        } else {
-            "create the group"
-        };
-        let summary = self.gid.map_or_else(
-            || kind.to_owned(),
-            |gid| format!("{kind} with number {gid}"),
-        );
+        let kind = if self.system { "create the system group" } else { "create the group" };
+        let summary = self.gid.map_or_else(|| kind.to_owned(), |gid| format!("{kind} with number {gid}"));
         Ok(Change::new(Action::Create, summary, wanted))
     }
 
@@ -131,8 +104,7 @@ impl Resource for Group {
 }
 
 fn number(text: Option<&&str>) -> Value {
-    text.and_then(|text| text.parse::<u32>().ok())
-        .map_or(Value::Null, Value::from)
+    text.and_then(|text| text.parse::<u32>().ok()).map_or(Value::Null, Value::from)
 }
 
 /// Takes out a group that we made.
@@ -143,8 +115,7 @@ struct UndoGroup {
 
 /// Reads the undo record of a group.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::preimage::from_data::<UndoGroup>(UNDO, version, data)
-        .map(|undo| Box::new(undo) as Box<dyn Undo>)
+    super::preimage::from_data::<UndoGroup>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
 impl UndoGroup {
@@ -155,52 +126,32 @@ impl UndoGroup {
             return Ok(Vec::new());
         };
         let gid = line.split(':').nth(2).unwrap_or("");
-        let mut users: Vec<String> = account_file::members(line)
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        users.extend(account_file::users_of_group(
-            &account_file::text(context.host, PASSWD)?,
-            gid,
-        ));
+        let mut users: Vec<String> = account_file::members(line).into_iter().map(str::to_owned).collect();
+        users.extend(account_file::users_of_group(&account_file::text(context.host, PASSWD)?, gid));
         Ok(users)
     }
 }
 
 impl Undo for UndoGroup {
     fn describe(&self, context: &Context<'_>, _: &Scope) -> Result<Vec<String>> {
-        let there = !Lines::of(context.host, &OF_A_GROUP, &self.name)?
-            .0
-            .is_empty();
+        let there = !Lines::of(context.host, &OF_A_GROUP, &self.name)?.0.is_empty();
         let users = self.users(context)?;
         Ok(match (there, users.is_empty()) {
             (false, _) => Vec::new(),
             (true, true) => vec![format!("remove the group {}", self.name)],
-            (true, false) => vec![format!(
-                "keep the group {}: it is used by {}",
-                self.name,
-                users.join(", ")
-            )],
+            (true, false) => vec![format!("keep the group {}: it is used by {}", self.name, users.join(", "))],
         })
     }
 
     fn undo(&self, context: &Context<'_>, _: &Scope, _: Option<&Value>) -> Result<Outcome> {
         let users = self.users(context)?;
         if !users.is_empty() {
-            return Ok(Outcome::Kept(vec![format!(
-                "group {}: used by {}",
-                self.name,
-                users.join(", ")
-            )]));
+            return Ok(Outcome::Kept(vec![format!("group {}: used by {}", self.name, users.join(", "))]));
         }
         let mut changed = false;
         for file in OF_A_GROUP.iter().rev() {
             changed |= account_file::put(context.host, context.progress, file, &self.name, None)?;
         }
-        Ok(if changed {
-            Outcome::Undone
-        } else {
-            Outcome::AlreadyGone
-        })
+        Ok(if changed { Outcome::Undone } else { Outcome::AlreadyGone })
     }
 }

@@ -17,61 +17,30 @@ pub type Listing = BTreeMap<String, String>;
 
 /// The mode of a new home: `HOME_MODE` of login.defs(5), which Debian sets to 0700.
 pub fn mode(login_defs: &str) -> u32 {
-    let value = login_defs.lines().find_map(|line| {
-        line.trim()
-            .strip_prefix("HOME_MODE")?
-            .split_whitespace()
-            .next()
-    });
-    value
-        .and_then(|text| u32::from_str_radix(text, 8).ok())
-        .unwrap_or(0o700)
+    let value = login_defs.lines().find_map(|line| line.trim().strip_prefix("HOME_MODE")?.split_whitespace().next());
+    value.and_then(|text| u32::from_str_radix(text, 8).ok()).unwrap_or(0o700)
 }
 
 /// Makes the home when it isn't there, and gives it the files of /etc/skel that it lacks.
 pub fn fill(host: &dyn Host, home: &Path, uid: u32, gid: u32) -> Result<()> {
     let defs = Path::new(LOGIN_DEFS);
-    let defs = if host.meta(defs)?.is_some() {
-        host.read(defs)?
-    } else {
-        Vec::new()
-    };
+    let defs = if host.meta(defs)?.is_some() { host.read(defs)? } else { Vec::new() };
     let mode = mode(&String::from_utf8_lossy(&defs));
     copy(host, Path::new(SKEL), home, uid, gid, Some(mode))
 }
 
-fn copy(
-    host: &dyn Host,
-    from: &Path,
-    to: &Path,
-    uid: u32,
-    gid: u32,
-    mode: Option<u32>,
-) -> Result<()> {
+fn copy(host: &dyn Host, from: &Path, to: &Path, uid: u32, gid: u32, mode: Option<u32>) -> Result<()> {
     let source = host.meta(from)?;
     if host.meta(to)?.is_none() {
-        let mode = mode
-            .or(source.map(|meta| meta.attributes.mode))
-            .unwrap_or(0o755);
-        host.make_directory(
-            to,
-            &Attributes {
-                uid,
-                gid,
-                ..Attributes::root(mode)
-            },
-        )?;
+        let mode = mode.or(source.map(|meta| meta.attributes.mode)).unwrap_or(0o755);
+        host.make_directory(to, &Attributes { uid, gid, ..Attributes::root(mode) })?;
     }
     for name in host.list(from)? {
         let (from, to) = (from.join(&name), to.join(&name));
         let Some(meta) = host.meta(&from)? else {
             continue;
         };
-        let attributes = Attributes {
-            uid,
-            gid,
-            ..Attributes::root(meta.attributes.mode)
-        };
+        let attributes = Attributes { uid, gid, ..Attributes::root(meta.attributes.mode) };
         match (meta.kind, host.meta(&to)?) {
             (Kind::Directory, _) => copy(host, &from, &to, uid, gid, None)?,
             (Kind::File, None) => host.write(&to, &host.read(&from)?, &attributes)?,
@@ -100,10 +69,7 @@ pub fn listing(host: &dyn Host, dir: &Path) -> Result<Listing> {
                 Kind::Other => "other".to_owned(),
             };
             found.insert(relative.display().to_string(), what);
-            if host
-                .meta(&path)?
-                .is_some_and(|meta| meta.kind == Kind::Directory)
-            {
+            if host.meta(&path)?.is_some_and(|meta| meta.kind == Kind::Directory) {
                 ahead.push(relative);
             }
         }
@@ -144,29 +110,17 @@ mod tests {
 
     #[test]
     fn the_mode_of_a_home_is_the_one_of_login_defs() {
-        assert_eq!(
-            mode("# HOME_MODE 0750 is a remark\nUMASK 022\nHOME_MODE\t0750\n"),
-            0o750
-        );
+        assert_eq!(mode("# HOME_MODE 0750 is a remark\nUMASK 022\nHOME_MODE\t0750\n"), 0o750);
         assert_eq!(mode(""), 0o700);
     }
 
     #[test]
     fn only_what_is_new_or_changed_counts_as_put_there_by_somebody() {
         let listing = |text: &str| -> Listing {
-            text.split(' ')
-                .filter_map(|e| e.split_once('='))
-                .map(|(a, b)| (a.to_owned(), b.to_owned()))
-                .collect()
+            text.split(' ').filter_map(|e| e.split_once('=')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
         };
         let then = listing(".bashrc=1 .profile=2");
-        assert!(
-            added(&listing(".bashrc=1"), &then).is_empty(),
-            "a removed file is no data"
-        );
-        assert_eq!(
-            added(&listing(".bashrc=9 notes=3 .profile=2"), &then),
-            [".bashrc", "notes"]
-        );
+        assert!(added(&listing(".bashrc=1"), &then).is_empty(), "a removed file is no data");
+        assert_eq!(added(&listing(".bashrc=9 notes=3 .profile=2"), &then), [".bashrc", "notes"]);
     }
 }

@@ -3,9 +3,7 @@
 use super::account_file::{self, GROUP, GSHADOW, OF_A_GROUP, PASSWD};
 use super::spec;
 use crate::base::ids::ResourceId;
-use crate::engine::{
-    Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord,
-};
+use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Command, Host};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -27,37 +25,22 @@ pub struct Member {
 
 impl Member {
     /// The membership that a manifest asks for.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let _: Fields = spec::read("member", name, fields, module)?;
-        let Some((user, group)) = name
-            .split_once('/')
-            .filter(|(u, g)| account_file::is_name(u) && account_file::is_name(g))
+        let Some((user, group)) =
+            name.split_once('/').filter(|(u, g)| account_file::is_name(u) && account_file::is_name(g))
         else {
-            return Err(spec::invalid(
-                "member",
-                name,
-                module,
-                "the name must be user/group",
-            ));
+            return Err(spec::invalid("member", name, module, "the name must be user/group"));
         };
         let (user, group) = (user.to_owned(), group.to_owned());
-        Ok(Box::new(Member {
-            id: ResourceId::new("member", name),
-            user,
-            group,
-        }))
+        Ok(Box::new(Member { id: ResourceId::new("member", name), user, group }))
     }
 }
 
 /// Whether the line of `group` in `file` names `user`.
 fn is_member(host: &dyn Host, file: &str, user: &str, group: &str) -> Result<bool> {
     let text = account_file::text(host, file)?;
-    Ok(account_file::line(&text, group)
-        .is_some_and(|line| account_file::members(line).contains(&user)))
+    Ok(account_file::line(&text, group).is_some_and(|line| account_file::members(line).contains(&user)))
 }
 
 impl Resource for Member {
@@ -67,9 +50,7 @@ impl Resource for Member {
 
     fn observe(&self, host: &dyn Host) -> Result<State> {
         // What is in force is group(5); gshadow(5) only says who may use gpasswd.
-        Ok(State(
-            json!({"member": is_member(host, GROUP, &self.user, &self.group)?}),
-        ))
+        Ok(State(json!({"member": is_member(host, GROUP, &self.user, &self.group)?})))
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
@@ -77,11 +58,7 @@ impl Resource for Member {
             return Ok(Change::keep(seen));
         }
         let summary = format!("add {} to group {}", self.user, self.group);
-        Ok(Change::new(
-            Action::Create,
-            summary,
-            json!({"member": true}),
-        ))
+        Ok(Change::new(Action::Create, summary, json!({"member": true})))
     }
 
     fn capture(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<UndoRecord> {
@@ -91,23 +68,16 @@ impl Resource for Member {
                 added.push(file);
             }
         }
-        Ok(UndoRecord::new(
-            UNDO,
-            json!({"user": self.user, "group": self.group, "files": added}),
-        ))
+        Ok(UndoRecord::new(UNDO, json!({"user": self.user, "group": self.group, "files": added})))
     }
 
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
-        let refused = |why: String| {
-            Error::refused(
-                "account-missing",
-                format!("add {} to group {}", self.user, self.group),
-                why,
-            )
-        };
+        let refused =
+            |why: String| Error::refused("account-missing", format!("add {} to group {}", self.user, self.group), why);
         if account_file::line(&account_file::text(context.host, PASSWD)?, &self.user).is_none() {
-            return Err(refused(format!("there is no user {}", self.user))
-                .fix("create the user first, or correct the name"));
+            return Err(
+                refused(format!("there is no user {}", self.user)).fix("create the user first, or correct the name")
+            );
         }
         if account_file::line(&account_file::text(context.host, GROUP)?, &self.group).is_none() {
             return Err(refused(format!("there is no group {}", self.group))
@@ -116,12 +86,9 @@ impl Resource for Member {
         // gpasswd writes group(5) first: a run that was killed between the two files is completed here.
         let whole = is_member(context.host, GROUP, &self.user, &self.group)?
             && (is_member(context.host, GSHADOW, &self.user, &self.group)?
-                || account_file::line(&account_file::text(context.host, GSHADOW)?, &self.group)
-                    .is_none());
+                || account_file::line(&account_file::text(context.host, GSHADOW)?, &self.group).is_none());
         if !whole {
-            context
-                .host
-                .run(&Command::new("gpasswd").args(["--add", &self.user, &self.group]))?;
+            context.host.run(&Command::new("gpasswd").args(["--add", &self.user, &self.group]))?;
         }
         Ok(())
     }
@@ -142,18 +109,14 @@ struct UndoMember {
 
 /// Reads the undo record of a membership.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::preimage::from_data::<UndoMember>(UNDO, version, data)
-        .map(|undo| Box::new(undo) as Box<dyn Undo>)
+    super::preimage::from_data::<UndoMember>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
 impl Undo for UndoMember {
     fn describe(&self, context: &Context<'_>, _: &Scope) -> Result<Vec<String>> {
         for file in &self.files {
             if is_member(context.host, file, &self.user, &self.group)? {
-                return Ok(vec![format!(
-                    "take {} out of group {}",
-                    self.user, self.group
-                )]);
+                return Ok(vec![format!("take {} out of group {}", self.user, self.group)]);
             }
         }
         Ok(Vec::new())
@@ -165,19 +128,9 @@ impl Undo for UndoMember {
             let text = account_file::text(context.host, file)?;
             if let Some(line) = account_file::line(&text, &self.group) {
                 let without = account_file::without_member(line, &self.user);
-                changed |= account_file::put(
-                    context.host,
-                    context.progress,
-                    file,
-                    &self.group,
-                    Some(&without),
-                )?;
+                changed |= account_file::put(context.host, context.progress, file, &self.group, Some(&without))?;
             }
         }
-        Ok(if changed {
-            Outcome::Undone
-        } else {
-            Outcome::AlreadyGone
-        })
+        Ok(if changed { Outcome::Undone } else { Outcome::AlreadyGone })
     }
 }

@@ -36,9 +36,7 @@ pub fn fingerprints(armoured: &str) -> Option<Vec<String>> {
 fn dearmour(inside: &str) -> Option<Vec<u8>> {
     let mut lines = inside.lines().map(str::trim);
     lines.next()?;
-    let body = lines
-        .skip_while(|l| l.contains(':'))
-        .skip_while(|l| l.is_empty());
+    let body = lines.skip_while(|l| l.contains(':')).skip_while(|l| l.is_empty());
     let text: String = body.take_while(|l| !l.starts_with('=')).collect();
     base64(&text)
 }
@@ -70,35 +68,19 @@ fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&head, rest) = bytes.split_first()?;
     let number = |count: usize| {
         let digits = rest.get(..count)?;
-        Some((
-            digits
-                .iter()
-                .fold(0_usize, |n, b| (n << 8) | usize::from(*b)),
-            count,
-        ))
+        Some((digits.iter().fold(0_usize, |n, b| (n << 8) | usize::from(*b)), count))
     };
     let (tag, (length, skip)) = match (head & 0x80, head & 0x40) {
         (0, _) => return None,
-        (_, 0) => (
-            (head >> 2) & 0x0f,
-            number(1 << (head & 3)).filter(|_| head & 3 < 3)?,
-        ),
+        (_, 0) => ((head >> 2) & 0x0f, number(1 << (head & 3)).filter(|_| head & 3 < 3)?),
         _ => {
-            let (first, second) = (
-                usize::from(*rest.first()?),
-                rest.get(1).map_or(0, |b| usize::from(*b)),
-            );
+            let (first, second) = (usize::from(*rest.first()?), rest.get(1).map_or(0, |b| usize::from(*b)));
             let length = match first {
                 0..192 => (first, 1),
                 192..224 => (((first - 192) << 8) + second + 192, 2),
                 255 => {
                     let digits = rest.get(1..5)?;
-                    (
-                        digits
-                            .iter()
-                            .fold(0_usize, |n, b| (n << 8) | usize::from(*b)),
-                        5,
-                    )
+                    (digits.iter().fold(0_usize, |n, b| (n << 8) | usize::from(*b)), 5)
                 }
                 _ => return None,
             };
@@ -111,28 +93,15 @@ fn packet(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 
 /// Version 4: SHA-1 over 0x99 and the length in two octets; version 6: SHA-256 over 0x9b and the length in four.
 fn fingerprint(body: &[u8]) -> Option<String> {
-    let hex = |digest: &[u8]| {
-        digest
-            .iter()
-            .map(|b| format!("{b:02X}"))
-            .collect::<String>()
-    };
+    let hex = |digest: &[u8]| digest.iter().map(|b| format!("{b:02X}")).collect::<String>();
     match body.first()? {
         4 => {
             let length = u16::try_from(body.len()).ok()?.to_be_bytes();
-            Some(hex(&Sha1::new()
-                .chain_update([0x99])
-                .chain_update(length)
-                .chain_update(body)
-                .finalize()))
+            Some(hex(&Sha1::new().chain_update([0x99]).chain_update(length).chain_update(body).finalize()))
         }
         6 => {
             let length = u32::try_from(body.len()).ok()?.to_be_bytes();
-            Some(hex(&Sha256::new()
-                .chain_update([0x9b])
-                .chain_update(length)
-                .chain_update(body)
-                .finalize()))
+            Some(hex(&Sha256::new().chain_update([0x9b]).chain_update(length).chain_update(body).finalize()))
         }
         _ => None,
     }

@@ -32,18 +32,12 @@ impl Part {
     pub fn take_out(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
             Part::Block { marker, before, .. } => {
-                let former = before
-                    .as_ref()
-                    .map(|b| block(marker, b))
-                    .unwrap_or_default();
+                let former = before.as_ref().map(|b| block(marker, b)).unwrap_or_default();
                 find(text, marker).map(|whole| replace(text, whole, former.as_bytes()))
             }
             Part::Line { before, after } => {
                 let line = find_line(text, |line| line == after.as_bytes())?;
-                let former = before
-                    .as_ref()
-                    .map(|b| format!("{b}\n"))
-                    .unwrap_or_default();
+                let former = before.as_ref().map(|b| format!("{b}\n")).unwrap_or_default();
                 Some(replace(text, line, former.as_bytes()))
             }
         }
@@ -52,9 +46,7 @@ impl Part {
     /// Whether somebody edited our part itself in `text`.
     pub fn is_edited(&self, text: &[u8]) -> bool {
         match self {
-            Part::Block { marker, after, .. } => {
-                inner(text, marker).is_some_and(|b| b != after.as_bytes())
-            }
+            Part::Block { marker, after, .. } => inner(text, marker).is_some_and(|b| b != after.as_bytes()),
             Part::Line { .. } => false,
         }
     }
@@ -150,11 +142,7 @@ mod tests {
         assert!(with.ends_with(b"alias ll='ls -l'\n# END vps-configurator: shell\n"));
         assert_eq!(inner(&with, "shell"), Some(&b"alias ll='ls -l'\n"[..]));
         assert_eq!(put(&with, "shell", "alias ll='ls -l'", Place::End), with);
-        let part = Part::Block {
-            marker: "shell".into(),
-            before: None,
-            after: "x".into(),
-        };
+        let part = Part::Block { marker: "shell".into(), before: None, after: "x".into() };
         assert_eq!(part.take_out(&with).as_deref(), Some(foreign));
         assert_eq!(part.take_out(foreign), None);
     }
@@ -163,11 +151,7 @@ mod tests {
     fn what_others_wrote_behind_the_block_stays() {
         let with = put(b"a\n", "m", "ours\n", Place::Start);
         let edited = append(&with, b"theirs\n");
-        let part = Part::Block {
-            marker: "m".into(),
-            before: Some("old\n".into()),
-            after: "ours\n".into(),
-        };
+        let part = Part::Block { marker: "m".into(), before: Some("old\n".into()), after: "ours\n".into() };
         let out = part.take_out(&edited).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),

@@ -1,7 +1,8 @@
 //! What the engine needs to know of all kinds: how their changes are undone, and who pays debts.
 
 use super::{
-    command, firewall, group, hostname, kernel_module, locale, member, package, preimage, swap, sysctl, unit, unit_debt, user,
+    command, firewall, group, hostname, kernel_module, locale, member, package, preimage, swap, sysctl, unit,
+    unit_debt, user,
 };
 use crate::engine::{Debt, Result, Services, Undoers};
 use crate::host::Host;

@@ -55,9 +55,7 @@ pub struct KindSchema {
 }
 
 /// How a resource stands to the one package transaction.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PackageOrder {
     /// The packages wait for it.
@@ -81,21 +79,11 @@ pub fn kind(name: &str) -> Option<&'static KindSchema> {
 }
 
 const fn field(name: &'static str, kind: FieldType, help: &'static str) -> FieldSchema {
-    FieldSchema {
-        name,
-        kind,
-        required: false,
-        help,
-    }
+    FieldSchema { name, kind, required: false, help }
 }
 
 const fn required(name: &'static str, kind: FieldType, help: &'static str) -> FieldSchema {
-    FieldSchema {
-        name,
-        kind,
-        required: true,
-        help,
-    }
+    FieldSchema { name, kind, required: true, help }
 }
 
 const MODE: FieldSchema = field("mode", Mode, "permission bits in quotes; default \"0644\"");
@@ -103,21 +91,15 @@ const OWNER: FieldSchema = field("owner", Text, "user; default root");
 const GROUP: FieldSchema = field("group", Text, "group; default root");
 const TEMPLATE: FieldSchema = field("template", Template, "a file under the module's templates/");
 const CONTENT: FieldSchema = field("content", Text, "the text itself, in place of a template");
-const CHECK: FieldSchema = field(
-    "check",
-    List,
-    "argv that must succeed on the candidate before the switch; \"{path}\" is the candidate",
-);
+const CHECK: FieldSchema =
+    field("check", List, "argv that must succeed on the candidate before the switch; \"{path}\" is the candidate");
 const CHECK_AFTER: FieldSchema = field(
     "check_after",
     List,
     "argv that must succeed after the switch and before any reload; else the old content comes back",
 );
-const BEFORE_PACKAGES: FieldSchema = field(
-    "before_packages",
-    Boolean,
-    "in place before the package transaction; default false",
-);
+const BEFORE_PACKAGES: FieldSchema =
+    field("before_packages", Boolean, "in place before the package transaction; default false");
 
 use FieldType::{Boolean, Choice, Integer, List, Map, Mode, ModuleFile, Path, Template, Text};
 use PackageOrder::{After, Before, Either};
@@ -130,16 +112,8 @@ pub const KINDS: &[KindSchema] = &[
         help: "a package, or a list of them",
         packages: Either,
         fields: &[
-            field(
-                "recommends",
-                Boolean,
-                "install recommended packages too; default false",
-            ),
-            field(
-                "release",
-                Text,
-                "a target release such as `trixie-backports`; default none",
-            ),
+            field("recommends", Boolean, "install recommended packages too; default false"),
+            field("release", Text, "a target release such as `trixie-backports`; default none"),
         ],
     },
     KindSchema {
@@ -157,18 +131,10 @@ pub const KINDS: &[KindSchema] = &[
         fields: &[
             required("uris", List, "where the repository is"),
             required("suites", List, "for example `trixie`"),
-            field(
-                "components",
-                List,
-                "for example `main`; none for a suite that ends in /",
-            ),
+            field("components", List, "for example `main`; none for a suite that ends in /"),
             field("architectures", List, "default: all that dpkg has"),
             required("key", ModuleFile, "the armoured key, a file of the module"),
-            required(
-                "fingerprint",
-                Text,
-                "40 hexadecimal digits, checked before the key is trusted",
-            ),
+            required("fingerprint", Text, "40 hexadecimal digits, checked before the key is trusted"),
         ],
     },
     KindSchema {
@@ -186,11 +152,7 @@ pub const KINDS: &[KindSchema] = &[
             CHECK_AFTER,
             field("secret", Boolean, "content is never shown; default false"),
             BEFORE_PACKAGES,
-            field(
-                "create_only",
-                Boolean,
-                "never touched once it is there; default false",
-            ),
+            field("create_only", Boolean, "never touched once it is there; default false"),
         ],
     },
     KindSchema {
@@ -198,12 +160,7 @@ pub const KINDS: &[KindSchema] = &[
         subject: Path,
         help: "absolute path",
         packages: After,
-        fields: &[
-            field("mode", Mode, "permission bits in quotes; default \"0755\""),
-            OWNER,
-            GROUP,
-            BEFORE_PACKAGES,
-        ],
+        fields: &[field("mode", Mode, "permission bits in quotes; default \"0755\""), OWNER, GROUP, BEFORE_PACKAGES],
     },
     KindSchema {
         name: "symlink",
@@ -218,18 +175,10 @@ pub const KINDS: &[KindSchema] = &[
         help: "absolute path of a file that is not ours",
         packages: After,
         fields: &[
-            required(
-                "marker",
-                Text,
-                "a word that names the block between its two marker lines",
-            ),
+            required("marker", Text, "a word that names the block between its two marker lines"),
             TEMPLATE,
             CONTENT,
-            field(
-                "at",
-                Choice(&["end", "start"]),
-                "where a new block goes; default end",
-            ),
+            field("at", Choice(&["end", "start"]), "where a new block goes; default end"),
             CHECK,
             CHECK_AFTER,
             BEFORE_PACKAGES,
@@ -241,11 +190,7 @@ pub const KINDS: &[KindSchema] = &[
         help: "a systemd unit; `docker` is `docker.service`",
         packages: After,
         fields: &[
-            field(
-                "enabled",
-                Boolean,
-                "started at boot; left out: not looked after",
-            ),
+            field("enabled", Boolean, "started at boot; left out: not looked after"),
             field("active", Boolean, "runs now; left out: not looked after"),
             field("masked", Boolean, "can't be started; default false"),
         ],
@@ -257,11 +202,7 @@ pub const KINDS: &[KindSchema] = &[
         packages: After,
         fields: &[
             field("uid", Integer, "default: the next free one"),
-            field(
-                "group",
-                Text,
-                "primary group; default: one of the same name",
-            ),
+            field("group", Text, "primary group; default: one of the same name"),
             field("home", Path, "home directory"),
             field("shell", Path, "login shell"),
             field("comment", Text, "full name"),
@@ -279,13 +220,7 @@ pub const KINDS: &[KindSchema] = &[
             field("system", Boolean, "a system group; default false"),
         ],
     },
-    KindSchema {
-        name: "member",
-        subject: Text,
-        help: "`user/group`",
-        packages: After,
-        fields: &[],
-    },
+    KindSchema { name: "member", subject: Text, help: "`user/group`", packages: After, fields: &[] },
     KindSchema {
         name: "authorized_key",
         subject: Text,
@@ -347,26 +282,10 @@ pub const KINDS: &[KindSchema] = &[
         help: "`ufw`; the SSH port in use is always kept open",
         packages: After,
         fields: &[
-            field(
-                "incoming",
-                Choice(&["deny", "reject", "allow"]),
-                "default deny",
-            ),
-            field(
-                "outgoing",
-                Choice(&["allow", "deny", "reject"]),
-                "default allow",
-            ),
-            field(
-                "routed",
-                Choice(&["deny", "reject", "allow"]),
-                "default deny",
-            ),
-            field(
-                "rules",
-                List,
-                "lines `limit 22/tcp`, `allow 80/tcp # comment`",
-            ),
+            field("incoming", Choice(&["deny", "reject", "allow"]), "default deny"),
+            field("outgoing", Choice(&["allow", "deny", "reject"]), "default allow"),
+            field("routed", Choice(&["deny", "reject", "allow"]), "default deny"),
+            field("rules", List, "lines `limit 22/tcp`, `allow 80/tcp # comment`"),
         ],
     },
     KindSchema {
@@ -379,19 +298,11 @@ pub const KINDS: &[KindSchema] = &[
             field("creates", Path, "done when this path is there"),
             field("unless", List, "done when this argv succeeds"),
             field("undo", List, "argv that takes it back"),
-            field(
-                "irreversible",
-                Boolean,
-                "it can't be taken back; the plan says so; default false",
-            ),
+            field("irreversible", Boolean, "it can't be taken back; the plan says so; default false"),
             field("user", Text, "who runs it; default root"),
             field("timeout", Integer, "seconds; default 300"),
             field("directory", Path, "where it runs; default /"),
-            field(
-                "env",
-                Map,
-                "environment variables, beside a small fixed set",
-            ),
+            field("env", Map, "environment variables, beside a small fixed set"),
         ],
     },
     KindSchema {
@@ -401,11 +312,7 @@ pub const KINDS: &[KindSchema] = &[
         packages: After,
         fields: &[
             required("url", Text, "where from"),
-            required(
-                "sha256",
-                Text,
-                "64 hexadecimal digits, checked before the file is put in place",
-            ),
+            required("sha256", Text, "64 hexadecimal digits, checked before the file is put in place"),
             MODE,
         ],
     },
@@ -417,20 +324,10 @@ pub fn reference(kinds: &[KindSchema]) -> String {
     for kind in kinds {
         let field = |field: &FieldSchema| {
             let required = if field.required { ", required" } else { "" };
-            format!(
-                "`{}` ({}{required}): {}",
-                field.name,
-                field.kind.name(),
-                field.help
-            )
+            format!("`{}` ({}{required}): {}", field.name, field.kind.name(), field.help)
         };
         let fields: Vec<String> = kind.fields.iter().map(field).collect();
-        out.push_str(&format!(
-            "| `{}` | {} | {} |\n",
-            kind.name,
-            kind.help,
-            fields.join("; ")
-        ));
+        out.push_str(&format!("| `{}` | {} | {} |\n", kind.name, kind.help, fields.join("; ")));
     }
     out
 }
@@ -460,28 +357,13 @@ mod tests {
     #[test]
     fn the_manifest_page_has_every_kind_and_every_field_and_no_other_kind() {
         let page = include_str!("../../docs/reference/manifest.md");
-        let table = page
-            .split("## Kinds")
-            .nth(1)
-            .and_then(|rest| rest.split("## ").next())
-            .unwrap();
-        let rows: Vec<&str> = table
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .collect();
+        let table = page.split("## Kinds").nth(1).and_then(|rest| rest.split("## ").next()).unwrap();
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
         assert_eq!(rows.len(), KINDS.len());
         for kind in KINDS {
-            let row = rows
-                .iter()
-                .find(|row| row.starts_with(&format!("| `{}` |", kind.name)))
-                .unwrap();
+            let row = rows.iter().find(|row| row.starts_with(&format!("| `{}` |", kind.name))).unwrap();
             for field in kind.fields {
-                assert!(
-                    row.contains(&format!("`{}", field.name)),
-                    "{} of {}",
-                    field.name,
-                    kind.name
-                );
+                assert!(row.contains(&format!("`{}", field.name)), "{} of {}", field.name, kind.name);
             }
             assert!(reference(KINDS).contains(&format!("| `{}` | {} |", kind.name, kind.help)));
         }

@@ -96,47 +96,32 @@ pub fn list<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<Strin
 }
 
 /// A boolean or its text; text of nothing is like no field.
-pub fn optional_boolean<'de, D: Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<Option<bool>, D::Error> {
+pub fn optional_boolean<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<bool>, D::Error> {
     match optional_text(from)?.as_deref() {
         None => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),
-        Some(other) => Err(D::Error::custom(format!(
-            "`{other}` is neither true nor false"
-        ))),
+        Some(other) => Err(D::Error::custom(format!("`{other}` is neither true nor false"))),
     }
 }
 
 /// A whole number from 0 to 4294967295 or its text; text of nothing is like no field.
-pub fn optional_number<'de, D: Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<Option<u32>, D::Error> {
-    let number = |text: String| {
-        text.parse()
-            .map_err(|_| D::Error::custom(format!("`{text}` is not a whole number from 0 up")))
-    };
+pub fn optional_number<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<u32>, D::Error> {
+    let number =
+        |text: String| text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not a whole number from 0 up")));
     optional_text(from)?.map(number).transpose()
 }
 
 /// Any single value as text; text of nothing is like no field.
-pub fn optional_text<'de, D: Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<Option<String>, D::Error> {
+pub fn optional_text<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<String>, D::Error> {
     let text = Option::<Loose>::deserialize(from)?.map(|value| value.text().trim().to_owned());
     Ok(text.filter(|text| !text.is_empty()))
 }
 
 /// A mapping of texts.
-pub fn map<'de, D: Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+pub fn map<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<BTreeMap<String, String>, D::Error> {
     let values: BTreeMap<String, Loose> = BTreeMap::deserialize(from)?;
-    Ok(values
-        .into_iter()
-        .map(|(key, value)| (key, value.text()))
-        .collect())
+    Ok(values.into_iter().map(|(key, value)| (key, value.text())).collect())
 }
 
 #[cfg(test)]
@@ -197,10 +182,7 @@ mod tests {
         let optional = |value: Value| serde_json::from_value::<Optional>(value).unwrap();
         assert_eq!(optional(json!({"on": "", "uid": " "})), optional(json!({})));
         let set = optional(json!({"on": "true", "uid": 7, "env": {"A": 1}}));
-        assert_eq!(
-            (set.on, set.uid, set.env["A"].as_str()),
-            (Some(true), Some(7), "1")
-        );
+        assert_eq!((set.on, set.uid, set.env["A"].as_str()), (Some(true), Some(7), "1"));
         assert!(serde_json::from_value::<Optional>(json!({"uid": -1})).is_err());
     }
 

@@ -25,36 +25,19 @@ pub struct Symlink {
 #[serde(deny_unknown_fields)]
 struct Fields {
     target: String,
-    #[serde(
-        default,
-        rename = "before_packages",
-        deserialize_with = "spec::boolean"
-    )]
+    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
     _before_packages: bool,
 }
 
 impl Symlink {
     /// The link `name` as a manifest declares it.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let path = spec::path("symlink", name, module)?;
         let Fields { target, .. } = spec::read("symlink", name, fields, module)?;
         if target.is_empty() || target.contains('\0') {
-            return Err(spec::invalid(
-                "symlink",
-                name,
-                module,
-                "the target must not be empty",
-            ));
+            return Err(spec::invalid("symlink", name, module, "the target must not be empty"));
         }
-        Ok(Box::new(Symlink {
-            id: ResourceId::new("symlink", name),
-            path,
-            target,
-        }))
+        Ok(Box::new(Symlink { id: ResourceId::new("symlink", name), path, target }))
     }
 }
 
@@ -72,21 +55,13 @@ impl Resource for Symlink {
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
-        let after = Seen::Link {
-            target: self.target.clone(),
-        };
+        let after = Seen::Link { target: self.target.clone() };
         let found = Seen::from_state(seen)?;
         let (action, summary) = match &found {
             found if *found == after => return Ok(Change::keep(seen)),
             Seen::Absent => (Action::Create, format!("link to {}", self.target)),
-            Seen::Link { target } => (
-                Action::Update,
-                format!("link to {} instead of {target}", self.target),
-            ),
-            Seen::File { .. } => (
-                Action::Update,
-                format!("replace a file by a link to {}", self.target),
-            ),
+            Seen::Link { target } => (Action::Update, format!("link to {} instead of {target}", self.target)),
+            Seen::File { .. } => (Action::Update, format!("replace a file by a link to {}", self.target)),
             Seen::Directory { .. } | Seen::Other => {
                 return Err(Error::refused(
                     "not-a-link",
@@ -99,26 +74,14 @@ impl Resource for Symlink {
         Ok(Change::new(action, summary, after.state().0))
     }
 
-    fn capture(
-        &self,
-        context: &Context<'_>,
-        _seen: &State,
-        _change: &Change,
-    ) -> Result<UndoRecord> {
-        let after = Image::Link {
-            target: PathBuf::from(&self.target),
-            attributes: Attributes::root(LINK_MODE),
-        };
+    fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
+        let after = Image::Link { target: PathBuf::from(&self.target), attributes: Attributes::root(LINK_MODE) };
         Paths::capture(context, &[Intent::new(&self.path, after)])?.record()
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
         preimage::make_parents(context.host, &self.path)?;
-        Ok(context.host.make_link(
-            &self.path,
-            Path::new(&self.target),
-            &Attributes::root(LINK_MODE),
-        )?)
+        Ok(context.host.make_link(&self.path, Path::new(&self.target), &Attributes::root(LINK_MODE))?)
     }
 }
 
@@ -160,12 +123,6 @@ mod tests {
         let bench = Bench::new();
         let resource = symlink("/etc", "x");
         let seen = resource.observe(bench.host()).unwrap();
-        assert!(matches!(
-            resource.compare(&seen),
-            Err(Error::Refused {
-                code: "not-a-link",
-                ..
-            })
-        ));
+        assert!(matches!(resource.compare(&seen), Err(Error::Refused { code: "not-a-link", .. })));
     }
 }

@@ -38,29 +38,16 @@ impl Timezone {
     ///
     /// # Errors
     /// `manifest-invalid` when it has not the form of a zone's name.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let Fields {} = spec::read("timezone", name, fields, module)?;
         let word = |w: &str| {
             w.starts_with(|c: char| c.is_ascii_alphabetic())
-                && w.chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
+                && w.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
         };
         if !name.split('/').all(word) {
-            return Err(spec::invalid(
-                "timezone",
-                name,
-                module,
-                "a zone is named like Europe/Stockholm",
-            ));
+            return Err(spec::invalid("timezone", name, module, "a zone is named like Europe/Stockholm"));
         }
-        Ok(Box::new(Timezone {
-            id: ResourceId::new("timezone", name),
-            zone: name.to_owned(),
-        }))
+        Ok(Box::new(Timezone { id: ResourceId::new("timezone", name), zone: name.to_owned() }))
     }
 
     fn target(&self) -> PathBuf {
@@ -96,52 +83,30 @@ impl Resource for Timezone {
         let zone = match host.meta(Path::new(LINK))?.map(|meta| meta.kind) {
             Some(Kind::Link(target)) => {
                 let text = target.to_string_lossy().into_owned();
-                Some(
-                    text.split_once("/zoneinfo/")
-                        .map_or(text.clone(), |(_, zone)| zone.to_owned()),
-                )
+                Some(text.split_once("/zoneinfo/").map_or(text.clone(), |(_, zone)| zone.to_owned()))
             }
             Some(_) => Some("a copied file".to_owned()),
             None => None,
         };
-        let found = Found {
-            zone,
-            file: live::value(host, Path::new(NAME_FILE))?,
-        };
+        let found = Found { zone, file: live::value(host, Path::new(NAME_FILE))? };
         Ok(State(preimage::to_data("timezone", &found)?))
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
         let found: Found = preimage::from_data("timezone", 1, &seen.0)?;
-        let wanted = Found {
-            zone: Some(self.zone.clone()),
-            file: found.file.as_ref().map(|_| self.zone.clone()),
-        };
+        let wanted = Found { zone: Some(self.zone.clone()), file: found.file.as_ref().map(|_| self.zone.clone()) };
         if found == wanted {
             return Ok(Change::keep(seen));
         }
-        let former = found
-            .zone
-            .as_deref()
-            .unwrap_or("UTC, which holds without a link");
+        let former = found.zone.as_deref().unwrap_or("UTC, which holds without a link");
         let summary = format!("set {} instead of {former}", self.zone);
-        Ok(Change::new(
-            Action::Update,
-            summary,
-            preimage::to_data("timezone", &wanted)?,
-        ))
+        Ok(Change::new(Action::Update, summary, preimage::to_data("timezone", &wanted)?))
     }
 
     fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
         let found: Found = preimage::from_data("timezone", 1, &seen.0)?;
-        let link = Image::Link {
-            target: self.target(),
-            attributes: Attributes::root(0o777),
-        };
-        let name = Image::file(
-            format!("{}\n", self.zone).as_bytes(),
-            Attributes::root(0o644),
-        );
+        let link = Image::Link { target: self.target(), attributes: Attributes::root(0o777) };
+        let name = Image::file(format!("{}\n", self.zone).as_bytes(), Attributes::root(0o644));
         let mut intents = vec![Intent::new(Path::new(LINK), link)];
         if found.file.is_some() {
             intents.push(Intent::new(Path::new(NAME_FILE), name));
@@ -156,11 +121,7 @@ impl Resource for Timezone {
         host.make_link(Path::new(LINK), &self.target(), &Attributes::root(0o777))?;
         if found.file.is_some() {
             let name = format!("{}\n", self.zone);
-            host.write(
-                Path::new(NAME_FILE),
-                name.as_bytes(),
-                &Attributes::root(0o644),
-            )?;
+            host.write(Path::new(NAME_FILE), name.as_bytes(), &Attributes::root(0o644))?;
         }
         Ok(())
     }
@@ -205,15 +166,7 @@ mod tests {
     fn an_unknown_zone_is_refused_when_planned_and_when_applied() {
         let resource = timezone("Europe/Stokholm");
         let known = bench();
-        let refused = |e| {
-            matches!(
-                e,
-                Err(Error::Refused {
-                    code: "timezone-unknown",
-                    ..
-                })
-            )
-        };
+        let refused = |e| matches!(e, Err(Error::Refused { code: "timezone-unknown", .. }));
         assert!(refused(resource.observe(known.host()).map(drop)));
         let empty = Bench::new();
         let (seen, change) = empty.plan(&*resource);

@@ -45,14 +45,9 @@ pub struct Unit {
 
 /// Whether this is the whole name of a unit (systemd.unit(5)); a template without its instance is none.
 fn is_unit_name(name: &str) -> bool {
-    const KINDS: [&str; 8] = [
-        "service", "socket", "timer", "path", "mount", "target", "slice", "swap",
-    ];
+    const KINDS: [&str; 8] = ["service", "socket", "timer", "path", "mount", "target", "slice", "swap"];
     let plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-    let stem = name
-        .rsplit_once('.')
-        .filter(|(_, kind)| KINDS.contains(kind))
-        .map(|(stem, _)| stem);
+    let stem = name.rsplit_once('.').filter(|(_, kind)| KINDS.contains(kind)).map(|(stem, _)| stem);
     stem.is_some_and(|stem| !stem.is_empty() && !stem.ends_with('@') && !stem.starts_with('-'))
         && name.chars().all(plain)
 }
@@ -67,35 +62,16 @@ impl Unit {
     ) -> Result<Box<dyn Resource>> {
         let read: Fields = spec::read("unit", name, fields, module)?;
         if !is_unit_name(name) {
-            return Err(spec::invalid(
-                "unit",
-                name,
-                module,
-                "this is no whole name of a unit, such as ssh.service",
-            ));
+            return Err(spec::invalid("unit", name, module, "this is no whole name of a unit, such as ssh.service"));
         }
         if read.masked && (read.enabled == Some(true) || read.active == Some(true)) {
-            return Err(spec::invalid(
-                "unit",
-                name,
-                module,
-                "a masked unit can be neither enabled nor active",
-            ));
+            return Err(spec::invalid("unit", name, module, "a masked unit can be neither enabled nor active"));
         }
         if !read.masked && read.enabled.is_none() && read.active.is_none() {
-            return Err(spec::invalid(
-                "unit",
-                name,
-                module,
-                "it asks for nothing: say enabled, active or masked",
-            ));
+            return Err(spec::invalid("unit", name, module, "it asks for nothing: say enabled, active or masked"));
         }
         survey.register(name);
-        Ok(Box::new(Unit {
-            id: ResourceId::new("unit", name),
-            fields: read,
-            survey: survey.clone(),
-        }))
+        Ok(Box::new(Unit { id: ResourceId::new("unit", name), fields: read, survey: survey.clone() }))
     }
 
     fn name(&self) -> &str {
@@ -107,11 +83,7 @@ impl Unit {
         let f = &self.fields;
         let mut state = Map::from_iter([("masked".to_owned(), Value::Bool(facts.is_masked()))]);
         if let Some(wish) = f.enabled {
-            let enabled = if facts.is_fixed() {
-                wish
-            } else {
-                facts.is_enabled()
-            };
+            let enabled = if facts.is_fixed() { wish } else { facts.is_enabled() };
             state.insert("enabled".to_owned(), enabled.into());
         }
         if f.active.is_some() {
@@ -120,9 +92,7 @@ impl Unit {
         let needed = f.enabled == Some(true) || f.active == Some(true);
         if needed && !facts.is_loaded() && !facts.is_masked() {
             state.insert("load".to_owned(), facts.load.clone().into());
-        } else if f.active == Some(true)
-            && (facts.active == "failed" || facts.sub == "auto-restart")
-        {
+        } else if f.active == Some(true) && (facts.active == "failed" || facts.sub == "auto-restart") {
             state.insert("failed".to_owned(), facts.result.clone().into());
         }
         Value::Object(state)
@@ -139,11 +109,7 @@ impl Unit {
     /// What must be done, in the order in which it is done: verbs of systemctl.
     fn verbs(&self, seen: &Value) -> Vec<&'static str> {
         let wanted = self.wanted();
-        let differs = |key: &str| {
-            (wanted[key] != seen[key])
-                .then(|| wanted[key].as_bool())
-                .flatten()
-        };
+        let differs = |key: &str| (wanted[key] != seen[key]).then(|| wanted[key].as_bool()).flatten();
         let mut verbs = Vec::new();
         if differs("masked") == Some(false) {
             verbs.push("unmask");
@@ -160,12 +126,8 @@ impl Unit {
         let host = context.host;
         if !unit_survey::is_booted(host)? {
             let why = "systemd does not run here (a chroot or an image that is being built)";
-            return Err(Error::refused(
-                "systemd-not-running",
-                format!("start {}", self.name()),
-                why,
-            )
-            .fix("run it on the booted host, or leave out `active`"));
+            return Err(Error::refused("systemd-not-running", format!("start {}", self.name()), why)
+                .fix("run it on the booted host, or leave out `active`"));
         }
         if facts.active == "failed" {
             systemctl(host, "reset-failed", self.name())?;
@@ -204,11 +166,7 @@ fn settled(host: &dyn Host, name: &str) -> Result<UnitFacts> {
 
 /// Runs one verb of systemctl on one unit.
 pub(super) fn systemctl(host: &dyn Host, verb: &str, name: &str) -> Result<()> {
-    host.run(
-        &Command::new("systemctl")
-            .args([verb, "--", name])
-            .timeout(PATIENCE),
-    )?;
+    host.run(&Command::new("systemctl").args([verb, "--", name]).timeout(PATIENCE))?;
     Ok(())
 }
 
@@ -226,18 +184,10 @@ pub(super) fn failure(host: &dyn Host, name: &str, said: &str) -> Error {
         name,
     ]);
     // The journal only explains: without it the reason of systemctl must do.
-    let lines = host
-        .look(&journal)
-        .map(|output| output.text())
-        .unwrap_or_default();
-    let why = if lines.trim().is_empty() {
-        said.trim().to_owned()
-    } else {
-        lines.trim_end().to_owned()
-    };
-    Error::refused("unit-failed", format!("start {name}"), why).fix(format!(
-        "see systemctl status {name}; correct what it complains of, then run again"
-    ))
+    let lines = host.look(&journal).map(|output| output.text()).unwrap_or_default();
+    let why = if lines.trim().is_empty() { said.trim().to_owned() } else { lines.trim_end().to_owned() };
+    Error::refused("unit-failed", format!("start {name}"), why)
+        .fix(format!("see systemctl status {name}; correct what it complains of, then run again"))
 }
 
 impl Resource for Unit {
@@ -255,11 +205,7 @@ impl Resource for Unit {
             return Ok(Change::keep(seen));
         }
         let verbs = self.verbs(&seen.0);
-        let action = if seen.0.get("load").is_some() {
-            Action::Create
-        } else {
-            Action::Update
-        };
+        let action = if seen.0.get("load").is_some() { Action::Create } else { Action::Update };
         let mut summary = verbs.join(" and ");
         if let Some(result) = seen.0.get("failed").and_then(Value::as_str) {
             summary.push_str(&format!(" (it failed: {result})"));
@@ -270,10 +216,7 @@ impl Resource for Unit {
     fn capture(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<UndoRecord> {
         let facts = unit_survey::show_one(context.host, self.name())?;
         let undo = UndoUnit::capture(context.host, self.name(), &facts, self.fields.active)?;
-        Ok(UndoRecord::new(
-            UNDO,
-            serde_json::to_value(undo).unwrap_or_default(),
-        ))
+        Ok(UndoRecord::new(UNDO, serde_json::to_value(undo).unwrap_or_default()))
     }
 
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
@@ -288,10 +231,8 @@ impl Resource for Unit {
         let state = self.state(&facts);
         if state["load"] == "not-found" {
             let what = format!("{} {}", self.verbs(&state).join(" and "), self.name());
-            return Err(
-                Error::refused("unit-missing", what, "there is no such unit")
-                    .fix("correct its name, or add the package that brings it"),
-            );
+            return Err(Error::refused("unit-missing", what, "there is no such unit")
+                .fix("correct its name, or add the package that brings it"));
         }
         for verb in self.verbs(&state) {
             if verb == "start" {
@@ -310,26 +251,17 @@ mod tests {
     use serde_json::json;
 
     fn unit(fields: Value) -> Result<Box<dyn Resource>> {
-        let Value::Object(fields) = fields else {
-            panic!("not an object")
-        };
+        let Value::Object(fields) = fields else { panic!("not an object") };
         Unit::from_spec("web.service", &fields, "web", &UnitSurvey::new())
     }
 
     #[test]
     fn the_plan_of_a_unit_that_is_not_there_yet_says_enable_and_start() {
         let unit = unit(json!({"enabled": true, "active": "true"})).unwrap();
-        let seen =
-            State(json!({"masked": false, "enabled": false, "active": false, "load": "not-found"}));
+        let seen = State(json!({"masked": false, "enabled": false, "active": false, "load": "not-found"}));
         let change = unit.compare(&seen).unwrap();
-        assert_eq!(
-            (change.action, change.summary.as_str()),
-            (Action::Create, "enable and start")
-        );
-        assert_eq!(
-            change.after.0,
-            json!({"masked": false, "enabled": true, "active": true})
-        );
+        assert_eq!((change.action, change.summary.as_str()), (Action::Create, "enable and start"));
+        assert_eq!(change.after.0, json!({"masked": false, "enabled": true, "active": true}));
         assert!(!unit.compare(&change.after).unwrap().is_needed());
     }
 
@@ -342,15 +274,7 @@ mod tests {
 
     #[test]
     fn only_whole_names_of_units_are_taken() {
-        assert!(
-            is_unit_name("ssh.service")
-                && is_unit_name("getty@tty1.service")
-                && is_unit_name("a\\x2db.mount")
-        );
-        assert!(
-            !is_unit_name("ssh")
-                && !is_unit_name("getty@.service")
-                && !is_unit_name("--now.service")
-        );
+        assert!(is_unit_name("ssh.service") && is_unit_name("getty@tty1.service") && is_unit_name("a\\x2db.mount"));
+        assert!(!is_unit_name("ssh") && !is_unit_name("getty@.service") && !is_unit_name("--now.service"));
     }
 }

@@ -118,10 +118,7 @@ mod tests {
 
     #[test]
     fn the_moment_of_a_start_is_read_to_the_microsecond() {
-        assert_eq!(
-            microseconds("Thu 1970-01-01 00:00:01.000002 UTC"),
-            Some(1_000_002)
-        );
+        assert_eq!(microseconds("Thu 1970-01-01 00:00:01.000002 UTC"), Some(1_000_002));
         assert_eq!(microseconds(""), None);
         assert_eq!(microseconds("n/a"), None);
     }
@@ -134,38 +131,10 @@ mod tests {
             active: active.into(),
             ..UnitFacts::default()
         };
-        assert!(
-            needless(
-                DebtKind::Reload,
-                "a",
-                &facts("loaded", "enabled", "inactive")
-            )
-            .is_some()
-        );
-        assert!(
-            needless(
-                DebtKind::Restart,
-                "a",
-                &facts("loaded", "enabled", "active")
-            )
-            .is_none()
-        );
-        assert!(
-            needless(
-                DebtKind::Start,
-                "a",
-                &facts("loaded", "disabled", "inactive")
-            )
-            .is_some()
-        );
-        assert!(
-            needless(
-                DebtKind::Start,
-                "a",
-                &facts("loaded", "enabled", "inactive")
-            )
-            .is_none()
-        );
+        assert!(needless(DebtKind::Reload, "a", &facts("loaded", "enabled", "inactive")).is_some());
+        assert!(needless(DebtKind::Restart, "a", &facts("loaded", "enabled", "active")).is_none());
+        assert!(needless(DebtKind::Start, "a", &facts("loaded", "disabled", "inactive")).is_some());
+        assert!(needless(DebtKind::Start, "a", &facts("loaded", "enabled", "inactive")).is_none());
         assert!(needless(DebtKind::Start, "a", &facts("masked", "masked", "inactive")).is_some());
         assert!(needless(DebtKind::Restart, "a", &facts("not-found", "", "inactive")).is_some());
     }

@@ -14,15 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// There exactly while systemd runs as process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 /// Where unit files are, the first counts (systemd.unit(5)).
-const UNIT_FILES: [&str; 3] = [
-    "/etc/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-];
+const UNIT_FILES: [&str; 3] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
 /// How old an answer of the common call may be, in nanoseconds: half a second, the time of observing a plan.
 const FRESH: i128 = 500_000_000;
 /// The properties that are asked for; org.freedesktop.systemd1(5).
-const PROPERTIES: &str = "Id,LoadState,UnitFileState,ActiveState,SubState,Result,Type,NRestarts,NeedDaemonReload,FragmentPath";
+const PROPERTIES: &str =
+    "Id,LoadState,UnitFileState,ActiveState,SubState,Result,Type,NRestarts,NeedDaemonReload,FragmentPath";
 
 /// What systemd says of one unit. Empty texts where it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,10 +67,7 @@ impl UnitFacts {
 
     /// Whether it can't be enabled or disabled, because its file has no place to be linked to.
     pub fn is_fixed(&self) -> bool {
-        matches!(
-            self.file.as_str(),
-            "static" | "indirect" | "generated" | "transient"
-        )
+        matches!(self.file.as_str(), "static" | "indirect" | "generated" | "transient")
     }
 
     /// Whether it starts at boot.
@@ -108,59 +102,31 @@ pub fn parse(text: &str) -> Vec<UnitFacts> {
         }
         facts
     };
-    text.split("\n\n")
-        .filter(|part| !part.trim().is_empty())
-        .map(block)
-        .collect()
+    text.split("\n\n").filter(|part| !part.trim().is_empty()).map(block).collect()
 }
 
 /// Asks systemd, in one call. Where it doesn't run (a chroot, an image that is being built) only the files are asked.
 pub fn show(host: &dyn Host, names: &[String]) -> Result<BTreeMap<String, UnitFacts>> {
     if !host.has_program("systemctl") {
-        let absent = UnitFacts {
-            load: "not-found".to_owned(),
-            ..UnitFacts::default()
-        };
-        return Ok(names
-            .iter()
-            .map(|name| (name.clone(), absent.clone()))
-            .collect());
+        let absent = UnitFacts { load: "not-found".to_owned(), ..UnitFacts::default() };
+        return Ok(names.iter().map(|name| (name.clone(), absent.clone())).collect());
     }
     if !is_booted(host)? {
-        return names
-            .iter()
-            .map(|name| Ok((name.clone(), from_files(host, name)?)))
-            .collect();
+        return names.iter().map(|name| Ok((name.clone(), from_files(host, name)?))).collect();
     }
-    let command =
-        Command::new("systemctl").args(["show", "--no-pager", "--property", PROPERTIES, "--"]);
+    let command = Command::new("systemctl").args(["show", "--no-pager", "--property", PROPERTIES, "--"]);
     let text = host.look(&command.args(names.iter().cloned()))?.text();
     Ok(names.iter().cloned().zip(parse(&text)).collect())
 }
 
 fn from_files(host: &dyn Host, name: &str) -> Result<UnitFacts> {
-    let command = Command::new("systemctl")
-        .args(["is-enabled", "--", name])
-        .accept(&[0, 1, 2, 3, 4]);
+    let command = Command::new("systemctl").args(["is-enabled", "--", name]).accept(&[0, 1, 2, 3, 4]);
     let file = host.look(&command)?.text().trim().to_owned();
-    let load = if file.is_empty() || file == "not-found" {
-        "not-found"
-    } else {
-        "loaded"
-    };
-    let mut facts = UnitFacts {
-        load: load.to_owned(),
-        file,
-        active: "inactive".to_owned(),
-        ..UnitFacts::default()
-    };
+    let load = if file.is_empty() || file == "not-found" { "not-found" } else { "loaded" };
+    let mut facts = UnitFacts { load: load.to_owned(), file, active: "inactive".to_owned(), ..UnitFacts::default() };
     for dir in UNIT_FILES {
         let path = format!("{dir}/{name}");
-        if facts.fragment.is_empty()
-            && host
-                .meta(Path::new(&path))?
-                .is_some_and(|meta| meta.kind == Kind::File)
-        {
+        if facts.fragment.is_empty() && host.meta(Path::new(&path))?.is_some_and(|meta| meta.kind == Kind::File) {
             facts.fragment = path;
         }
     }
@@ -169,9 +135,7 @@ fn from_files(host: &dyn Host, name: &str) -> Result<UnitFacts> {
 
 /// One unit, asked for now.
 pub fn show_one(host: &dyn Host, name: &str) -> Result<UnitFacts> {
-    Ok(show(host, &[name.to_owned()])?
-        .remove(name)
-        .unwrap_or_default())
+    Ok(show(host, &[name.to_owned()])?.remove(name).unwrap_or_default())
 }
 
 /// What all units of one run share.
@@ -196,11 +160,7 @@ impl UnitSurvey {
 
     /// Adds a unit to the common call.
     pub fn register(&self, name: &str) {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .names
-            .insert(name.to_owned());
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).names.insert(name.to_owned());
     }
 
     /// What systemd says of `name`: out of the common call the first time, asked anew every other time.
@@ -213,21 +173,14 @@ impl UnitSurvey {
             inner.asked = true;
         }
         let age = host.now() - inner.taken;
-        let answer = inner
-            .answers
-            .remove(name)
-            .filter(|_| (0..FRESH).contains(&age));
+        let answer = inner.answers.remove(name).filter(|_| (0..FRESH).contains(&age));
         drop(inner);
         answer.map_or_else(|| show_one(host, name), Ok)
     }
 
     /// Forgets what is not yet given out: something was changed.
     pub fn forget(&self) {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .answers
-            .clear();
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).answers.clear();
     }
 }
 
@@ -242,12 +195,7 @@ mod tests {
                     LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nNeedDaemonReload=no\n";
         let facts = parse(text);
         assert_eq!(facts.len(), 2);
-        assert!(
-            facts[0].is_loaded()
-                && facts[0].is_active()
-                && facts[0].is_enabled()
-                && facts[0].kind == "notify"
-        );
+        assert!(facts[0].is_loaded() && facts[0].is_active() && facts[0].is_enabled() && facts[0].kind == "notify");
         assert!(!facts[1].is_loaded() && !facts[1].is_active() && !facts[1].is_enabled());
     }
 }

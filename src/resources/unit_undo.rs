@@ -37,8 +37,7 @@ pub(super) struct UndoUnit {
 
 /// Reads the undo record of a unit.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::preimage::from_data::<UndoUnit>(UNDO, version, data)
-        .map(|undo| Box::new(undo) as Box<dyn Undo>)
+    super::preimage::from_data::<UndoUnit>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
 /// Lets systemd read its files again.
@@ -49,23 +48,15 @@ pub(super) fn daemon_reload(host: &dyn Host) -> Result<()> {
 
 /// The units that `Also=` lines of a unit file name.
 fn also(text: &str) -> Vec<String> {
-    let lines = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Also="));
-    lines
-        .flat_map(str::split_whitespace)
-        .map(str::to_owned)
-        .collect()
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("Also="));
+    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
 fn directories(host: &dyn Host) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for name in host.list(Path::new(LINKS))? {
         let path = Path::new(LINKS).join(name);
-        if host
-            .meta(&path)?
-            .is_some_and(|meta| meta.kind == Kind::Directory)
-        {
+        if host.meta(&path)?.is_some_and(|meta| meta.kind == Kind::Directory) {
             found.insert(path);
         }
     }
@@ -84,30 +75,18 @@ fn links(host: &dyn Host, names: &[String]) -> Result<Links> {
             let Some(Kind::Link(target)) = host.meta(&path)?.map(|meta| meta.kind) else {
                 continue;
             };
-            let base = target
-                .file_name()
-                .map(|base| base.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            if names
-                .iter()
-                .any(|unit| *unit == name.to_string_lossy() || *unit == base)
-            {
+            let base = target.file_name().map(|base| base.to_string_lossy().into_owned()).unwrap_or_default();
+            if names.iter().any(|unit| *unit == name.to_string_lossy() || *unit == base) {
                 found.insert(path, target);
             }
         }
     }
-    let scripts: Vec<&str> = names
-        .iter()
-        .filter_map(|name| name.strip_suffix(".service"))
-        .collect();
+    let scripts: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".service")).collect();
     for level in ["0", "1", "2", "3", "4", "5", "6", "S"] {
         let place = PathBuf::from(format!("/etc/rc{level}.d"));
         for name in host.list(&place)? {
             let text = name.to_string_lossy();
-            if text
-                .get(3..)
-                .is_some_and(|script| scripts.contains(&script))
-            {
+            if text.get(3..).is_some_and(|script| scripts.contains(&script)) {
                 let path = place.join(&name);
                 if let Some(Kind::Link(target)) = host.meta(&path)?.map(|meta| meta.kind) {
                     found.insert(path, target);
@@ -120,17 +99,10 @@ fn links(host: &dyn Host, names: &[String]) -> Result<Links> {
 
 impl UndoUnit {
     /// What there is now. `wish`: what is asked of its activity.
-    pub(super) fn capture(
-        host: &dyn Host,
-        unit: &str,
-        facts: &UnitFacts,
-        wish: Option<bool>,
-    ) -> Result<Self> {
+    pub(super) fn capture(host: &dyn Host, unit: &str, facts: &UnitFacts, wish: Option<bool>) -> Result<Self> {
         let mut names = vec![unit.to_owned()];
         if !facts.fragment.is_empty() && host.meta(Path::new(&facts.fragment))?.is_some() {
-            names.extend(also(&String::from_utf8_lossy(
-                &host.read(Path::new(&facts.fragment))?,
-            )));
+            names.extend(also(&String::from_utf8_lossy(&host.read(Path::new(&facts.fragment))?)));
         }
         Ok(UndoUnit {
             unit: unit.to_owned(),
@@ -144,38 +116,20 @@ impl UndoUnit {
     /// The links that came with our change and the links that went with it, as far as they still are so.
     fn differences(&self, host: &dyn Host, after: Option<&Value>) -> Result<(Vec<PathBuf>, Links)> {
         let now = links(host, &self.names)?;
-        let settled = after
-            .and_then(|after| after.get("links"))
-            .map(|links| Links::deserialize(links).unwrap_or_default());
-        let ours = |path: &PathBuf| {
-            settled
-                .as_ref()
-                .is_none_or(|links| links.contains_key(path))
-        };
-        let went = |path: &PathBuf| {
-            settled
-                .as_ref()
-                .is_none_or(|links| !links.contains_key(path))
-        };
+        let settled =
+            after.and_then(|after| after.get("links")).map(|links| Links::deserialize(links).unwrap_or_default());
+        let ours = |path: &PathBuf| settled.as_ref().is_none_or(|links| links.contains_key(path));
+        let went = |path: &PathBuf| settled.as_ref().is_none_or(|links| !links.contains_key(path));
         let came: Vec<PathBuf> = now
             .iter()
             .filter(|(path, target)| self.links.get(*path) != Some(target) && ours(path))
             .map(|(p, _)| p.clone())
             .collect();
-        let back = self
-            .links
-            .iter()
-            .filter(|(path, _)| !now.contains_key(*path) && went(path));
-        let mut back: Links = back
-            .map(|(path, target)| (path.clone(), target.clone()))
-            .collect();
+        let back = self.links.iter().filter(|(path, _)| !now.contains_key(*path) && went(path));
+        let mut back: Links = back.map(|(path, target)| (path.clone(), target.clone())).collect();
         // A link whose target we changed is put back, not taken away.
         for path in &came {
-            back.extend(
-                self.links
-                    .get(path)
-                    .map(|target| (path.clone(), target.clone())),
-            );
+            back.extend(self.links.get(path).map(|target| (path.clone(), target.clone())));
         }
         Ok((came, back))
     }
@@ -201,18 +155,9 @@ impl UndoUnit {
 impl Undo for UndoUnit {
     fn describe(&self, context: &Context<'_>, _: &Scope) -> Result<Vec<String>> {
         let (came, back) = self.differences(context.host, None)?;
-        let mut lines: Vec<String> = came
-            .iter()
-            .map(|path| format!("remove the link {}", path.display()))
-            .collect();
-        lines.extend(
-            back.keys()
-                .map(|path| format!("put back the link {}", path.display())),
-        );
-        lines.extend(
-            self.verb(context.host)?
-                .map(|verb| format!("{verb} {}", self.unit)),
-        );
+        let mut lines: Vec<String> = came.iter().map(|path| format!("remove the link {}", path.display())).collect();
+        lines.extend(back.keys().map(|path| format!("put back the link {}", path.display())));
+        lines.extend(self.verb(context.host)?.map(|verb| format!("{verb} {}", self.unit)));
         Ok(lines)
     }
 
@@ -229,16 +174,11 @@ impl Undo for UndoUnit {
         // Apart from the links, so that an undo that was killed between the two is completed.
         let is_made_for_links = |dir: &Path| {
             let kind = dir.extension().unwrap_or_default();
-            ["wants", "requires", "upholds"]
-                .iter()
-                .any(|known| kind == *known)
+            ["wants", "requires", "upholds"].iter().any(|known| kind == *known)
         };
         let mut emptied = false;
         for dir in directories(host)? {
-            if is_made_for_links(&dir)
-                && !self.directories.contains(&dir)
-                && host.list(&dir)?.is_empty()
-            {
+            if is_made_for_links(&dir) && !self.directories.contains(&dir) && host.list(&dir)?.is_empty() {
                 host.remove(&dir)?;
                 emptied = true;
             }
@@ -264,11 +204,7 @@ impl Undo for UndoUnit {
                 started => started?,
             }
         }
-        Ok(if moved || verb.is_some() {
-            Outcome::Undone
-        } else {
-            Outcome::AlreadyGone
-        })
+        Ok(if moved || verb.is_some() { Outcome::Undone } else { Outcome::AlreadyGone })
     }
 
     fn settle(&self, context: &Context<'_>) -> Result<Option<Value>> {

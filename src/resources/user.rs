@@ -45,44 +45,19 @@ pub struct User {
 
 impl User {
     /// The user that a manifest asks for.
-    pub fn from_spec(
-        name: &str,
-        fields: &Map<String, Value>,
-        module: &str,
-    ) -> Result<Box<dyn Resource>> {
+    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
         let read: Fields = spec::read("user", name, fields, module)?;
         let texts = [&read.group, &read.home, &read.shell, &read.comment];
         if !account_file::is_name(name) {
             return Err(spec::invalid("user", name, module, "this is no login name"));
         }
-        if texts
-            .into_iter()
-            .flatten()
-            .any(|text| text.contains([':', '\n']))
-        {
-            return Err(spec::invalid(
-                "user",
-                name,
-                module,
-                "a colon or a line end would break /etc/passwd",
-            ));
+        if texts.into_iter().flatten().any(|text| text.contains([':', '\n'])) {
+            return Err(spec::invalid("user", name, module, "a colon or a line end would break /etc/passwd"));
         }
-        if [&read.home, &read.shell]
-            .into_iter()
-            .flatten()
-            .any(|path| !path.starts_with('/'))
-        {
-            return Err(spec::invalid(
-                "user",
-                name,
-                module,
-                "home and shell are absolute paths",
-            ));
+        if [&read.home, &read.shell].into_iter().flatten().any(|path| !path.starts_with('/')) {
+            return Err(spec::invalid("user", name, module, "home and shell are absolute paths"));
         }
-        Ok(Box::new(User {
-            id: ResourceId::new("user", name),
-            fields: read,
-        }))
+        Ok(Box::new(User { id: ResourceId::new("user", name), fields: read }))
     }
 
     fn name(&self) -> &str {
@@ -91,15 +66,9 @@ impl User {
 
     /// Where the home is, or will be.
     fn home(&self, passwd: Option<&[&str]>) -> PathBuf {
-        let there = passwd
-            .and_then(|fields| fields.get(5))
-            .map(|home| (*home).to_owned());
+        let there = passwd.and_then(|fields| fields.get(5)).map(|home| (*home).to_owned());
         let wanted = self.fields.home.clone();
-        PathBuf::from(
-            wanted
-                .or(there)
-                .unwrap_or_else(|| format!("/home/{}", self.name())),
-        )
+        PathBuf::from(wanted.or(there).unwrap_or_else(|| format!("/home/{}", self.name())))
     }
 
     /// The fields that are looked after, as they must be.
@@ -123,25 +92,19 @@ impl User {
 
     /// Whether useradd was killed between the files that it writes one after the other.
     fn is_half_made(&self, host: &dyn Host, gid: &str) -> Result<bool> {
-        let lacks =
-            |file: &str| -> Result<bool> {
-                let there = host.meta(Path::new(file))?.is_some();
-                Ok(there
-                    && account_file::line(&account_file::text(host, file)?, self.name()).is_none())
-            };
+        let lacks = |file: &str| -> Result<bool> {
+            let there = host.meta(Path::new(file))?.is_some();
+            Ok(there && account_file::line(&account_file::text(host, file)?, self.name()).is_none())
+        };
         let groupless = account_file::group_name(&account_file::text(host, GROUP)?, gid).is_none();
-        Ok(groupless
-            || lacks(SHADOW)?
-            || (!self.fields.system && (lacks(SUBUID)? || lacks(SUBGID)?)))
+        Ok(groupless || lacks(SHADOW)? || (!self.fields.system && (lacks(SUBUID)? || lacks(SUBGID)?)))
     }
 
     fn add(&self, host: &dyn Host) -> Result<()> {
         let f = &self.fields;
         let groups = account_file::text(host, GROUP)?;
-        let group = f
-            .group
-            .clone()
-            .or_else(|| account_file::line(&groups, self.name()).map(|_| self.name().to_owned()));
+        let group =
+            f.group.clone().or_else(|| account_file::line(&groups, self.name()).map(|_| self.name().to_owned()));
         let mut command = Command::new("useradd").arg("--no-create-home");
         command = match &group {
             Some(group) => command.args(["--gid", group]),
@@ -170,18 +133,10 @@ impl User {
     /// Changes what differs of a user that is there.
     fn modify(&self, host: &dyn Host) -> Result<()> {
         let (seen, wanted) = (self.observe(host)?.0, self.wanted());
-        let options = [
-            ("group", "--gid"),
-            ("home", "--home"),
-            ("shell", "--shell"),
-            ("comment", "--comment"),
-        ];
+        let options = [("group", "--gid"), ("home", "--home"), ("shell", "--shell"), ("comment", "--comment")];
         let mut args: Vec<String> = Vec::new();
         for (field, option) in options {
-            if let Some(value) = wanted[field]
-                .as_str()
-                .filter(|_| seen[field] != wanted[field])
-            {
+            if let Some(value) = wanted[field].as_str().filter(|_| seen[field] != wanted[field]) {
                 args.extend([option.to_owned(), value.to_owned()]);
             }
         }
@@ -202,16 +157,10 @@ impl Resource for User {
 
     fn observe(&self, host: &dyn Host) -> Result<State> {
         let passwd = account_file::text(host, PASSWD)?;
-        let Some(line) =
-            account_file::fields(&passwd, self.name()).filter(|fields| fields.len() == 7)
-        else {
+        let Some(line) = account_file::fields(&passwd, self.name()).filter(|fields| fields.len() == 7) else {
             let there = !self.fields.system && host.meta(&self.home(None))?.is_some();
             let absent = json!({"exists": false});
-            return Ok(State(if there {
-                json!({"exists": false, "home_there": true})
-            } else {
-                absent
-            }));
+            return Ok(State(if there { json!({"exists": false, "home_there": true}) } else { absent }));
         };
         let Value::Object(mut state) = self.wanted() else {
             return Ok(State(Value::Null));
@@ -220,24 +169,18 @@ impl Resource for User {
             *value = match key.as_str() {
                 "exists" => Value::Bool(true),
                 "uid" => line[2].parse::<u32>().map_or(Value::Null, Value::from),
-                "group" => {
-                    account_file::group_name(&account_file::text(host, GROUP)?, line[3]).into()
-                }
+                "group" => account_file::group_name(&account_file::text(host, GROUP)?, line[3]).into(),
                 "home" => line[5].into(),
                 "shell" => line[6].into(),
                 "comment" => line[4].into(),
                 "locked" => {
                     let shadow = account_file::text(host, SHADOW)?;
                     let fields = account_file::fields(&shadow, self.name()).unwrap_or_default();
-                    let locked = fields
-                        .get(1)
-                        .is_some_and(|hash| hash.starts_with(['!', '*']));
+                    let locked = fields.get(1).is_some_and(|hash| hash.starts_with(['!', '*']));
                     Value::Bool(locked && fields.get(7) == Some(&"1"))
                 }
                 _ => {
-                    let is_directory = host
-                        .meta(Path::new(line[5]))?
-                        .is_some_and(|meta| meta.kind != Kind::File);
+                    let is_directory = host.meta(Path::new(line[5]))?.is_some_and(|meta| meta.kind != Kind::File);
                     Value::Bool(is_directory || line[5].starts_with("/nonexistent"))
                 }
             };
@@ -254,37 +197,18 @@ impl Resource for User {
             return Ok(Change::keep(seen));
         };
         if seen.0["exists"] != true {
-            let kind = if self.fields.system {
-                "create the system user"
-            } else {
-                "create the user"
-            };
+            let kind = if self.fields.system { "create the system user" } else { "create the user" };
             let mut change = Change::new(Action::Create, kind, wanted.clone());
-            let said = to
-                .iter()
-                .filter(|(key, _)| !["exists", "home_made"].contains(&key.as_str()));
-            change.details = said
-                .map(|(key, value)| format!("{key}: {}", shown(value)))
-                .collect();
+            let said = to.iter().filter(|(key, _)| !["exists", "home_made"].contains(&key.as_str()));
+            change.details = said.map(|(key, value)| format!("{key}: {}", shown(value))).collect();
             return Ok(change);
         }
         if from.get("uid") != to.get("uid") {
-            let why = format!(
-                "it exists with number {}, not {}",
-                seen.0["uid"], wanted["uid"]
-            );
-            return Err(Error::refused(
-                "user-number-taken",
-                format!("make user {}", self.name()),
-                why,
-            )
-            .fix(
-                "leave out uid, or give the number that the user has: its files would change hands",
-            ));
+            let why = format!("it exists with number {}, not {}", seen.0["uid"], wanted["uid"]);
+            return Err(Error::refused("user-number-taken", format!("make user {}", self.name()), why)
+                .fix("leave out uid, or give the number that the user has: its files would change hands"));
         }
-        let differs = to
-            .iter()
-            .filter(|(key, value)| from.get(*key) != Some(value));
+        let differs = to.iter().filter(|(key, value)| from.get(*key) != Some(value));
         let details: Vec<String> = differs
             .map(|(key, value)| match key.as_str() {
                 "home_made" => "make the home directory".to_owned(),
@@ -312,10 +236,7 @@ impl Resource for User {
             home_made: !self.fields.system && context.host.meta(&home)?.is_none(),
             home,
         };
-        Ok(UndoRecord::new(
-            UNDO,
-            serde_json::to_value(undo).unwrap_or_default(),
-        ))
+        Ok(UndoRecord::new(UNDO, serde_json::to_value(undo).unwrap_or_default()))
     }
 
     fn apply(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<()> {
@@ -323,9 +244,7 @@ impl Resource for User {
         let there = |host: &dyn Host| -> Result<Option<Vec<String>>> {
             let passwd = account_file::text(host, PASSWD)?;
             let fields = account_file::fields(&passwd, self.name());
-            Ok(fields
-                .filter(|f| f.len() == 7)
-                .map(|f| f.into_iter().map(str::to_owned).collect()))
+            Ok(fields.filter(|f| f.len() == 7).map(|f| f.into_iter().map(str::to_owned).collect()))
         };
         if let Some(line) = there(host)?
             && change.action == Action::Create
@@ -356,7 +275,5 @@ impl Resource for User {
 }
 
 fn shown(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

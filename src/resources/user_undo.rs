@@ -40,25 +40,17 @@ struct After {
 
 /// Reads the undo record of a user.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::preimage::from_data::<UndoUser>(UNDO, version, data)
-        .map(|undo| Box::new(undo) as Box<dyn Undo>)
+    super::preimage::from_data::<UndoUser>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
 impl UndoUser {
     fn after(after: Option<&Value>) -> Result<Option<After>> {
         let read = |value: &Value| serde_json::from_value(value.clone());
-        after.map(read).transpose().map_err(|e| Error::BadRecord {
-            kind: UNDO.to_owned(),
-            why: e.to_string(),
-        })
+        after.map(read).transpose().map_err(|e| Error::BadRecord { kind: UNDO.to_owned(), why: e.to_string() })
     }
 
     /// The home that we made, when it may go, or what keeps it.
-    fn home_now(
-        &self,
-        host: &dyn Host,
-        after: Option<&After>,
-    ) -> Result<Option<std::result::Result<Listing, String>>> {
+    fn home_now(&self, host: &dyn Host, after: Option<&After>) -> Result<Option<std::result::Result<Listing, String>>> {
         if !self.home_made || host.meta(&self.home)?.is_none() {
             return Ok(None);
         }
@@ -71,15 +63,8 @@ impl UndoUser {
         Ok(Some(match added.first() {
             None => Ok(now),
             Some(first) => {
-                let more = if added.len() > 1 {
-                    format!(" and {} more", added.len() - 1)
-                } else {
-                    String::new()
-                };
-                Err(format!(
-                    "{}: somebody put {first}{more} there",
-                    self.home.display()
-                ))
+                let more = if added.len() > 1 { format!(" and {} more", added.len() - 1) } else { String::new() };
+                Err(format!("{}: somebody put {first}{more} there", self.home.display()))
             }
         }))
     }
@@ -88,29 +73,20 @@ impl UndoUser {
         let host = context.host;
         let passwd = account_file::text(host, PASSWD)?;
         let line = account_file::fields(&passwd, &self.name);
-        let uid = line
-            .as_ref()
-            .and_then(|fields| fields.get(2))
-            .map(|uid| (*uid).to_owned());
+        let uid = line.as_ref().and_then(|fields| fields.get(2)).map(|uid| (*uid).to_owned());
         if let (Some(uid), Some(after)) = (&uid, after)
             && !after.uid.is_empty()
             && *uid != after.uid
         {
-            let line = format!(
-                "user {}: it was made anew by somebody, with number {uid}",
-                self.name
-            );
+            let line = format!("user {}: it was made anew by somebody, with number {uid}", self.name);
             return Ok(Outcome::Kept(vec![line]));
         }
         if let Some(uid) = &uid
             && let Some(process) = process_of(host, uid)?
         {
             let why = format!("it is logged in or runs something ({process})");
-            return Err(
-                Error::refused("user-busy", format!("remove user {}", self.name), why).fix(
-                    format!("end its sessions: loginctl terminate-user {}", self.name),
-                ),
-            );
+            return Err(Error::refused("user-busy", format!("remove user {}", self.name), why)
+                .fix(format!("end its sessions: loginctl terminate-user {}", self.name)));
         }
         let mut kept = Vec::new();
         let mut changed = false;
@@ -131,12 +107,7 @@ impl UndoUser {
             let own = account_file::line(&groups, &self.name);
             let gid = own.and_then(|line| line.split(':').nth(2)).unwrap_or("");
             let mut users = account_file::users_of_group(&passwd, gid);
-            users.extend(
-                own.map(account_file::members)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(str::to_owned),
-            );
+            users.extend(own.map(account_file::members).unwrap_or_default().into_iter().map(str::to_owned));
             users.retain(|user| *user != self.name);
             if users.is_empty() {
                 for file in [GSHADOW, GROUP] {
@@ -162,21 +133,11 @@ impl UndoUser {
             let Some(current) = now.0.get(file).filter(|current| *current != line) else {
                 continue;
             };
-            let ours = after.and_then(|after| after.lines.get(file))
-                == Some(&Digest::of(current.as_bytes()));
+            let ours = after.and_then(|after| after.lines.get(file)) == Some(&Digest::of(current.as_bytes()));
             if ours || after.is_none() {
-                changed |= account_file::put(
-                    context.host,
-                    context.progress,
-                    file,
-                    &self.name,
-                    Some(line),
-                )?;
+                changed |= account_file::put(context.host, context.progress, file, &self.name, Some(line))?;
             } else {
-                kept.push(format!(
-                    "{file}: the line of {} was changed by somebody",
-                    self.name
-                ));
+                kept.push(format!("{file}: the line of {} was changed by somebody", self.name));
             }
         }
         match self.home_now(context.host, after)? {
@@ -207,16 +168,8 @@ fn process_of(host: &dyn Host, uid: &str) -> Result<Option<String>> {
             continue;
         };
         let status = String::from_utf8_lossy(&status);
-        let field = |name: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .unwrap_or("")
-                .trim()
-        };
-        if field("Uid:").split_whitespace().any(|number| number == uid)
-            && !field("State:").starts_with('Z')
-        {
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim();
+        if field("Uid:").split_whitespace().any(|number| number == uid) && !field("State:").starts_with('Z') {
             return Ok(Some(format!("{pid} {}", field("Name:"))));
         }
     }
@@ -229,10 +182,7 @@ impl Undo for UndoUser {
         let mut lines = Vec::new();
         if self.created && !now.0.is_empty() {
             lines.push(format!("remove the user {}", self.name));
-        } else if !self.created
-            && Lines::kept(context, UNDO, &self.before)? != now
-            && !now.0.is_empty()
-        {
+        } else if !self.created && Lines::kept(context, UNDO, &self.before)? != now && !now.0.is_empty() {
             lines.push(format!("set the user {} as it was", self.name));
         }
         match self.home_now(context.host, None)? {
@@ -254,22 +204,9 @@ impl Undo for UndoUser {
 
     fn settle(&self, context: &Context<'_>) -> Result<Option<Value>> {
         let lines = Lines::of(context.host, &OF_A_USER, &self.name)?;
-        let uid = lines
-            .0
-            .get(PASSWD)
-            .and_then(|line| line.split(':').nth(2))
-            .unwrap_or("")
-            .to_owned();
-        let home = if self.home_made {
-            home::listing(context.host, &self.home)?
-        } else {
-            Listing::new()
-        };
-        let after = After {
-            uid,
-            lines: lines.digests(),
-            home,
-        };
+        let uid = lines.0.get(PASSWD).and_then(|line| line.split(':').nth(2)).unwrap_or("").to_owned();
+        let home = if self.home_made { home::listing(context.host, &self.home)? } else { Listing::new() };
+        let after = After { uid, lines: lines.digests(), home };
         Ok(Some(serde_json::to_value(after).unwrap_or_default()))
     }
 }

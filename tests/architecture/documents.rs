@@ -50,8 +50,19 @@ fn every_flag_and_command_is_in_its_manual_page() {
 #[test]
 fn the_top_level_is_the_owners_list() {
     let allowed: BTreeSet<&str> = [
-        "Cargo.toml", "Cargo.lock", "src", "debian", "systemd", "config", "etc", "tests", "docs", "Makefile", "README.md",
-        "LICENSE", "target",
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "debian",
+        "systemd",
+        "config",
+        "etc",
+        "tests",
+        "docs",
+        "Makefile",
+        "README.md",
+        "LICENSE",
+        "target",
     ]
     .into();
     let found: Vec<String> = fs::read_dir(top())

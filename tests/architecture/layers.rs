@@ -120,7 +120,10 @@ fn every_file_says_at_its_head_what_it_is_and_is_one_noun() {
             found.push(format!("{}: no //! at its head", source.path.display()));
         }
         if lines > 800 && !source.text.lines().take(12).any(|line| line.contains("one piece")) {
-            found.push(format!("{}: {lines} lines, and its head doesn't say why it is one piece", source.path.display()));
+            found.push(format!(
+                "{}: {lines} lines, and its head doesn't say why it is one piece",
+                source.path.display()
+            ));
         }
         let stem = source.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         if ["utils", "util", "helpers", "helper", "common", "misc"].contains(&stem) {
@@ -135,7 +138,9 @@ fn unsafe_code_stands_nowhere_but_in_the_pam_interface() {
     let with_unsafe: Vec<_> = below("src", "rs")
         .into_iter()
         .filter(|source| source.path.to_str() != Some("src/pam/ffi.rs"))
-        .filter(|source| source.code().lines().any(|line| line.contains("unsafe ") && !line.trim_start().starts_with("//")))
+        .filter(|source| {
+            source.code().lines().any(|line| line.contains("unsafe ") && !line.trim_start().starts_with("//"))
+        })
         .map(|source| source.path)
         .collect();
     assert!(with_unsafe.is_empty(), "{with_unsafe:?}");

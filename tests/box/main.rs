@@ -54,11 +54,7 @@ fn main() -> ExitCode {
 /// The same choice libtest makes, so that `cargo test some_unit_test` doesn't make a base image first.
 fn wanted(arguments: &Arguments, name: &str) -> bool {
     let matches = |pattern: &String| {
-        if arguments.exact {
-            name == pattern
-        } else {
-            name.contains(pattern.as_str())
-        }
+        if arguments.exact { name == pattern } else { name.contains(pattern.as_str()) }
     };
     arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
 }

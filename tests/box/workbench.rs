@@ -2,9 +2,7 @@
 
 use crate::harness::Machine;
 use crate::harness::record::{Options, Record};
-use crate::harness::{
-    Snapshot, Trouble, base, carry, clean, diff, exec, host, launch, leader, net, teardown,
-};
+use crate::harness::{Snapshot, Trouble, base, carry, clean, diff, exec, host, launch, leader, net, teardown};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -32,19 +30,13 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
     let result = match words.as_slice() {
         ["base"] => make_base(),
         ["up", name, options @ ..] => up(name, options),
-        ["run", name, "--", argv @ ..] | ["run", name, argv @ ..] if !argv.is_empty() => {
-            enter(name, argv)
+        ["run", name, "--", argv @ ..] | ["run", name, argv @ ..] if !argv.is_empty() => enter(name, argv),
+        ["shell", name] => enter(name, &["script", "-qec", "bash -l", "/dev/null"]),
+        ["put", name, source, target] => Record::load(name).and_then(|it| carry::put(&it, Path::new(source), target)),
+        ["get", name, source, target] => Record::load(name).and_then(|it| carry::get(&it, source, Path::new(target))),
+        ["snapshot", name, file] => {
+            Record::load(name).and_then(|it| Snapshot::take(&it)).and_then(|taken| taken.save(Path::new(file)))
         }
-        ["shell", name] => enter(name, &["script", "-qc", "bash -l", "/dev/null"]),
-        ["put", name, source, target] => {
-            Record::load(name).and_then(|it| carry::put(&it, Path::new(source), target))
-        }
-        ["get", name, source, target] => {
-            Record::load(name).and_then(|it| carry::get(&it, source, Path::new(target)))
-        }
-        ["snapshot", name, file] => Record::load(name)
-            .and_then(|it| Snapshot::take(&it))
-            .and_then(|taken| taken.save(Path::new(file))),
         ["diff", before, after] => return Some(compare(before, after, false)),
         ["diff", before, after, "--all"] => return Some(compare(before, after, true)),
         ["kill", name] => Record::load(name).and_then(|it| leader::cut_power(&it)),
@@ -63,10 +55,7 @@ pub fn run(words: &[String]) -> Option<ExitCode> {
             println!("{USAGE}");
             Ok(())
         }
-        [
-            "up" | "run" | "shell" | "put" | "get" | "snapshot" | "diff" | "kill" | "down",
-            ..,
-        ] => {
+        ["up" | "run" | "shell" | "put" | "get" | "snapshot" | "diff" | "kill" | "down", ..] => {
             eprintln!("box: wrong or missing words after {:?}\n{USAGE}", words[0]);
             return Some(ExitCode::from(2));
         }
@@ -97,11 +86,7 @@ fn up(name: &str, words: &[&str]) -> Result<(), Trouble> {
     while let Some(word) = rest.next() {
         match *word {
             "--nested" => options.nested = true,
-            "--real" => options.real.push(
-                rest.next()
-                    .ok_or("--real needs a folder of the box")?
-                    .into(),
-            ),
+            "--real" => options.real.push(rest.next().ok_or("--real needs a folder of the box")?.into()),
             other => return Err(format!("up doesn't know {other:?}\n{USAGE}")),
         }
     }
@@ -112,10 +97,7 @@ fn up(name: &str, words: &[&str]) -> Result<(), Trouble> {
             return Err(format!("{name} is up already"));
         }
         Ok(record) if !words.is_empty() => {
-            return Err(format!(
-                "{} exists; its options can't change (see: down)",
-                record.id
-            ));
+            return Err(format!("{} exists; its options can't change (see: down)", record.id));
         }
         Ok(record) => record,
         Err(_) => launch::create(name, name, None, options)?,
@@ -124,10 +106,7 @@ fn up(name: &str, words: &[&str]) -> Result<(), Trouble> {
     launch::start(&record)?;
     let failed = leader::wait_until_up(&record)?;
     let address = net::subnet(record.number).inside;
-    println!(
-        "{name} is up at {address} after {:.1} s",
-        begun.elapsed().as_secs_f32()
-    );
+    println!("{name} is up at {address} after {:.1} s", begun.elapsed().as_secs_f32());
     if !failed.is_empty() {
         println!("failed units: {}", failed.join(" "));
     }
@@ -140,18 +119,13 @@ fn enter(name: &str, argv: &[&str]) -> Result<(), Trouble> {
 
 fn list() -> Result<(), Trouble> {
     for record in Record::all() {
-        let state =
-            leader::find(&record).map_or("off".to_owned(), |pid| format!("up, process {pid}"));
+        let state = leader::find(&record).map_or("off".to_owned(), |pid| format!("up, process {pid}"));
         let owner = match &record.owner {
             None => "kept".to_owned(),
             Some(owner) if owner.lives() => format!("of run {}", owner.pid),
             Some(_) => "left over".to_owned(),
         };
-        println!(
-            "{:<24} {:<12} {state:<20} {owner}",
-            record.id,
-            net::subnet(record.number).inside
-        );
+        println!("{:<24} {:<12} {state:<20} {owner}", record.id, net::subnet(record.number).inside);
     }
     Ok(())
 }
@@ -160,11 +134,7 @@ fn list() -> Result<(), Trouble> {
 fn compare(before: &str, after: &str, all: bool) -> ExitCode {
     let lines = Snapshot::load(Path::new(before)).and_then(|before| {
         let exceptions = if all { Vec::new() } else { diff::exceptions()? };
-        Ok(diff::compare(
-            &before,
-            &Snapshot::load(Path::new(after))?,
-            &exceptions,
-        ))
+        Ok(diff::compare(&before, &Snapshot::load(Path::new(after))?, &exceptions))
     });
     match lines {
         Ok(lines) => {

@@ -18,11 +18,8 @@ pub fn set(source: &Source, path: &[&str], value: &Json) -> Result<String, Probl
     let mut parent: Option<&Entry> = None;
     for (depth, key) in path.iter().enumerate() {
         let Some(entries) = at.as_map() else {
-            let message = format!(
-                "{} is not a mapping, so {} can't be set below it",
-                path[..depth].join("."),
-                path.join(".")
-            );
+            let message =
+                format!("{} is not a mapping, so {} can't be set below it", path[..depth].join("."), path.join("."));
             return Err(Problem::at(source, at.span, "type-wrong", message));
         };
         match entries.iter().find(|entry| entry.key == *key) {
@@ -57,10 +54,7 @@ pub fn unset(source: &Source, path: &[&str]) -> Result<String, Problem> {
     let mut at = &root;
     let mut target: Option<(&Node, usize)> = None;
     for key in path {
-        let Some(index) = at
-            .as_map()
-            .and_then(|e| e.iter().position(|entry| entry.key == *key))
-        else {
+        let Some(index) = at.as_map().and_then(|e| e.iter().position(|entry| entry.key == *key)) else {
             return Ok(text.clone());
         };
         let entries = at.as_map().unwrap_or(&[]);
@@ -80,10 +74,7 @@ pub fn unset(source: &Source, path: &[&str]) -> Result<String, Problem> {
     } else if index > 0 {
         (entries[index - 1].value.span.end, end)
     } else {
-        (
-            entry.span.start,
-            entries.get(1).map_or(end, |next| next.span.start),
-        )
+        (entry.span.start, entries.get(1).map_or(end, |next| next.span.start))
     };
     let mut wanted = root.to_json();
     take_out(&mut wanted, path);
@@ -96,10 +87,7 @@ pub fn flow(value: &Json) -> String {
         Json::String(text) => word(text),
         Json::Array(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),
         Json::Object(map) => {
-            let pairs: Vec<String> = map
-                .iter()
-                .map(|(k, v)| format!("{}: {}", word(k), flow(v)))
-                .collect();
+            let pairs: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", word(k), flow(v))).collect();
             format!("{{{}}}", pairs.join(", "))
         }
         other => other.to_string(),
@@ -109,79 +97,42 @@ pub fn flow(value: &Json) -> String {
 /// A text plain where that can't be mistaken for anything else, else in double quotes.
 fn word(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text
-            .chars()
-            .all(|c| c.is_alphanumeric() || "_-./+@".contains(c))
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-            .contains(&text.to_ascii_lowercase().as_str());
-    if plain {
-        text.to_owned()
-    } else {
-        Json::String(text.to_owned()).to_string()
-    }
+        && text.chars().all(|c| c.is_alphanumeric() || "_-./+@".contains(c))
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
+    if plain { text.to_owned() } else { Json::String(text.to_owned()).to_string() }
 }
 
 fn insert(text: &str, map: &Node, parent: Option<&Entry>, path: &[&str], value: &Json) -> String {
     if is_flow(text, map) {
         let close = map.span.end - 1;
         let head = text[..close].trim_end();
-        let comma = if map.as_map().is_some_and(<[Entry]>::is_empty) {
-            ""
-        } else {
-            ", "
-        };
-        let nested = path[1..].iter().rev().fold(flow(value), |inner, key| {
-            format!("{{{}: {inner}}}", word(key))
-        });
+        let comma = if map.as_map().is_some_and(<[Entry]>::is_empty) { "" } else { ", " };
+        let nested = path[1..].iter().rev().fold(flow(value), |inner, key| format!("{{{}: {inner}}}", word(key)));
         return format!("{head}{comma}{}: {nested}{}", word(path[0]), &text[close..]);
     }
     let (after, indent) = match (map.as_map().and_then(|entries| entries.last()), parent) {
-        (Some(last), _) => (
-            last.value.span.end.max(after_colon(text, last)),
-            last.span.column - 1,
-        ),
+        (Some(last), _) => (last.value.span.end.max(after_colon(text, last)), last.span.column - 1),
         (None, Some(entry)) => (after_colon(text, entry), entry.span.column + 1),
         (None, None) => (text.len(), 0),
     };
     let mut lines = String::new();
     for (depth, key) in path.iter().enumerate() {
-        let end = if depth + 1 == path.len() {
-            format!(" {}", flow(value))
-        } else {
-            String::new()
-        };
-        lines.push_str(&format!(
-            "{}{}:{end}\n",
-            " ".repeat(indent + 2 * depth),
-            word(key)
-        ));
+        let end = if depth + 1 == path.len() { format!(" {}", flow(value)) } else { String::new() };
+        lines.push_str(&format!("{}{}:{end}\n", " ".repeat(indent + 2 * depth), word(key)));
     }
     let at = line_end(text, after);
-    let newline = if at > 0 && !text[..at].ends_with('\n') {
-        "\n"
-    } else {
-        ""
-    };
+    let newline = if at > 0 && !text[..at].ends_with('\n') { "\n" } else { "" };
     format!("{}{newline}{lines}{}", &text[..at], &text[at..])
 }
 
 fn checked(source: &Source, edited: String, wanted: &Json) -> Result<String, Problem> {
     let outcome = parse(&Source::new(source.name.clone(), edited.clone()))?;
-    if outcome.to_json() == *wanted
-        || (outcome.as_map() == Some(&[]) && wanted.as_object().is_some_and(Map::is_empty))
+    if outcome.to_json() == *wanted || (outcome.as_map() == Some(&[]) && wanted.as_object().is_some_and(Map::is_empty))
     {
         return Ok(edited);
     }
-    let place = Span {
-        line: 1,
-        column: 1,
-        end_line: 1,
-        end_column: 2,
-        start: 0,
-        end: 0,
-    };
-    let message =
-        "this file is written in a way that can't be edited safely; change it with an editor";
+    let place = Span { line: 1, column: 1, end_line: 1, end_column: 2, start: 0, end: 0 };
+    let message = "this file is written in a way that can't be edited safely; change it with an editor";
     Err(Problem::at(source, place, "edit-unsafe", message))
 }
 
@@ -194,11 +145,7 @@ fn put(at: &mut Json, path: &[&str], value: &Json) {
         *at = Json::Object(Map::new());
     }
     if let Some(map) = at.as_object_mut() {
-        put(
-            map.entry((*key).to_owned()).or_insert(Json::Null),
-            rest,
-            value,
-        );
+        put(map.entry((*key).to_owned()).or_insert(Json::Null), rest, value);
     }
 }
 
@@ -215,16 +162,12 @@ fn take_out(at: &mut Json, path: &[&str]) {
 }
 
 fn is_flow(text: &str, map: &Node) -> bool {
-    matches!(map.value, Value::Map(_))
-        && text[map.span.start..].starts_with('{')
-        && map.span.end > map.span.start
+    matches!(map.value, Value::Map(_)) && text[map.span.start..].starts_with('{') && map.span.end > map.span.start
 }
 
 /// The offset just after the colon behind a key.
 fn after_colon(text: &str, entry: &Entry) -> usize {
-    text[entry.span.end..]
-        .find(':')
-        .map_or(entry.span.end, |colon| entry.span.end + colon + 1)
+    text[entry.span.end..].find(':').map_or(entry.span.end, |colon| entry.span.end + colon + 1)
 }
 
 fn line_start(text: &str, at: usize) -> usize {
@@ -233,9 +176,7 @@ fn line_start(text: &str, at: usize) -> usize {
 
 /// The offset of the next line's start.
 fn line_end(text: &str, at: usize) -> usize {
-    text[at..]
-        .find('\n')
-        .map_or(text.len(), |newline| at + newline + 1)
+    text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1)
 }
 
 #[cfg(test)]
@@ -253,14 +194,8 @@ mod tests {
 
     #[test]
     fn a_value_is_replaced_and_its_comment_stays() {
-        assert_eq!(
-            with(&["profile"], json!("advanced")),
-            TEXT.replace("beginner", "advanced")
-        );
-        assert_eq!(
-            with(&["modules", "docker", "source"], json!("docker")),
-            TEXT.replace("debian", "docker")
-        );
+        assert_eq!(with(&["profile"], json!("advanced")), TEXT.replace("beginner", "advanced"));
+        assert_eq!(with(&["modules", "docker", "source"], json!("docker")), TEXT.replace("debian", "docker"));
         assert_eq!(
             with(&["modules", "docker", "list"], json!(["c", "0755"])),
             TEXT.replace("list:\n      - a\n      - b\n", "list: [c, \"0755\"]\n")
@@ -273,33 +208,18 @@ mod tests {
             with(&["modules", "docker", "size"], json!(3)),
             TEXT.replace("      - b\n", "      - b\n    size: 3\n")
         );
-        assert_eq!(
-            with(&["modules", "git", "name"], json!("Åke")),
-            TEXT.replace("git: {}", "git: {name: \"Åke\"}")
-        );
+        assert_eq!(with(&["modules", "git", "name"], json!("Åke")), TEXT.replace("git: {}", "git: {name: \"Åke\"}"));
         assert_eq!(
             with(&["modules", "system", "swap", "size"], json!(true)),
-            TEXT.replace(
-                "  git: {}\n",
-                "  git: {}\n  system:\n    swap:\n      size: true\n"
-            )
+            TEXT.replace("  git: {}\n", "  git: {}\n  system:\n    swap:\n      size: true\n")
         );
         assert_eq!(
-            set(
-                &Source::new("l", "# only this"),
-                &["apply", "workers"],
-                &json!(2)
-            )
-            .unwrap(),
+            set(&Source::new("l", "# only this"), &["apply", "workers"], &json!(2)).unwrap(),
             "# only this\napply:\n  workers: 2\n"
         );
         assert_eq!(
-            set(
-                &Source::new("l", "modules:\n  docker:   # later\n"),
-                &["modules", "docker", "a"],
-                &json!("x: y")
-            )
-            .unwrap(),
+            set(&Source::new("l", "modules:\n  docker:   # later\n"), &["modules", "docker", "a"], &json!("x: y"))
+                .unwrap(),
             "modules:\n  docker:   # later\n    a: \"x: y\"\n"
         );
     }
@@ -307,32 +227,17 @@ mod tests {
     #[test]
     fn what_is_removed_takes_empty_mappings_with_it() {
         let source = Source::new("l", "a:\n  b:\n    c: 1 # gone\n# stays\nd: {e: 1, f: 2}\n");
-        assert_eq!(
-            unset(&source, &["a", "b", "c"]).unwrap(),
-            "# stays\nd: {e: 1, f: 2}\n"
-        );
-        assert_eq!(
-            unset(&source, &["d", "e"]).unwrap(),
-            source.text.replace("e: 1, ", "")
-        );
-        assert_eq!(
-            unset(&source, &["d", "f"]).unwrap(),
-            source.text.replace(", f: 2", "")
-        );
+        assert_eq!(unset(&source, &["a", "b", "c"]).unwrap(), "# stays\nd: {e: 1, f: 2}\n");
+        assert_eq!(unset(&source, &["d", "e"]).unwrap(), source.text.replace("e: 1, ", ""));
+        assert_eq!(unset(&source, &["d", "f"]).unwrap(), source.text.replace(", f: 2", ""));
         assert_eq!(unset(&source, &["nothing", "here"]).unwrap(), source.text);
-        assert_eq!(
-            unset(&Source::new("l", "# c\na: 1\n"), &["a"]).unwrap(),
-            "# c\n"
-        );
+        assert_eq!(unset(&Source::new("l", "# c\na: 1\n"), &["a"]).unwrap(), "# c\n");
     }
 
     #[test]
     fn a_scalar_in_the_way_is_refused_with_its_place() {
         let problem = set(&Source::new("l", "a: 1\n"), &["a", "b"], &json!(2)).unwrap_err();
-        assert_eq!(
-            problem.marked(),
-            "l:1:4: a is not a mapping, so a.b can't be set below it\n  | a: 1\n  |    ^"
-        );
+        assert_eq!(problem.marked(), "l:1:4: a is not a mapping, so a.b can't be set below it\n  | a: 1\n  |    ^");
     }
 
     proptest::proptest! {

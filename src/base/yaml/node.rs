@@ -151,22 +151,12 @@ impl Node {
         // A literal block's place begins with its first line, after the `|`.
         let at = self.span.line + line.saturating_sub(1);
         let written = source.line(at);
-        let skip = if several {
-            0
-        } else {
-            self.span.column.saturating_sub(1)
-        };
+        let skip = if several { 0 } else { self.span.column.saturating_sub(1) };
         let head: usize = written.chars().take(skip).map(char::len_utf8).sum();
         match written[head..].find(wanted).filter(|_| !wanted.is_empty()) {
             Some(found) => {
                 let start = written[..head + found].chars().count() + column + 1;
-                Span {
-                    line: at,
-                    column: start,
-                    end_line: at,
-                    end_column: start + width.max(1),
-                    ..self.span
-                }
+                Span { line: at, column: start, end_line: at, end_column: start + width.max(1), ..self.span }
             }
             None => self.span,
         }

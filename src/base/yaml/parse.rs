@@ -21,45 +21,23 @@ pub const MAX_DEPTH: usize = 64;
 /// The first thing that is wrong with the text: not UTF-8 (with the offset), not YAML, a duplicate key, a merge key
 /// (`<<`), a tag, a second document, too large, too deep, too many values (an alias bomb).
 pub fn parse(source: &Source) -> Result<Node, Problem> {
-    let start = Span {
-        line: 1,
-        column: 1,
-        end_line: 1,
-        end_column: 1,
-        start: 0,
-        end: 0,
-    };
+    let start = Span { line: 1, column: 1, end_line: 1, end_column: 1, start: 0, end: 0 };
     if let Some(offset) = source.bad_byte {
         // Everything before the first bad byte is the same in the lossy text.
         let before = source.text.get(..offset).unwrap_or("");
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        let place = Span {
-            line,
-            column,
-            end_line: line,
-            end_column: column + 1,
-            ..start
-        };
+        let place = Span { line, column, end_line: line, end_column: column + 1, ..start };
         let message = format!("not UTF-8: the byte at offset {offset} belongs to another encoding");
-        return Err(
-            Problem::at(source, place, "yaml-not-utf8", message).hint("save the file as UTF-8")
-        );
+        return Err(Problem::at(source, place, "yaml-not-utf8", message).hint("save the file as UTF-8"));
     }
     if source.text.len() > MAX_BYTES {
-        let message = format!(
-            "the file has {} bytes; at most {MAX_BYTES} are read",
-            source.text.len()
-        );
+        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", source.text.len());
         return Err(Problem::at(source, start, "yaml-too-large", message));
     }
-    Loader::new(source).run().map(|root| {
-        root.unwrap_or(Node {
-            value: Value::Map(vec![]),
-            span: start,
-            raw: String::new(),
-        })
-    })
+    Loader::new(source)
+        .run()
+        .map(|root| root.unwrap_or(Node { value: Value::Map(vec![]), span: start, raw: String::new() }))
 }
 
 /// A collection that is not closed yet.
@@ -86,20 +64,8 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     fn new(source: &'a Source) -> Self {
-        let offsets = source
-            .text
-            .char_indices()
-            .map(|(at, _)| at)
-            .chain([source.text.len()])
-            .collect();
-        Loader {
-            source,
-            offsets,
-            open: Vec::new(),
-            anchors: HashMap::new(),
-            nodes: 0,
-            root: None,
-        }
+        let offsets = source.text.char_indices().map(|(at, _)| at).chain([source.text.len()]).collect();
+        Loader { source, offsets, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None }
     }
 
     fn run(mut self) -> Result<Option<Node>, Problem> {
@@ -113,39 +79,21 @@ impl<'a> Loader<'a> {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(self.problem(
-                            span,
-                            "yaml-documents",
-                            "a second document begins here; one is read",
-                        ));
+                        return Err(self.problem(span, "yaml-documents", "a second document begins here; one is read"));
                     }
                 }
                 Event::Scalar(text, style, anchor, tag) => {
                     let span = self.without_comment(span, style);
                     self.no_tag(tag.is_some(), span)?;
-                    let node = Node {
-                        value: resolve(&text, style),
-                        span,
-                        raw: text.into_owned(),
-                    };
+                    let node = Node { value: resolve(&text, style), span, raw: text.into_owned() };
                     if style == ScalarStyle::Plain && node.raw == "<<" && self.wants_key() {
-                        let problem = self.problem(
-                            span,
-                            "yaml-merge-key",
-                            "merge keys (<<) are not supported",
-                        );
-                        return Err(problem.hint(
-                            "write the keys out, or put shared values in a profile and extend it",
-                        ));
+                        let problem = self.problem(span, "yaml-merge-key", "merge keys (<<) are not supported");
+                        return Err(problem.hint("write the keys out, or put shared values in a profile and extend it"));
                     }
                     self.put(node, anchor, 1)?;
                 }
-                Event::SequenceStart(anchor, tag) => {
-                    self.begin(Value::List(vec![]), span, anchor, tag.is_some())?
-                }
-                Event::MappingStart(anchor, tag) => {
-                    self.begin(Value::Map(vec![]), span, anchor, tag.is_some())?
-                }
+                Event::SequenceStart(anchor, tag) => self.begin(Value::List(vec![]), span, anchor, tag.is_some())?,
+                Event::MappingStart(anchor, tag) => self.begin(Value::Map(vec![]), span, anchor, tag.is_some())?,
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(mut open) = self.open.pop() {
                         // A block's end event lies at the next token; its end is that of its last value.
@@ -156,33 +104,19 @@ impl<'a> Loader<'a> {
                         };
                         let flow = self.source.text[open.node.span.start..].starts_with(['[', '{']);
                         let end = if flow { span } else { inner.unwrap_or(span) };
-                        open.node.span = Span {
-                            end_line: end.end_line,
-                            end_column: end.end_column,
-                            end: end.end,
-                            ..open.node.span
-                        };
+                        open.node.span =
+                            Span { end_line: end.end_line, end_column: end.end_column, end: end.end, ..open.node.span };
                         self.put(open.node, open.anchor, open.size)?;
                     }
                 }
                 Event::Alias(anchor) => {
                     let Some((node, size)) = self.anchors.get(&anchor) else {
-                        return Err(self.problem(
-                            span,
-                            "yaml-alias",
-                            "this alias is inside the value that it names",
-                        ));
+                        return Err(self.problem(span, "yaml-alias", "this alias is inside the value that it names"));
                     };
                     if self.nodes + size > MAX_NODES {
                         return Err(self.too_many(span));
                     }
-                    let (node, size) = (
-                        Node {
-                            span,
-                            ..node.clone()
-                        },
-                        *size,
-                    );
+                    let (node, size) = (Node { span, ..node.clone() }, *size);
                     self.nodes += size - 1;
                     self.put(node, 0, size)?;
                 }
@@ -192,40 +126,16 @@ impl<'a> Loader<'a> {
         Ok(self.root.filter(|node| node.value != Value::Null))
     }
 
-    fn begin(
-        &mut self,
-        value: Value,
-        span: Span,
-        anchor: usize,
-        tagged: bool,
-    ) -> Result<(), Problem> {
+    fn begin(&mut self, value: Value, span: Span, anchor: usize, tagged: bool) -> Result<(), Problem> {
         self.no_tag(tagged, span)?;
         if self.wants_key() {
-            return Err(self.problem(
-                span,
-                "yaml-key",
-                "a key must be a word, not a list or a mapping",
-            ));
+            return Err(self.problem(span, "yaml-key", "a key must be a word, not a list or a mapping"));
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.problem(
-                span,
-                "yaml-too-deep",
-                format!("nested deeper than {MAX_DEPTH} levels"),
-            ));
+            return Err(self.problem(span, "yaml-too-deep", format!("nested deeper than {MAX_DEPTH} levels")));
         }
-        let node = Node {
-            value,
-            span,
-            raw: String::new(),
-        };
-        self.open.push(Open {
-            node,
-            anchor,
-            key: None,
-            keys: HashMap::new(),
-            size: 1,
-        });
+        let node = Node { value, span, raw: String::new() };
+        self.open.push(Open { node, anchor, key: None, keys: HashMap::new(), size: 1 });
         Ok(())
     }
 
@@ -244,18 +154,10 @@ impl<'a> Loader<'a> {
         open.size += size;
         match (&mut open.node.value, open.key.take()) {
             (Value::List(nodes), _) => nodes.push(node),
-            (Value::Map(entries), Some((key, span))) => entries.push(Entry {
-                key,
-                span,
-                value: node,
-            }),
+            (Value::Map(entries), Some((key, span))) => entries.push(Entry { key, span, value: node }),
             (_, None) => {
                 if matches!(node.value, Value::List(_) | Value::Map(_)) {
-                    return Err(self.problem(
-                        node.span,
-                        "yaml-key",
-                        "a key must be a word, not a list or a mapping",
-                    ));
+                    return Err(self.problem(node.span, "yaml-key", "a key must be a word, not a list or a mapping"));
                 }
                 if let Some(first) = open.keys.insert(node.raw.clone(), node.span.line) {
                     let problem = self.problem(
@@ -263,9 +165,7 @@ impl<'a> Loader<'a> {
                         "yaml-duplicate-key",
                         format!("the key \"{}\" is given twice", node.raw),
                     );
-                    return Err(problem.hint(format!(
-                        "the first one is on line {first}; keep one of them"
-                    )));
+                    return Err(problem.hint(format!("the first one is on line {first}; keep one of them")));
                 }
                 open.key = Some((node.raw, node.span));
             }
@@ -275,9 +175,7 @@ impl<'a> Loader<'a> {
     }
 
     fn wants_key(&self) -> bool {
-        self.open
-            .last()
-            .is_some_and(|open| matches!(open.node.value, Value::Map(_)) && open.key.is_none())
+        self.open.last().is_some_and(|open| matches!(open.node.value, Value::Map(_)) && open.key.is_none())
     }
 
     fn too_many(&self, span: Span) -> Problem {
@@ -287,11 +185,7 @@ impl<'a> Loader<'a> {
 
     fn no_tag(&self, tagged: bool, span: Span) -> Result<(), Problem> {
         if tagged {
-            return Err(self.problem(
-                span,
-                "yaml-tag",
-                "tags (words that begin with \"!\") are not supported",
-            ));
+            return Err(self.problem(span, "yaml-tag", "tags (words that begin with \"!\") are not supported"));
         }
         Ok(())
     }
@@ -309,11 +203,7 @@ impl<'a> Loader<'a> {
         };
         let problem = self.problem(place, "yaml-syntax", format!("not YAML: {}", error.info()));
         let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
-        if indent.contains('\t') {
-            problem.hint("indent with spaces; YAML takes no tabs there")
-        } else {
-            problem
-        }
+        if indent.contains('\t') { problem.hint("indent with spaces; YAML takes no tabs there") } else { problem }
     }
 
     fn problem(&self, span: Span, code: &'static str, message: impl Into<String>) -> Problem {
@@ -334,21 +224,11 @@ impl<'a> Loader<'a> {
             Some((_, last)) => last.chars().count() + 1,
             None => span.column + kept.chars().count(),
         };
-        Span {
-            end_line: span.line + lines,
-            end_column: column,
-            end: span.start + length,
-            ..span
-        }
+        Span { end_line: span.line + lines, end_column: column, end: span.start + length, ..span }
     }
 
     fn span(&self, span: saphyr_parser::Span) -> Span {
-        let byte = |index: usize| {
-            self.offsets
-                .get(index)
-                .copied()
-                .unwrap_or(self.source.text.len())
-        };
+        let byte = |index: usize| self.offsets.get(index).copied().unwrap_or(self.source.text.len());
         Span {
             line: span.start.line(),
             column: span.start.col() + 1,
@@ -383,11 +263,7 @@ fn resolve(text: &str, style: ScalarStyle) -> Value {
     if style != ScalarStyle::Plain {
         return Value::Text(text.to_owned());
     }
-    let digits = |rest: &str, radix| {
-        i64::from_str_radix(rest, radix)
-            .ok()
-            .filter(|_| !rest.starts_with(['+', '-']))
-    };
+    let digits = |rest: &str, radix| i64::from_str_radix(rest, radix).ok().filter(|_| !rest.starts_with(['+', '-']));
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return Value::Boolean(true),
@@ -402,10 +278,8 @@ fn resolve(text: &str, style: ScalarStyle) -> Value {
     if let Some(number) = whole {
         return Value::Integer(number);
     }
-    let numeric = text
-        .chars()
-        .all(|c| c.is_ascii_digit() || "+-.eE".contains(c))
-        && text.contains(|c: char| c.is_ascii_digit());
+    let numeric =
+        text.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c)) && text.contains(|c: char| c.is_ascii_digit());
     match text.parse::<f64>() {
         Ok(number) if numeric && number.is_finite() => Value::Number(number),
         _ => Value::Text(text.to_owned()),
@@ -437,12 +311,7 @@ mod tests {
     #[test]
     fn scalars_have_the_types_of_the_core_schema() {
         let node = tree("[no, true, 0755, '0755', 0o17, 3.10, ~, .inf, 1e3, 12:30, +5]");
-        let values: Vec<String> = node
-            .as_list()
-            .unwrap()
-            .iter()
-            .map(Node::described)
-            .collect();
+        let values: Vec<String> = node.as_list().unwrap().iter().map(Node::described).collect();
         let expected = [
             "the text \"no\"",
             "the boolean true",
@@ -465,21 +334,12 @@ mod tests {
         let text = "å: {ö: 'it''s'}\nkey: \"ä\" # said\nblock: |\n  one\n\n# end\nlist:\n  - a # first\n  - b\n";
         let node = tree(text);
         let quoted = node.get("å").unwrap().get("ö").unwrap();
-        assert_eq!(
-            (quoted.span.line, quoted.span.column, quoted.span.end_column),
-            (1, 8, 15)
-        );
+        assert_eq!((quoted.span.line, quoted.span.column, quoted.span.end_column), (1, 8, 15));
         assert_eq!(written(text, quoted), "'it''s'");
         assert_eq!(written(text, node.get("key").unwrap()), "\"ä\"");
         assert_eq!(written(text, node.get("block").unwrap()), "one");
-        assert_eq!(
-            written(text, node.get("list").unwrap()),
-            "- a # first\n  - b"
-        );
-        assert_eq!(
-            written(text, &node.get("list").unwrap().as_list().unwrap()[0]),
-            "a"
-        );
+        assert_eq!(written(text, node.get("list").unwrap()), "- a # first\n  - b");
+        assert_eq!(written(text, &node.get("list").unwrap().as_list().unwrap()[0]), "a");
     }
 
     #[test]
@@ -501,17 +361,12 @@ mod tests {
 
     #[test]
     fn merge_keys_tags_second_documents_and_odd_keys_are_refused() {
-        assert!(
-            refusal("a: &x {b: 1}\nc:\n  <<: *x\n")
-                .starts_with("c.yaml:3:3: merge keys (<<) are not supported")
-        );
+        assert!(refusal("a: &x {b: 1}\nc:\n  <<: *x\n").starts_with("c.yaml:3:3: merge keys (<<) are not supported"));
         assert_eq!(
             refusal("a: !x y\n").lines().next(),
             Some("c.yaml:1:4: tags (words that begin with \"!\") are not supported")
         );
-        assert!(
-            refusal("a: 1\n---\nb: 2\n").starts_with("c.yaml:2:1: a second document begins here")
-        );
+        assert!(refusal("a: 1\n---\nb: 2\n").starts_with("c.yaml:2:1: a second document begins here"));
         assert!(refusal("? [a, b]\n: c\n").contains("a key must be a word"));
         assert!(refusal("a: *nobody\n").contains("c.yaml:1:4: not YAML"));
     }
@@ -536,10 +391,7 @@ mod tests {
             Some("c.yaml:5:25: more than 50000 values, those that aliases repeat included")
         );
         assert!(refusal(&"[".repeat(100)).contains("nested deeper than 64 levels"));
-        assert!(
-            refusal(&"[".repeat(100_000))
-                .starts_with("c.yaml:1:256: not YAML: recursion limit exceeded")
-        );
+        assert!(refusal(&"[".repeat(100_000)).starts_with("c.yaml:1:256: not YAML: recursion limit exceeded"));
         assert!(refusal(&"a".repeat(MAX_BYTES + 1)).contains("at most 1048576 are read"));
     }
 

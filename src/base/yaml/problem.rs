@@ -40,17 +40,8 @@ impl Problem {
         let line = source.line(span.line);
         let length = line.chars().count();
         let column = span.column.max(1);
-        let end_column = if span.end_line > span.line {
-            length + 1
-        } else {
-            span.end_column
-        }
-        .max(column + 1);
-        let cut = if length > EXCERPT {
-            (column - 1).saturating_sub(EXCERPT / 2)
-        } else {
-            0
-        };
+        let end_column = if span.end_line > span.line { length + 1 } else { span.end_column }.max(column + 1);
+        let cut = if length > EXCERPT { (column - 1).saturating_sub(EXCERPT / 2) } else { 0 };
         Problem {
             code,
             message: message.into(),
@@ -59,12 +50,7 @@ impl Problem {
             column,
             end_column,
             hint: None,
-            excerpt: line
-                .chars()
-                .skip(cut)
-                .take(EXCERPT)
-                .collect::<String>()
-                .into(),
+            excerpt: line.chars().skip(cut).take(EXCERPT).collect::<String>().into(),
             offset: column - 1 - cut,
         }
     }
@@ -91,20 +77,12 @@ impl Problem {
     }
 
     /// The same problem with the name that was probably meant, or else the names there are.
-    pub fn instead_of<'a>(
-        self,
-        name: &str,
-        candidates: impl IntoIterator<Item = &'a str> + Clone,
-    ) -> Self {
+    pub fn instead_of<'a>(self, name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Self {
         if let Some(near) = super::nearest(name, candidates.clone()) {
             return self.hint(format!("did you mean \"{near}\"?"));
         }
         let all: Vec<&str> = candidates.into_iter().take(30).collect();
-        if all.is_empty() {
-            self
-        } else {
-            self.hint(format!("there are: {}", all.join(", ")))
-        }
+        if all.is_empty() { self } else { self.hint(format!("there are: {}", all.join(", "))) }
     }
 
     /// The problem as plain text: place and message, the line with a mark under it, the hint.
@@ -123,24 +101,11 @@ impl Problem {
         out.push_str(&self.message);
         if self.line > 0 && !self.excerpt.is_empty() {
             let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
-            let lead: String = self
-                .excerpt
-                .chars()
-                .chain(std::iter::repeat(' '))
-                .take(self.offset)
-                .map(blank)
-                .collect();
-            let room = self
-                .excerpt
-                .chars()
-                .count()
-                .saturating_sub(self.offset)
-                .max(1);
+            let lead: String =
+                self.excerpt.chars().chain(std::iter::repeat(' ')).take(self.offset).map(blank).collect();
+            let room = self.excerpt.chars().count().saturating_sub(self.offset).max(1);
             let mark = "^".repeat((self.end_column - self.column).clamp(1, room));
-            out.push_str(&format!(
-                "\n  | {}\n  | {lead}{mark}",
-                self.excerpt.trim_end()
-            ));
+            out.push_str(&format!("\n  | {}\n  | {lead}{mark}", self.excerpt.trim_end()));
         }
         if let Some(hint) = &self.hint {
             out.push_str(&format!("\n  hint: {hint}"));
@@ -202,17 +167,7 @@ impl Collector {
             }
         }
         let files: Vec<Box<str>> = all.iter().map(|problem| problem.file.clone()).collect();
-        all.sort_by_key(|p| {
-            (
-                files.iter().position(|file| *file == p.file),
-                p.line,
-                p.column,
-            )
-        });
-        if all.is_empty() {
-            Ok(value)
-        } else {
-            Err(Problems(all))
-        }
+        all.sort_by_key(|p| (files.iter().position(|file| *file == p.file), p.line, p.column));
+        if all.is_empty() { Ok(value) } else { Err(Problems(all)) }
     }
 }

@@ -35,29 +35,18 @@ impl<'a> Reader<'a> {
     pub fn wrong<T>(&self, node: &Node, wanted: &str) -> Option<T> {
         let message = format!("wanted {wanted}, found {}", node.described());
         let problem = self.at(node.span, "type-wrong", message);
-        let scalar = matches!(
-            node.value,
-            Value::Boolean(_) | Value::Integer(_) | Value::Number(_)
-        );
+        let scalar = matches!(node.value, Value::Boolean(_) | Value::Integer(_) | Value::Number(_));
         let quote = scalar && wanted.starts_with("text");
-        self.tell(if quote {
-            problem.hint(format!("write it in quotes: \"{}\"", node.raw))
-        } else {
-            problem
-        });
+        self.tell(if quote { problem.hint(format!("write it in quotes: \"{}\"", node.raw)) } else { problem });
         None
     }
 
     /// A mapping, whose keys are then taken one by one. `what` names it in messages: `modules.docker`.
     pub fn map(&self, node: &'a Node, what: impl Into<String>) -> Option<Fields<'a>> {
         match node.as_map() {
-            Some(entries) => Some(Fields {
-                reader: *self,
-                entries,
-                span: node.span,
-                what: what.into(),
-                known: Vec::new(),
-            }),
+            Some(entries) => {
+                Some(Fields { reader: *self, entries, span: node.span, what: what.into(), known: Vec::new() })
+            }
             None => self.wrong(node, "a mapping"),
         }
     }
@@ -71,15 +60,10 @@ impl<'a> Reader<'a> {
     pub fn boolean(&self, node: &Node) -> Option<bool> {
         match &node.value {
             Value::Boolean(value) => Some(*value),
-            Value::Text(text)
-                if ["yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str()) =>
-            {
+            Value::Text(text) if ["yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str()) => {
                 let right = matches!(text.to_ascii_lowercase().as_str(), "yes" | "on");
-                let problem = self.at(
-                    node.span,
-                    "type-wrong",
-                    format!("wanted true or false, found {}", node.described()),
-                );
+                let problem =
+                    self.at(node.span, "type-wrong", format!("wanted true or false, found {}", node.described()));
                 self.tell(problem.hint(format!("write {right}")));
                 None
             }
@@ -117,20 +101,12 @@ impl<'a> Reader<'a> {
             (Some(min), None) => format!("must be at least {min}"),
             (_, max) => format!("must be at most {}", max.unwrap_or_default()),
         };
-        self.problem(
-            node.span,
-            "value-out-of-range",
-            format!("{} {bounds}", node.raw),
-        );
+        self.problem(node.span, "value-out-of-range", format!("{} {bounds}", node.raw));
         None
     }
 
     /// One of several words.
-    pub fn choice<'c>(
-        &self,
-        node: &Node,
-        choices: impl IntoIterator<Item = &'c str> + Clone,
-    ) -> Option<&'c str> {
+    pub fn choice<'c>(&self, node: &Node, choices: impl IntoIterator<Item = &'c str> + Clone) -> Option<&'c str> {
         let text = node.as_plain_text().or_else(|| self.wrong(node, "text"))?;
         if let Some(found) = choices.clone().into_iter().find(|c| *c == text) {
             return Some(found);
@@ -153,9 +129,7 @@ impl<'a> Reader<'a> {
     /// A list of texts; the elements that are no text are told and left out.
     pub fn texts(&self, node: &'a Node) -> Vec<&'a Node> {
         let list = self.list(node).unwrap_or(&[]);
-        list.iter()
-            .filter(|element| self.text(element).is_some())
-            .collect()
+        list.iter().filter(|element| self.text(element).is_some()).collect()
     }
 }
 
@@ -189,11 +163,7 @@ impl<'a> Fields<'a> {
         if found.is_none() {
             // The mark goes under the first word of the mapping, not under all its lines.
             let span = self.entries.first().map_or(self.span, |entry| entry.span);
-            self.reader.problem(
-                span,
-                "key-missing",
-                format!("the key \"{key}\" is missing in {}", self.what),
-            );
+            self.reader.problem(span, "key-missing", format!("the key \"{key}\" is missing in {}", self.what));
         }
         found
     }
@@ -210,15 +180,12 @@ impl<'a> Fields<'a> {
 
     /// A whole number that may be missing.
     pub fn integer(&mut self, key: &str, min: Option<i64>, max: Option<i64>) -> Option<i64> {
-        self.take(key)
-            .and_then(|node| self.reader.integer(node, min, max))
+        self.take(key).and_then(|node| self.reader.integer(node, min, max))
     }
 
     /// A list of texts that may be missing.
     pub fn texts(&mut self, key: &str) -> Vec<&'a Node> {
-        self.take(key)
-            .map(|node| self.reader.texts(node))
-            .unwrap_or_default()
+        self.take(key).map(|node| self.reader.texts(node)).unwrap_or_default()
     }
 
     /// The keys in the order of writing.
@@ -228,15 +195,10 @@ impl<'a> Fields<'a> {
 
     /// Tells every key that nobody asked for, with the nearest right name.
     pub fn finish(self) {
-        for entry in self
-            .entries
-            .iter()
-            .filter(|entry| !self.known.contains(&entry.key))
-        {
+        for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key)) {
             let message = format!("unknown key \"{}\" in {}", entry.key, self.what);
             let problem = self.reader.at(entry.span, "key-unknown", message);
-            self.reader
-                .tell(problem.instead_of(&entry.key, self.known.iter().map(String::as_str)));
+            self.reader.tell(problem.instead_of(&entry.key, self.known.iter().map(String::as_str)));
         }
     }
 }
@@ -248,8 +210,7 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_told_at_once_with_its_mark() {
-        let text =
-            "name: 12\nsize: 99\nå: \tx\nwhere: hmoe\non: yes\nlist: {}\nextra: 1\nwrokers: 3\n";
+        let text = "name: 12\nsize: 99\nå: \tx\nwhere: hmoe\non: yes\nlist: {}\nextra: 1\nwrokers: 3\n";
         let source = Source::new("f.yaml", text);
         let root = parse(&source).unwrap();
         let collector = Collector::default();
@@ -258,12 +219,7 @@ mod tests {
         assert_eq!(fields.text("name"), None);
         assert_eq!(fields.integer("size", Some(1), Some(16)), None);
         assert_eq!(fields.boolean("å"), None);
-        assert_eq!(
-            fields
-                .take("where")
-                .and_then(|node| reader.choice(node, ["home", "root"])),
-            None
-        );
+        assert_eq!(fields.take("where").and_then(|node| reader.choice(node, ["home", "root"])), None);
         assert_eq!(fields.boolean("on"), None);
         assert!(fields.texts("list").is_empty());
         assert_eq!(fields.require("host"), None);

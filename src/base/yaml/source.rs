@@ -18,11 +18,7 @@ impl Source {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        Source {
-            name: name.into(),
-            text,
-            bad_byte: None,
-        }
+        Source { name: name.into(), text, bad_byte: None }
     }
 
     /// A source from a file's bytes. When they are not UTF-8, the offset of the first bad byte is kept.
@@ -34,9 +30,6 @@ impl Source {
 
     /// The line of that number, counted from 1, without its line end; empty beyond the last.
     pub fn line(&self, number: usize) -> &str {
-        number
-            .checked_sub(1)
-            .and_then(|n| self.text.lines().nth(n))
-            .unwrap_or("")
+        number.checked_sub(1).and_then(|n| self.text.lines().nth(n)).unwrap_or("")
     }
 }

@@ -40,7 +40,8 @@ fn show(session: &Session<'_>, key: Option<&str>, origin: bool, profile: Option<
         let all: Map<String, Value> = shown
             .iter()
             .map(|v| {
-                let value = if origin { json!({"value": v.value, "origin": v.origin.to_string()}) } else { v.value.clone() };
+                let value =
+                    if origin { json!({"value": v.value, "origin": v.origin.to_string()}) } else { v.value.clone() };
                 (v.key.clone(), value)
             })
             .collect();

@@ -68,7 +68,8 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
 
 /// Finishes an install that a crash cut off. Nobody is asked: it had been agreed to.
 pub fn resume(session: &Session<'_>, lock: Box<dyn Guard>, resume: Resume) -> Outcome {
-    let order = Order { select: select_of(&resume.request), saved: None, workers: None, download_only: false, yes: true };
+    let order =
+        Order { select: select_of(&resume.request), saved: None, workers: None, download_only: false, yes: true };
     let setup = Setup::make(session, &order.select)?;
     carry_out(session, lock, setup, &order, Some(resume.tx))
 }
@@ -81,7 +82,12 @@ fn dry_run(session: &Session<'_>, select: &Select) -> Outcome {
             "status": "dry-run", "profile": setup.profile, "modules": setup.modules, "plan": plan
         }));
     } else {
-        session.output.text(&page::text(&plan, &setup.profile, session.output.has_colour(), session.output.is_verbose()));
+        session.output.text(&page::text(
+            &plan,
+            &setup.profile,
+            session.output.has_colour(),
+            session.output.is_verbose(),
+        ));
     }
     Ok(Exit::Done)
 }
@@ -118,7 +124,12 @@ fn carry_out(
         return Ok(Exit::Done);
     }
     if !order.yes && !session.output.is_json() {
-        session.output.text(&page::text(&plan, &setup.profile, session.output.has_colour(), session.output.is_verbose()));
+        session.output.text(&page::text(
+            &plan,
+            &setup.profile,
+            session.output.has_colour(),
+            session.output.is_verbose(),
+        ));
     }
     confirm(session, order.yes, "Make these changes?")?;
     let signals = Signals::watch();
@@ -270,7 +281,12 @@ fn problem(made: &Report) -> Option<Problem> {
     let (what, code, why, fix) = match first {
         Some(failure) => {
             let explained = explain(&failure.error);
-            (format!("module {} failed: {}", failure.module, explained.what), explained.code, explained.why, explained.fix)
+            (
+                format!("module {} failed: {}", failure.module, explained.what),
+                explained.code,
+                explained.why,
+                explained.fix,
+            )
         }
         None => ("stopped".to_owned(), "stopped".to_owned(), vec!["a signal asked for it".to_owned()], Vec::new()),
     };

@@ -28,7 +28,8 @@ pub fn run(session: &Session<'_>, verb: &Internal) -> Outcome {
         Internal::Alert { unit } => {
             story::begin(session.output.is_verbose());
             let last = session.journal_to_read()?.and_then(|journal| journal.transactions().ok()?.into_iter().next());
-            let (tx, why) = last.map_or((TransactionId(0), String::new()), |row| (row.id, row.error.unwrap_or_default()));
+            let (tx, why) =
+                last.map_or((TransactionId(0), String::new()), |row| (row.id, row.error.unwrap_or_default()));
             tracing::error!(
                 MESSAGE_ID = ALERT,
                 UNIT = unit.as_str(),

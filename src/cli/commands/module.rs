@@ -1,6 +1,7 @@
 //! `module list|show|graph`: what there is to enable.
 
 use super::Outcome;
+use crate::base::yaml::nearest;
 use crate::cli::args::{GraphFormat, Module, Select};
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
@@ -8,7 +9,6 @@ use crate::cli::generate::Generated;
 use crate::cli::render::{graph, table::Table};
 use crate::cli::session::Session;
 use crate::cli::{generate, setup};
-use crate::base::yaml::nearest;
 use crate::modules::catalogue::Catalogue;
 use crate::modules::manifest::Manifest;
 use crate::modules::option::OptionSchema;
@@ -65,7 +65,12 @@ fn show(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> Outcome {
         let on = enabled(session, catalogue, &Select::default()).contains(name);
         let mut value = value(module, on);
         value["options"] = json!(
-            module.options.0.iter().map(|o| json!({"name": o.path, "type": o.kind.name(), "default": o.default, "help": o.help})).collect::<Vec<_>>()
+            module
+                .options
+                .0
+                .iter()
+                .map(|o| json!({"name": o.path, "type": o.kind.name(), "default": o.default, "help": o.help}))
+                .collect::<Vec<_>>()
         );
         session.output.value(&value);
         return Ok(Exit::Done);
@@ -97,7 +102,13 @@ fn page(module: &Manifest, head: &str, indent: &str) -> String {
         text.push_str(".NAME):\n");
     }
     for option in &module.options.0 {
-        text.push_str(&format!("{indent}{} ({}, default {})\n{indent}    {}\n", option.path, option.kind.name(), option.default.as_ref().unwrap_or(&Value::Null), option.help));
+        text.push_str(&format!(
+            "{indent}{} ({}, default {})\n{indent}    {}\n",
+            option.path,
+            option.kind.name(),
+            option.default.as_ref().unwrap_or(&Value::Null),
+            option.help
+        ));
     }
     text
 }
@@ -140,7 +151,11 @@ pub fn reference(session: &Session<'_>) -> Result<Vec<Generated>, Problem> {
 
 fn markdown(module: &Manifest) -> String {
     let mut text = format!("# Module `{}`\n\n{}.\n\nGenerated; don't edit by hand.\n\n", module.name, module.summary);
-    text.push_str(&format!("- needs: {}\n- mandatory: {}\n", names(module), if module.mandatory { "yes" } else { "no" }));
+    text.push_str(&format!(
+        "- needs: {}\n- mandatory: {}\n",
+        names(module),
+        if module.mandatory { "yes" } else { "no" }
+    ));
     if module.options.0.is_empty() {
         return text;
     }
@@ -153,7 +168,9 @@ fn markdown(module: &Manifest) -> String {
 }
 
 fn kinds() -> String {
-    let mut text = String::from("# Kinds of resources\n\nGenerated; don't edit by hand. How they are written: [manifest.md](manifest.md).\n");
+    let mut text = String::from(
+        "# Kinds of resources\n\nGenerated; don't edit by hand. How they are written: [manifest.md](manifest.md).\n",
+    );
     for kind in KINDS {
         text.push_str(&format!("\n## `{}`\n\nThe name: {}.\n", kind.name, kind.help));
         if !kind.fields.is_empty() {

@@ -28,7 +28,12 @@ pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
     if session.output.is_json() {
         session.output.value(&value);
     } else {
-        session.output.text(&page::text(&plan, &setup.profile, session.output.has_colour(), session.output.is_verbose()));
+        session.output.text(&page::text(
+            &plan,
+            &setup.profile,
+            session.output.has_colour(),
+            session.output.is_verbose(),
+        ));
         if let Some(path) = &flags.out {
             session.output.text(&format!("Saved: vps-configurator install --plan {}\n", path.display()));
         }

@@ -65,7 +65,12 @@ fn show(session: &Session<'_>, name: &str) -> Outcome {
     let configuration = setup::configuration(session, &catalogue, &select)?;
     let profiles = all(session)?;
     let Some(profile) = profiles.get(name) else {
-        return Err(Problem::new(Exit::Usage, "profile-unknown", format!("there is no profile {name}"), "it was not found"));
+        return Err(Problem::new(
+            Exit::Usage,
+            "profile-unknown",
+            format!("there is no profile {name}"),
+            "it was not found",
+        ));
     };
     let shown = configuration.show(None)?;
     let options: Vec<_> = shown.iter().filter(|value| value.key.starts_with("modules.")).collect();
@@ -116,14 +121,23 @@ fn make(session: &Session<'_>, new: &NewProfile, dry_run: bool) -> Outcome {
     }
     let path = dir.join(format!("{}.yaml", new.name));
     if session.host.meta(&path)?.is_some() {
-        return Err(Problem::new(Exit::Usage, "profile-exists", format!("there is a profile {} already", new.name), path.display().to_string())
-            .fix("choose another name, or edit that file"));
+        return Err(Problem::new(
+            Exit::Usage,
+            "profile-exists",
+            format!("there is a profile {} already", new.name),
+            path.display().to_string(),
+        )
+        .fix("choose another name, or edit that file"));
     }
     session.host.write(&path, text.as_bytes(), &Attributes::root(0o640))?;
     if session.output.is_json() {
         session.output.value(&json!({"status": "success", "path": path}));
     } else {
-        session.output.text(&format!("Written: {}\nUse it: vps-configurator plan --profile {}\n", path.display(), new.name));
+        session.output.text(&format!(
+            "Written: {}\nUse it: vps-configurator plan --profile {}\n",
+            path.display(),
+            new.name
+        ));
     }
     Ok(Exit::Done)
 }

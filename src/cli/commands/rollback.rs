@@ -83,7 +83,10 @@ fn preview(works: &Works<'_>, selection: &Selection) -> Result<(String, Value), 
     let mut text = String::from("To take back, newest first:\n");
     let mut all = Vec::new();
     for (step, (id, lines)) in selection.steps.iter().zip(describe(works, selection)?) {
-        text.push_str(&format!("  - {id} [{}]\n", if step.shared.is_empty() { step.module.clone() } else { step.shared.join(", ") }));
+        text.push_str(&format!(
+            "  - {id} [{}]\n",
+            if step.shared.is_empty() { step.module.clone() } else { step.shared.join(", ") }
+        ));
         for line in &lines {
             text.push_str(&format!("      {line}\n"));
         }
@@ -106,7 +109,12 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
         }));
         return Ok(exit);
     }
-    let mut text = format!("Taken back: {} changes of transaction {}, {}.\n", report.undone.len(), undoes.join(", "), time::length(seconds));
+    let mut text = format!(
+        "Taken back: {} changes of transaction {}, {}.\n",
+        report.undone.len(),
+        undoes.join(", "),
+        time::length(seconds)
+    );
     for line in &report.kept {
         text.push_str(&format!("  kept: {line}\n"));
     }
@@ -119,7 +127,11 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
     }
     let why: Vec<String> = report.failed.iter().map(|(id, error)| format!("{id}: {error}")).collect();
     let mut problem = Problem::new(exit, "undo-incomplete", "not everything could be taken back", why.join("\n"))
-        .state(format!("{} steps are back, {} are not; nothing more is applied until they are", report.undone.len(), report.failed.len()))
+        .state(format!(
+            "{} steps are back, {} are not; nothing more is applied until they are",
+            report.undone.len(),
+            report.failed.len()
+        ))
         .fix("mend what it says, then run vps-configurator rollback again");
     problem.details = report.tx.map(|tx| format!("vps-configurator transaction show {tx}"));
     Err(problem)
@@ -128,7 +140,8 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
 fn list(session: &Session<'_>, journal: &Journal, status: bool) -> Outcome {
     let standing = journal.standing()?;
     let stuck: Vec<_> = standing.iter().filter(|step| step.state == StepState::UndoFailed).collect();
-    let rows: Vec<_> = journal.transactions()?.into_iter().filter(|row| standing.iter().any(|step| step.tx == row.id)).collect();
+    let rows: Vec<_> =
+        journal.transactions()?.into_iter().filter(|row| standing.iter().any(|step| step.tx == row.id)).collect();
     let running = journal.transactions()?.into_iter().any(|row| row.state == TransactionState::Running);
     let exit = if stuck.is_empty() { Exit::Done } else { Exit::UndoIncomplete };
     if session.output.is_json() {
@@ -146,7 +159,11 @@ fn list(session: &Session<'_>, journal: &Journal, status: bool) -> Outcome {
             (false, true) => "No rollback is unfinished.\n",
         });
         for step in &stuck {
-            text.push_str(&format!("  {}: {}\n", step.resource, step.error.as_deref().unwrap_or("see its transaction")));
+            text.push_str(&format!(
+                "  {}: {}\n",
+                step.resource,
+                step.error.as_deref().unwrap_or("see its transaction")
+            ));
         }
     } else {
         for row in &rows {

@@ -60,7 +60,10 @@ fn show(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
         value["request"] = row.request.clone();
         value["steps"] = json!(steps.iter().map(step).collect::<Vec<_>>());
         value["undos"] = json!(
-            undos.iter().map(|(s, outcome, lines)| json!({"step": s, "outcome": outcome, "lines": lines})).collect::<Vec<_>>()
+            undos
+                .iter()
+                .map(|(s, outcome, lines)| json!({"step": s, "outcome": outcome, "lines": lines}))
+                .collect::<Vec<_>>()
         );
         session.output.value(&value);
         return Ok(Exit::Done);
@@ -74,7 +77,8 @@ fn show(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
         row.ended.map(|end| format!(", ended {}", time::second(end))).unwrap_or_default(),
         who(&row.actor),
     );
-    for (name, field) in [("sudo by", "sudo_user"), ("from", "source_address"), ("tty", "tty"), ("command", "command")] {
+    for (name, field) in [("sudo by", "sudo_user"), ("from", "source_address"), ("tty", "tty"), ("command", "command")]
+    {
         if let Some(value) = row.actor.get(field).and_then(Value::as_str) {
             text.push_str(&format!("  {name:<5} {value}\n"));
         }
@@ -83,7 +87,13 @@ fn show(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
         text.push_str(&format!("  failed: {error}\n"));
     }
     for step in &steps {
-        text.push_str(&format!("\n  {:<11} {} [{}]\n    {}\n", word(&step.state), step.resource, step.module, step.summary));
+        text.push_str(&format!(
+            "\n  {:<11} {} [{}]\n    {}\n",
+            word(&step.state),
+            step.resource,
+            step.module,
+            step.summary
+        ));
         if let Some(error) = &step.error {
             text.push_str(&format!("    failed: {error}\n"));
         }
@@ -128,8 +138,13 @@ fn diff(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
 
 fn find(journal: &Journal, id: i64) -> Result<TransactionRow, Problem> {
     journal.transaction(TransactionId(id))?.ok_or_else(|| {
-        Problem::new(Exit::Usage, "transaction-unknown", format!("there is no transaction {id}"), "the journal has none of this number")
-            .fix("vps-configurator transaction list")
+        Problem::new(
+            Exit::Usage,
+            "transaction-unknown",
+            format!("there is no transaction {id}"),
+            "the journal has none of this number",
+        )
+        .fix("vps-configurator transaction list")
     })
 }
 

@@ -56,8 +56,10 @@ pub fn dot(edges: &Edges) -> String {
 
 /// Nodes and edges.
 pub fn json(edges: &Edges) -> Value {
-    let all: Vec<Value> =
-        edges.iter().flat_map(|(name, needs)| needs.iter().map(move |need| json!({"from": name, "to": need}))).collect();
+    let all: Vec<Value> = edges
+        .iter()
+        .flat_map(|(name, needs)| needs.iter().map(move |need| json!({"from": name, "to": need})))
+        .collect();
     json!({"nodes": edges.iter().map(|(name, _)| name).collect::<Vec<_>>(), "edges": all})
 }
 
@@ -68,11 +70,13 @@ mod tests {
     #[test]
     fn each_module_is_drawn_once() {
         let edge = |name: &str, needs: &[&str]| (name.to_owned(), needs.iter().map(|n| (*n).to_owned()).collect());
-        let edges = [edge("system", &[]), edge("security", &["system"]), edge("docker", &["system", "security"]), edge("git", &["system"])];
-        assert_eq!(
-            tree(&edges),
-            "system\n|-- security\n|   `-- docker (needs system too)\n`-- git\n"
-        );
+        let edges = [
+            edge("system", &[]),
+            edge("security", &["system"]),
+            edge("docker", &["system", "security"]),
+            edge("git", &["system"]),
+        ];
+        assert_eq!(tree(&edges), "system\n|-- security\n|   `-- docker (needs system too)\n`-- git\n");
         assert!(dot(&edges).contains("\"docker\" -> \"security\";"));
     }
 }

@@ -42,7 +42,8 @@ fn one(step: &Step, colour: bool, verbose: bool) -> String {
         text.push_str(&format!("      {line}\n"));
     }
     if let Some(diff) = &step.change.diff {
-        let lines: Vec<&str> = diff.lines().skip_while(|line| line.starts_with("---") || line.starts_with("+++")).collect();
+        let lines: Vec<&str> =
+            diff.lines().skip_while(|line| line.starts_with("---") || line.starts_with("+++")).collect();
         let shown = if verbose { lines.len() } else { lines.len().min(24) };
         for line in &lines[..shown] {
             let line = match line.chars().next() {

@@ -95,7 +95,11 @@ pub fn text(result: &Result<'_>) -> String {
     };
     let mut text = match report.state {
         TransactionState::Done => {
-            format!("Installation completed successfully: profile {}, {}.\n", result.profile, time::length(result.seconds))
+            format!(
+                "Installation completed successfully: profile {}, {}.\n",
+                result.profile,
+                time::length(result.seconds)
+            )
         }
         TransactionState::Partial => {
             let failed: Vec<&str> = report.failed_modules.iter().map(String::as_str).collect();
@@ -129,6 +133,9 @@ pub fn text(result: &Result<'_>) -> String {
             text.push_str(&format!("  {line}\n"));
         }
     }
-    text.push_str(&format!("\nTake it back: vps-configurator rollback\nDetails:      vps-configurator transaction show {}\n", report.tx));
+    text.push_str(&format!(
+        "\nTake it back: vps-configurator rollback\nDetails:      vps-configurator transaction show {}\n",
+        report.tx
+    ));
     text
 }

@@ -53,18 +53,13 @@ pub fn run(host: &dyn Host, progress: &dyn Progress, args: &[String]) -> Result<
     if host.meta(Path::new("/run/systemd/system"))?.is_some() && host.has_program("systemd-run") {
         return run_in_unit(host, args, &mut on_line);
     }
-    let command = apt_get("{status_fd}")
-        .args(args.iter().cloned())
-        .accept(&[0, 1, 100])
-        .timeout(TRANSACTION_TIME);
+    let command = apt_get("{status_fd}").args(args.iter().cloned()).accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
     Ok(host.run_watched(&command, &mut on_line)?)
 }
 
 fn apt_get(status_fd: &str) -> Command {
     let options = OPTIONS.iter().map(|o| (*o).to_owned());
-    Command::new("apt-get")
-        .args(options)
-        .arg(format!("APT::Status-Fd={status_fd}"))
+    Command::new("apt-get").args(options).arg(format!("APT::Status-Fd={status_fd}"))
 }
 
 fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) -> Result<Output> {
@@ -72,11 +67,8 @@ fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) 
         host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
     }
     host.remove(Path::new(LOG))?;
-    let mut command =
-        Command::new("systemd-run").args(["--quiet", "--wait", "--collect", "--service-type=exec"]);
-    command = command
-        .arg(format!("--unit={UNIT}"))
-        .arg("--description=Packages for vps-configurator");
+    let mut command = Command::new("systemd-run").args(["--quiet", "--wait", "--collect", "--service-type=exec"]);
+    command = command.arg(format!("--unit={UNIT}")).arg("--description=Packages for vps-configurator");
     for stream in ["StandardOutput", "StandardError"] {
         command = command.arg(format!("--property={stream}=append:{LOG}"));
     }
@@ -92,11 +84,7 @@ fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) 
     ];
     command = command.args(environment.iter().map(|e| format!("--setenv={e}")));
     let apt_get = apt_get("1");
-    command = command
-        .arg("--")
-        .arg(apt_get.program)
-        .args(apt_get.args)
-        .args(args.iter().cloned());
+    command = command.arg("--").arg(apt_get.program).args(apt_get.args).args(args.iter().cloned());
     // A refusal of systemd-run itself (1) is not to be taken for one of apt-get: the log is then missing.
     command = command.accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
     let done = AtomicBool::new(false);
@@ -112,11 +100,7 @@ fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) 
             follow.tell_new(host, on_line)?;
         }
         let output = runner.join().map_err(|_| {
-            Error::refused(
-                "package-failed",
-                "cannot run apt-get",
-                "the thread that waited for it broke down",
-            )
+            Error::refused("package-failed", "cannot run apt-get", "the thread that waited for it broke down")
         })?;
         Ok::<Output, Error>(output?)
     })?;
@@ -124,11 +108,7 @@ fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) 
     if text.is_empty() && output.code != 0 {
         return Ok(output);
     }
-    Ok(Output {
-        code: output.code,
-        stdout: text,
-        stderr: output.stderr,
-    })
+    Ok(Output { code: output.code, stdout: text, stderr: output.stderr })
 }
 
 /// Follows the file that the unit writes.
@@ -142,9 +122,7 @@ impl Follow {
     fn tell_new(&mut self, host: &dyn Host, on_line: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
         let path = Path::new(LOG);
         let is_longer = host.meta(path)?.is_some_and(|m| m.size > self.told as u64);
-        let all = read_if_there(host, path)?
-            .filter(|_| is_longer || self.told > 0)
-            .unwrap_or_default();
+        let all = read_if_there(host, path)?.filter(|_| is_longer || self.told > 0).unwrap_or_default();
         let new = all.get(self.told..).unwrap_or_default();
         let whole = new.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         for line in String::from_utf8_lossy(new.get(..whole).unwrap_or_default()).lines() {
@@ -161,12 +139,7 @@ fn status(line: &str) -> Option<(&str, Option<f64>)> {
     let at = line.find("pmstatus:").or_else(|| line.find("dlstatus:"))?;
     let mut fields = line.get(at..)?.splitn(4, ':');
     // A package's name may carry its architecture: `pmstatus:libc6:amd64:40.0:text`.
-    let (_, _, third, rest) = (
-        fields.next()?,
-        fields.next()?,
-        fields.next()?,
-        fields.next()?,
-    );
+    let (_, _, third, rest) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     match third.parse() {
         Ok(percent) => Some((rest, Some(percent))),
         Err(_) => {
@@ -191,9 +164,8 @@ pub fn adopt(host: &dyn Host, progress: &dyn Progress) -> Result<bool> {
     let mut waited = false;
     while host.meta(&group)?.is_some() {
         if !waited {
-            progress.tell(&Event::Waiting {
-                what: "for the packages of an earlier run, which are still being installed",
-            });
+            progress
+                .tell(&Event::Waiting { what: "for the packages of an earlier run, which are still being installed" });
         }
         waited = true;
         host.pause(LOOK);
@@ -211,37 +183,21 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
     }
     wait_for_locks(host, progress, HEAL_WAIT)?;
     take_guard(host, progress)?;
-    let line = format!(
-        "dpkg was interrupted; finishing its work on {} packages",
-        database.unfinished().len()
-    );
+    let line = format!("dpkg was interrupted; finishing its work on {} packages", database.unfinished().len());
     progress.tell(&Event::Note { line: &line });
     let configure = ["--force-confdef", "--force-confold", "--configure", "-a"];
-    let dpkg = Command::new("dpkg")
-        .args(configure)
-        .accept(&[0, 1, 2])
-        .timeout(TRANSACTION_TIME);
+    let dpkg = Command::new("dpkg").args(configure).accept(&[0, 1, 2]).timeout(TRANSACTION_TIME);
     let first = host.run(&dpkg)?;
     let mut text = first.text() + &String::from_utf8_lossy(&first.stderr);
     // dpkg --configure leaves packages alone that must be reinstalled, and those with unmet dependencies.
     let reinstall: Vec<String> = {
         let database = Database::read(host)?;
-        database
-            .all()
-            .filter(|(_, p)| p.reinstall)
-            .map(|(name, _)| name.to_owned())
-            .collect()
+        database.all().filter(|(_, p)| p.reinstall).map(|(name, _)| name.to_owned()).collect()
     };
     if !Database::read(host)?.unfinished().is_empty() {
-        for args in [
-            vec!["--reinstall".to_owned(), "install".to_owned()],
-            vec!["-f".to_owned(), "install".to_owned()],
-        ] {
-            let names = if args.iter().any(|a| a == "-f") {
-                Vec::new()
-            } else {
-                reinstall.clone()
-            };
+        for args in [vec!["--reinstall".to_owned(), "install".to_owned()], vec!["-f".to_owned(), "install".to_owned()]]
+        {
+            let names = if args.iter().any(|a| a == "-f") { Vec::new() } else { reinstall.clone() };
             if names.is_empty() && args.iter().any(|a| a == "--reinstall") {
                 continue;
             }
@@ -252,19 +208,13 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
     let database = Database::read(host)?;
     let left = database.unfinished();
     if left.is_empty() {
-        progress.tell(&Event::Note {
-            line: "dpkg is in order again",
-        });
+        progress.tell(&Event::Note { line: "dpkg is in order again" });
         return Ok(());
     }
     Err(Error::refused(
         "dpkg-broken",
         "cannot bring dpkg in order",
-        format!(
-            "{} could not be configured: {}",
-            left.join(", "),
-            failure::last_lines(&text, 8)
-        ),
+        format!("{} could not be configured: {}", left.join(", "), failure::last_lines(&text, 8)),
     )
     .fix("dpkg --configure -a && apt-get -f install"))
 }
@@ -275,22 +225,10 @@ mod tests {
 
     #[test]
     fn status_lines_are_read_with_and_without_an_architecture_in_the_name() {
-        assert_eq!(
-            status("dlstatus:1:12.5:Retrieving file 1 of 8"),
-            Some(("Retrieving file 1 of 8", Some(12.5)))
-        );
-        assert_eq!(
-            status("pmstatus:jq:40.0000:Unpacking jq (amd64)"),
-            Some(("Unpacking jq (amd64)", Some(40.0)))
-        );
-        assert_eq!(
-            status("pmstatus:libc6:amd64:40.0:Preparing: libc6"),
-            Some(("Preparing: libc6", Some(40.0)))
-        );
-        assert_eq!(
-            status("half a line pmstatus:jq:1:x"),
-            Some(("x", Some(1.0)))
-        );
+        assert_eq!(status("dlstatus:1:12.5:Retrieving file 1 of 8"), Some(("Retrieving file 1 of 8", Some(12.5))));
+        assert_eq!(status("pmstatus:jq:40.0000:Unpacking jq (amd64)"), Some(("Unpacking jq (amd64)", Some(40.0))));
+        assert_eq!(status("pmstatus:libc6:amd64:40.0:Preparing: libc6"), Some(("Preparing: libc6", Some(40.0))));
+        assert_eq!(status("half a line pmstatus:jq:1:x"), Some(("x", Some(1.0))));
         assert_eq!(status("Setting up jq"), None);
     }
 }

@@ -81,11 +81,7 @@ impl Archive {
     /// The lists to look for security updates in, whatever their age: a host where nothing else is to be done goes
     /// on its own lists, which apt's timer keeps fresh; only where there are none they are fetched.
     pub fn for_looking(host: &dyn Host) -> Result<Archive> {
-        if Archive::Own.releases(host)?.is_empty() {
-            Archive::for_solving(host, &[])
-        } else {
-            Ok(Archive::Own)
-        }
+        if Archive::Own.releases(host)?.is_empty() { Archive::for_solving(host, &[]) } else { Ok(Archive::Own) }
     }
 
     fn dir(self) -> &'static Path {
@@ -122,13 +118,8 @@ impl Archive {
 
     /// The names of the Release files among the lists.
     fn releases(self, host: &dyn Host) -> Result<Vec<String>> {
-        let names = host
-            .list(self.dir())?
-            .into_iter()
-            .filter_map(|n| n.into_string().ok());
-        Ok(names
-            .filter(|n| n.ends_with("_InRelease") || n.ends_with("_Release"))
-            .collect())
+        let names = host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok());
+        Ok(names.filter(|n| n.ends_with("_InRelease") || n.ends_with("_Release")).collect())
     }
 
     fn fetch_private(host: &dyn Host, planned: &[&PlannedSource]) -> Result<()> {
@@ -142,82 +133,47 @@ impl Archive {
         for source in planned {
             let name = source.path.file_name().unwrap_or_default();
             let key = target.join(source.key_path.file_name().unwrap_or_default());
-            let text = source.text.replace(
-                &source.key_path.display().to_string(),
-                &key.display().to_string(),
-            );
+            let text = source.text.replace(&source.key_path.display().to_string(), &key.display().to_string());
             files.insert(key, source.key.clone());
             files.insert(target.join(name), text.into_bytes());
         }
         let mut all = read_if_there(host, Path::new("/etc/apt/sources.list"))?.unwrap_or_default();
         for (path, content) in &files {
-            all.extend(
-                format!("\n{}\n", path.display())
-                    .bytes()
-                    .chain(content.iter().copied()),
-            );
+            all.extend(format!("\n{}\n", path.display()).bytes().chain(content.iter().copied()));
         }
         let stamp = Digest::of(&all);
         let stamped = read_if_there(host, Path::new(PRIVATE_STAMP))?;
-        if stamped.as_deref() == Some(stamp.as_str().as_bytes())
-            && Archive::Private.is_fresh(host)?
-        {
+        if stamped.as_deref() == Some(stamp.as_str().as_bytes()) && Archive::Private.is_fresh(host)? {
             return Ok(());
         }
         for name in host.list(target)? {
             if !files.contains_key(&target.join(&name)) {
-                host.look(
-                    &Command::new("rm")
-                        .arg("-f")
-                        .arg(target.join(&name).display().to_string()),
-                )?;
+                host.look(&Command::new("rm").arg("-f").arg(target.join(&name).display().to_string()))?;
             }
         }
         let partial = Path::new(paths::APT_LISTS).join("partial");
-        host.look(&Command::new("install").args([
-            "-d",
-            "-m",
-            "0755",
-            paths::CACHE,
-            PRIVATE_SOURCES,
-        ]))?;
+        host.look(&Command::new("install").args(["-d", "-m", "0755", paths::CACHE, PRIVATE_SOURCES]))?;
         host.look(
-            &Command::new("install")
-                .args(["-d", "-m", "0755", paths::APT_LISTS])
-                .arg(partial.display().to_string()),
+            &Command::new("install").args(["-d", "-m", "0755", paths::APT_LISTS]).arg(partial.display().to_string()),
         )?;
         for (path, content) in &files {
             copy(host, path, content)?;
         }
-        update(host, Archive::Private, &mut |command| {
-            Ok(host.look(command)?)
-        })?;
+        update(host, Archive::Private, &mut |command| Ok(host.look(command)?))?;
         copy(host, Path::new(PRIVATE_STAMP), stamp.as_str().as_bytes())
     }
 
     /// What Debian-Security has newer than is installed. Held packages are the administrator's business.
     pub fn security(self, host: &dyn Host, database: &Database) -> Result<Vec<Pending>> {
         let mut newest: BTreeMap<String, Pending> = BTreeMap::new();
-        let names: Vec<String> = host
-            .list(self.dir())?
-            .into_iter()
-            .filter_map(|n| n.into_string().ok())
-            .collect();
+        let names: Vec<String> = host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok()).collect();
         for release in self.releases(host)? {
             let text = read_if_there(host, &self.dir().join(&release))?.unwrap_or_default();
-            if !String::from_utf8_lossy(&text)
-                .lines()
-                .take(40)
-                .any(|l| l == "Label: Debian-Security")
-            {
+            if !String::from_utf8_lossy(&text).lines().take(40).any(|l| l == "Label: Debian-Security") {
                 continue;
             }
-            let prefix = release
-                .trim_end_matches("InRelease")
-                .trim_end_matches("Release");
-            let lists = names
-                .iter()
-                .filter(|n| n.starts_with(prefix) && n.contains("_binary-"));
+            let prefix = release.trim_end_matches("InRelease").trim_end_matches("Release");
+            let lists = names.iter().filter(|n| n.starts_with(prefix) && n.contains("_binary-"));
             for list in lists {
                 if !list.ends_with("_Packages") {
                     return self.security_by_apt(host, database);
@@ -226,9 +182,7 @@ impl Archive {
                 for paragraph in paragraphs(&String::from_utf8_lossy(&text)) {
                     if let Some(pending) = newer(paragraph, database) {
                         let known = newest.get(&pending.name);
-                        if known.is_none_or(|k| {
-                            version::compare(&k.available, &pending.available) == Ordering::Less
-                        }) {
+                        if known.is_none_or(|k| version::compare(&k.available, &pending.available) == Ordering::Less) {
                             newest.insert(pending.name.clone(), pending);
                         }
                     }
@@ -240,32 +194,15 @@ impl Archive {
 
     /// The same where the lists are kept compressed (`Acquire::GzipIndexes`, as in container images): apt reads them.
     fn security_by_apt(self, host: &dyn Host, database: &Database) -> Result<Vec<Pending>> {
-        let args = [
-            "-s",
-            "-o",
-            "APT::Get::Show-User-Simulation-Note=no",
-            "--no-install-recommends",
-        ];
-        let output = host.look(
-            &Command::new("apt-get")
-                .args(args)
-                .args(self.options())
-                .args(["--with-new-pkgs", "upgrade"]),
-        )?;
+        let args = ["-s", "-o", "APT::Get::Show-User-Simulation-Note=no", "--no-install-recommends"];
+        let output =
+            host.look(&Command::new("apt-get").args(args).args(self.options()).args(["--with-new-pkgs", "upgrade"]))?;
         let simulation = Simulation::parse(&output.text());
-        let items = simulation
-            .install
-            .iter()
-            .filter(|i| simulation.from_security.contains(&i.name));
+        let items = simulation.install.iter().filter(|i| simulation.from_security.contains(&i.name));
         let pending = |item: &Item| {
             let installed = item.old.clone()?;
             let auto = database.known(&item.name).is_some_and(|p| p.auto);
-            Some(Pending {
-                name: item.name.clone(),
-                installed,
-                available: item.version.clone(),
-                auto,
-            })
+            Some(Pending { name: item.name.clone(), installed, available: item.version.clone(), auto })
         };
         Ok(items.filter_map(pending).collect())
     }
@@ -277,30 +214,17 @@ impl Archive {
             let name = item.name.split(':').next().unwrap_or_default();
             open.entry(name.to_owned()).or_default().push(index);
         }
-        for list in host
-            .list(self.dir())?
-            .into_iter()
-            .filter_map(|n| n.into_string().ok())
-        {
+        for list in host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok()) {
             if list.ends_with("_Packages") && !open.is_empty() {
                 let text = read_if_there(host, &self.dir().join(&list))?.unwrap_or_default();
                 weigh_from(&text, &mut open, items);
             }
         }
         if !open.is_empty() {
-            let left: Vec<String> = open
-                .values()
-                .flatten()
-                .map(|i| &items[*i])
-                .map(|i| format!("{}={}", i.name, i.version))
-                .collect();
-            let output = host.look(
-                &Command::new("apt-cache")
-                    .args(self.options())
-                    .arg("show")
-                    .args(left)
-                    .accept(&[0, 100]),
-            )?;
+            let left: Vec<String> =
+                open.values().flatten().map(|i| &items[*i]).map(|i| format!("{}={}", i.name, i.version)).collect();
+            let output =
+                host.look(&Command::new("apt-cache").args(self.options()).arg("show").args(left).accept(&[0, 100]))?;
             weigh_from(&output.stdout, &mut open, items);
         }
         Ok(())
@@ -312,27 +236,17 @@ impl Archive {
             return Ok(());
         }
         let names = upgrades.iter().map(|i| i.name.clone());
-        let output = host.look(
-            &Command::new("apt-cache")
-                .args(self.options())
-                .arg("madison")
-                .args(names)
-                .accept(&[0, 100]),
-        )?;
+        let output =
+            host.look(&Command::new("apt-cache").args(self.options()).arg("madison").args(names).accept(&[0, 100]))?;
         let text = output.text();
         for item in upgrades {
             let bare = item.name.split(':').next().unwrap_or_default();
             let old = item.old.as_deref().unwrap_or_default();
             let offered = text.lines().any(|line| {
                 let mut words = line.split('|').map(str::trim);
-                words.next() == Some(bare)
-                    && words.next() == Some(old)
-                    && line.ends_with(" Packages")
+                words.next() == Some(bare) && words.next() == Some(old) && line.ends_with(" Packages")
             });
-            item.old_is_gone = !offered
-                && host
-                    .meta(&cached_deb(&item.name, old, &item.architecture))?
-                    .is_none();
+            item.old_is_gone = !offered && host.meta(&cached_deb(&item.name, old, &item.architecture))?.is_none();
         }
         Ok(())
     }
@@ -358,14 +272,7 @@ pub fn update(
     // Without --error-on=any, apt-get ends well although a signature is bad or a mirror can't be reached, when it
     // has older lists.
     let command = Command::new("apt-get")
-        .args([
-            "-q",
-            "--error-on=any",
-            "-o",
-            "Acquire::Languages=none",
-            "-o",
-            "Acquire::Retries=2",
-        ])
+        .args(["-q", "--error-on=any", "-o", "Acquire::Languages=none", "-o", "Acquire::Retries=2"])
         .args(archive.options())
         .arg("update")
         .accept(&[0, 100])
@@ -374,33 +281,21 @@ pub fn update(
     if output.code == 0 {
         return Ok(());
     }
-    let text = format!(
-        "{}{}",
-        output.text(),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let text = format!("{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
     let has_lists = !archive.releases(host)?.is_empty();
     Err(failure::of_update(&text, has_lists))
 }
 
 fn copy(host: &dyn Host, path: &Path, content: &[u8]) -> Result<()> {
     let args = ["-D", "-m", "0644", "/dev/stdin"];
-    host.look(
-        &Command::new("install")
-            .args(args)
-            .arg(path.display().to_string())
-            .stdin(content),
-    )?;
+    host.look(&Command::new("install").args(args).arg(path.display().to_string()).stdin(content))?;
     Ok(())
 }
 
 /// Where apt keeps the file of a package that it downloaded.
 pub fn cached_deb(name: &str, version: &str, architecture: &str) -> PathBuf {
     let bare = name.split(':').next().unwrap_or_default();
-    Path::new("/var/cache/apt/archives").join(format!(
-        "{bare}_{}_{architecture}.deb",
-        version.replace(':', "%3a")
-    ))
+    Path::new("/var/cache/apt/archives").join(format!("{bare}_{}_{architecture}.deb", version.replace(':', "%3a")))
 }
 
 /// The security update that a paragraph of a Packages list is for an installed package.
@@ -425,26 +320,16 @@ fn newer(paragraph: &str, database: &Database) -> Option<Pending> {
 fn weigh_from(text: &[u8], open: &mut BTreeMap<String, Vec<usize>>, items: &mut [Item]) {
     let mut lines = text.split(|b| *b == b'\n');
     while let Some(line) = lines.next() {
-        let Some(name) = line
-            .strip_prefix(b"Package: ")
-            .and_then(|n| std::str::from_utf8(n).ok())
-        else {
+        let Some(name) = line.strip_prefix(b"Package: ").and_then(|n| std::str::from_utf8(n).ok()) else {
             continue;
         };
         let Some(wanted) = open.get_mut(name) else {
             continue;
         };
-        let paragraph: Vec<u8> = lines
-            .by_ref()
-            .take_while(|l| !l.is_empty())
-            .collect::<Vec<_>>()
-            .join(&b'\n');
+        let paragraph: Vec<u8> = lines.by_ref().take_while(|l| !l.is_empty()).collect::<Vec<_>>().join(&b'\n');
         let paragraph = String::from_utf8_lossy(&paragraph);
         let number = |name| field(&paragraph, name).and_then(|n| n.parse::<u64>().ok());
-        let (version, architecture) = (
-            field(&paragraph, "Version"),
-            field(&paragraph, "Architecture"),
-        );
+        let (version, architecture) = (field(&paragraph, "Version"), field(&paragraph, "Architecture"));
         let Some(size) = number("Size") else { continue };
         wanted.retain(|index| {
             let Some(item) = items.get_mut(*index) else {
@@ -465,27 +350,15 @@ fn weigh_from(text: &[u8], open: &mut BTreeMap<String, Vec<usize>>, items: &mut 
 
 /// Names like `name` among all that the archives offer, best first.
 pub fn near_names(host: &dyn Host, archive: Archive, name: &str) -> Result<Vec<String>> {
-    let output = host.look(
-        &Command::new("apt-cache")
-            .args(archive.options())
-            .arg("pkgnames")
-            .accept(&[0, 100]),
-    )?;
+    let output = host.look(&Command::new("apt-cache").args(archive.options()).arg("pkgnames").accept(&[0, 100]))?;
     Ok(nearest(&output.text(), name))
 }
 
 fn nearest(names: &str, name: &str) -> Vec<String> {
     let score = |n: &str| strsim::jaro_winkler(n, name);
-    let mut near: Vec<(f64, &str)> = names
-        .lines()
-        .map(|n| (score(n), n))
-        .filter(|(s, _)| *s > 0.9)
-        .collect();
+    let mut near: Vec<(f64, &str)> = names.lines().map(|n| (score(n), n)).filter(|(s, _)| *s > 0.9).collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    near.into_iter()
-        .take(3)
-        .map(|(_, n)| n.to_owned())
-        .collect()
+    near.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
 }
 
 /// A refusal that has no module: no host can be reached, or a list is refused.
@@ -494,11 +367,7 @@ pub(super) fn unreachable(hosts: &[String], lines: &str) -> Error {
         "network-unreachable",
         format!(
             "cannot fetch the package lists from {}",
-            if hosts.is_empty() {
-                "the mirrors".into()
-            } else {
-                hosts.join(", ")
-            }
+            if hosts.is_empty() { "the mirrors".into() } else { hosts.join(", ") }
         ),
         lines.to_owned(),
     )
@@ -512,8 +381,7 @@ mod tests {
 
     #[test]
     fn sizes_come_from_the_right_version_and_architecture() {
-        let list =
-            b"Package: jq\nVersion: 1.6\nArchitecture: amd64\nInstalled-Size: 1\nSize: 10\n\n\
+        let list = b"Package: jq\nVersion: 1.6\nArchitecture: amd64\nInstalled-Size: 1\nSize: 10\n\n\
             Package: jq\nVersion: 1.7\nArchitecture: amd64\nInstalled-Size: 2\nSize: 20\n\n\
             Package: other\nVersion: 1.7\nArchitecture: amd64\nSize: 30\n";
         let mut items = Simulation::parse("Inst jq (1.7 D [amd64])\nInst zz (1 D [all])\n").install;

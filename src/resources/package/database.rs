@@ -47,11 +47,7 @@ impl Known {
         self.reinstall
             || matches!(
                 self.state.as_str(),
-                "unpacked"
-                    | "half-configured"
-                    | "half-installed"
-                    | "triggers-awaited"
-                    | "triggers-pending"
+                "unpacked" | "half-configured" | "half-installed" | "triggers-awaited" | "triggers-pending"
             )
     }
 }
@@ -79,10 +75,7 @@ impl Database {
             let Some(name) = field(paragraph, "Package") else {
                 continue;
             };
-            let words: Vec<&str> = field(paragraph, "Status")
-                .unwrap_or_default()
-                .split(' ')
-                .collect();
+            let words: Vec<&str> = field(paragraph, "Status").unwrap_or_default().split(' ').collect();
             let part = |name| field(paragraph, name).unwrap_or_default();
             let package = Known {
                 version: part("Version").to_owned(),
@@ -99,20 +92,12 @@ impl Database {
             }
             known.push((name, package));
         }
-        let mut database = Database {
-            native,
-            packages: BTreeMap::new(),
-        };
+        let mut database = Database { native, packages: BTreeMap::new() };
         for (name, package) in known {
-            database
-                .packages
-                .insert(database.key(name, &package.architecture), package);
+            database.packages.insert(database.key(name, &package.architecture), package);
         }
         for paragraph in paragraphs(extended) {
-            let (name, architecture) = (
-                field(paragraph, "Package"),
-                field(paragraph, "Architecture"),
-            );
+            let (name, architecture) = (field(paragraph, "Package"), field(paragraph, "Architecture"));
             let auto = field(paragraph, "Auto-Installed") == Some("1");
             if let (Some(name), Some(architecture), true) = (name, architecture, auto) {
                 let key = database.key(name, architecture);
@@ -125,11 +110,7 @@ impl Database {
     }
 
     fn key(&self, name: &str, architecture: &str) -> String {
-        if architecture == "all"
-            || architecture == self.native
-            || self.native.is_empty()
-            || architecture.is_empty()
-        {
+        if architecture == "all" || architecture == self.native || self.native.is_empty() || architecture.is_empty() {
             name.to_owned()
         } else {
             format!("{name}:{architecture}")
@@ -153,17 +134,12 @@ impl Database {
 
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Known)> {
-        self.packages
-            .iter()
-            .map(|(name, package)| (name.as_str(), package))
+        self.packages.iter().map(|(name, package)| (name.as_str(), package))
     }
 
     /// The names of packages on which dpkg's work was interrupted or failed.
     pub fn unfinished(&self) -> Vec<&str> {
-        self.all()
-            .filter(|(_, p)| p.is_unfinished())
-            .map(|(name, _)| name)
-            .collect()
+        self.all().filter(|(_, p)| p.is_unfinished()).map(|(name, _)| name).collect()
     }
 
     /// Which of `candidates` the installed package `name` needs, through however many others. On the safe side: of
@@ -181,24 +157,15 @@ impl Database {
                 continue;
             };
             for wanted in names(&package.depends) {
-                let real = self
-                    .packages
-                    .get_key_value(wanted)
-                    .map(|(name, _)| name.as_str());
-                for next in real
-                    .into_iter()
-                    .chain(providers.get(wanted).into_iter().flatten().copied())
-                {
+                let real = self.packages.get_key_value(wanted).map(|(name, _)| name.as_str());
+                for next in real.into_iter().chain(providers.get(wanted).into_iter().flatten().copied()) {
                     if seen.insert(next) {
                         open.push(next);
                     }
                 }
             }
         }
-        seen.into_iter()
-            .filter(|n| candidates.contains(*n))
-            .map(str::to_owned)
-            .collect()
+        seen.into_iter().filter(|n| candidates.contains(*n)).map(str::to_owned).collect()
     }
 }
 
@@ -209,16 +176,12 @@ pub fn is_interrupted(host: &dyn Host) -> Result<bool> {
 
 /// The paragraphs of a Debian control file (deb822(5)).
 pub fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
-    text.split("\n\n")
-        .map(|p| p.trim_start_matches('\n'))
-        .filter(|p| !p.is_empty())
+    text.split("\n\n").map(|p| p.trim_start_matches('\n')).filter(|p| !p.is_empty())
 }
 
 /// The first line of a field of a paragraph, without its name.
 pub fn field<'a>(paragraph: &'a str, name: &str) -> Option<&'a str> {
-    paragraph
-        .lines()
-        .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
+    paragraph.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
 }
 
 /// The package names in a dependency field: `a (>= 1) | b:any, c` gives a, b, c.
@@ -232,8 +195,7 @@ fn names(relations: &str) -> impl Iterator<Item = &str> {
 /// A file's text; empty when it isn't there.
 pub(super) fn read_text(host: &dyn Host, path: &str) -> Result<String> {
     Ok(match read_if_there(host, Path::new(path))? {
-        Some(bytes) => String::from_utf8(bytes)
-            .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
+        Some(bytes) => String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
         None => String::new(),
     })
 }
@@ -242,9 +204,7 @@ pub(super) fn read_text(host: &dyn Host, path: &str) -> Result<String> {
 pub(super) fn read_if_there(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>> {
     match host.read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(host::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(None)
-        }
+        Err(host::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e.into()),
     }
 }
@@ -270,9 +230,7 @@ mod tests {
         assert_eq!((jq.version.as_str(), jq.auto), ("1.7.1-6", false));
         assert!(database.known("libjq1").unwrap().auto && database.known("onig-new").unwrap().auto);
         assert!(database.installed("libjq1").is_none() && database.installed("old").is_none());
-        assert!(
-            database.known("libonig5").is_none() && database.known("libonig5:i386").unwrap().held
-        );
+        assert!(database.known("libonig5").is_none() && database.known("libonig5:i386").unwrap().held);
         assert_eq!(database.unfinished(), ["libjq1", "libonig5:i386"]);
     }
 

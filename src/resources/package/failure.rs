@@ -8,10 +8,7 @@ pub fn guilty(text: &str) -> Vec<String> {
     let mut guilty: Vec<String> = Vec::new();
     let mut add = |name: &str| {
         let name = name.trim();
-        let bare = std::path::Path::new(name)
-            .file_name()
-            .and_then(|n| n.to_str())
-            .unwrap_or(name);
+        let bare = std::path::Path::new(name).file_name().and_then(|n| n.to_str()).unwrap_or(name);
         let bare = bare.split(['_', ':', ' ']).next().unwrap_or(bare);
         if !bare.is_empty() && !guilty.iter().any(|g| g == bare) {
             guilty.push(bare.to_owned());
@@ -19,9 +16,8 @@ pub fn guilty(text: &str) -> Vec<String> {
     };
     for line in text.lines() {
         // dpkg: error processing package NAME (--configure):  /  dpkg: error processing archive PATH (--unpack):
-        if let Some(rest) = line
-            .split_once("error processing package ")
-            .or_else(|| line.split_once("error processing archive "))
+        if let Some(rest) =
+            line.split_once("error processing package ").or_else(|| line.split_once("error processing archive "))
         {
             add(rest.1.split(" (").next().unwrap_or_default());
         }
@@ -31,9 +27,7 @@ pub fn guilty(text: &str) -> Vec<String> {
         }
     }
     if let Some((_, list)) = text.split_once("Errors were encountered while processing:\n") {
-        list.lines()
-            .take_while(|l| l.starts_with(' '))
-            .for_each(&mut add);
+        list.lines().take_while(|l| l.starts_with(' ')).for_each(&mut add);
     }
     guilty
 }
@@ -41,14 +35,8 @@ pub fn guilty(text: &str) -> Vec<String> {
 /// The host names that could not be reached.
 fn hosts(text: &str) -> Vec<String> {
     let mut hosts: Vec<String> = Vec::new();
-    for line in text
-        .lines()
-        .filter(|l| l.contains("Failed to fetch ") || l.starts_with("Err:"))
-    {
-        let host = line
-            .split("://")
-            .nth(1)
-            .and_then(|rest| rest.split(['/', ' ']).next());
+    for line in text.lines().filter(|l| l.contains("Failed to fetch ") || l.starts_with("Err:")) {
+        let host = line.split("://").nth(1).and_then(|rest| rest.split(['/', ' ']).next());
         if let Some(host) = host.filter(|h| !h.is_empty() && !hosts.iter().any(|k| k == h)) {
             hosts.push(host.to_owned());
         }
@@ -58,48 +46,25 @@ fn hosts(text: &str) -> Vec<String> {
 
 /// The refusal for package lists that could not be fetched.
 pub fn of_update(text: &str, has_lists: bool) -> Error {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|l| l.starts_with("E: ") || l.starts_with("W: "))
-        .collect();
-    let why = if lines.is_empty() {
-        last_lines(text, 5)
-    } else {
-        lines.join("\n")
-    };
-    let network = [
-        "resolving",
-        "Could not connect",
-        "Unable to connect",
-        "Connection",
-        "timed out",
-        "unreachable",
-        "No route",
-    ];
+    let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("E: ") || l.starts_with("W: ")).collect();
+    let why = if lines.is_empty() { last_lines(text, 5) } else { lines.join("\n") };
+    let network =
+        ["resolving", "Could not connect", "Unable to connect", "Connection", "timed out", "unreachable", "No route"];
     if network.iter().any(|sign| why.contains(sign)) {
         return archive::unreachable(&hosts(text), &why);
     }
     let error = Error::refused("package-lists-refused", "cannot fetch the package lists", why)
         .fix("correct the source that is named above in /etc/apt/sources.list.d, then run apt-get update");
-    if has_lists {
-        error.fix("apt's older lists are still in place")
-    } else {
-        error
-    }
+    if has_lists { error.fix("apt's older lists are still in place") } else { error }
 }
 
 /// The last `count` lines that say something.
 pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text
         .lines()
-        .filter(|l| {
-            !l.trim().is_empty() && !l.starts_with("pmstatus:") && !l.starts_with("dlstatus:")
-        })
+        .filter(|l| !l.trim().is_empty() && !l.starts_with("pmstatus:") && !l.starts_with("dlstatus:"))
         .collect();
-    lines
-        .get(lines.len().saturating_sub(count)..)
-        .unwrap_or_default()
-        .join("\n")
+    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 
 #[cfg(test)]
@@ -113,9 +78,7 @@ mod tests {
             Errors were encountered while processing:\n nginx\n /var/cache/apt/archives/foo_1_all.deb\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n";
         assert_eq!(guilty(text), ["nginx", "jq", "foo"]);
         assert_eq!(
-            guilty(
-                "E: Failed to fetch http://deb.debian.org/debian/pool/main/j/jq/jq_1.7_amd64.deb  404  Not Found\n"
-            ),
+            guilty("E: Failed to fetch http://deb.debian.org/debian/pool/main/j/jq/jq_1.7_amd64.deb  404  Not Found\n"),
             ["jq"]
         );
     }
@@ -124,20 +87,14 @@ mod tests {
     fn a_mirror_that_cannot_be_reached_is_told_from_a_bad_signature() {
         let text = "Err:1 http://deb.debian.org/debian trixie InRelease\n  Temporary failure resolving 'deb.debian.org'\n\
             E: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease  Temporary failure resolving 'deb.debian.org'\n";
-        let Error::Refused { code, what, .. } = of_update(text, false) else {
-            panic!()
-        };
+        let Error::Refused { code, what, .. } = of_update(text, false) else { panic!() };
         assert_eq!(
             (code, what.as_str()),
-            (
-                "network-unreachable",
-                "cannot fetch the package lists from deb.debian.org"
-            )
+            ("network-unreachable", "cannot fetch the package lists from deb.debian.org")
         );
-        let Error::Refused { code, .. } = of_update(
-            "E: The repository 'http://x trixie InRelease' is not signed.\n",
-            true,
-        ) else {
+        let Error::Refused { code, .. } =
+            of_update("E: The repository 'http://x trixie InRelease' is not signed.\n", true)
+        else {
             panic!()
         };
         assert_eq!(code, "package-lists-refused");

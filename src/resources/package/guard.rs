@@ -13,8 +13,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The line that tells ours from the administrator's.
-const MARK: &str =
-    "# Written by vps-configurator: services wait until they are configured. Removed by itself.";
+const MARK: &str = "# Written by vps-configurator: services wait until they are configured. Removed by itself.";
 
 fn script() -> String {
     format!(
@@ -35,10 +34,7 @@ pub fn take_guard(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
         return Ok(());
     }
     if there.is_some_and(|t| !String::from_utf8_lossy(&t).contains(MARK)) {
-        let line = format!(
-            "{} is yours and stays: it decides whether new services start at once",
-            paths::POLICY_RC_D
-        );
+        let line = format!("{} is yours and stays: it decides whether new services start at once", paths::POLICY_RC_D);
         progress.tell(&Event::Note { line: &line });
         return Ok(());
     }
@@ -63,14 +59,9 @@ pub fn release_guard(host: &dyn Host) -> Result<()> {
 pub fn held_units(host: &dyn Host) -> Result<Vec<String>> {
     let mut units = Vec::new();
     for unit in held(&read_text(host, paths::HELD_UNITS)?) {
-        let command = Command::new("systemctl")
-            .args(["is-enabled", &unit])
-            .accept(&[0, 1, 3, 4]);
+        let command = Command::new("systemctl").args(["is-enabled", &unit]).accept(&[0, 1, 3, 4]);
         let state = host.look(&command)?.text();
-        if matches!(
-            state.trim(),
-            "enabled" | "enabled-runtime" | "alias" | "generated"
-        ) {
+        if matches!(state.trim(), "enabled" | "enabled-runtime" | "alias" | "generated") {
             units.push(unit);
         }
     }
@@ -79,21 +70,14 @@ pub fn held_units(host: &dyn Host) -> Result<Vec<String>> {
 
 /// Unit names from the guard's lines `name action`: an init script `ufw` is `ufw.service`.
 fn held(text: &str) -> BTreeSet<String> {
-    let suffixes = [
-        ".service", ".socket", ".timer", ".path", ".mount", ".target",
-    ];
-    let names = text
-        .lines()
-        .filter_map(|l| l.split(' ').next())
-        .filter(|n| !n.is_empty());
+    let suffixes = [".service", ".socket", ".timer", ".path", ".mount", ".target"];
+    let names = text.lines().filter_map(|l| l.split(' ').next()).filter(|n| !n.is_empty());
     names
-        .map(|name| {
-            if suffixes.iter().any(|s| name.ends_with(s)) {
-                name.to_owned()
-            } else {
-                format!("{name}.service")
-            }
-        })
+        .map(
+            |name| {
+                if suffixes.iter().any(|s| name.ends_with(s)) { name.to_owned() } else { format!("{name}.service") }
+            },
+        )
         .collect()
 }
 
@@ -103,9 +87,7 @@ mod tests {
 
     #[test]
     fn held_lines_become_unit_names_once_each() {
-        let units: Vec<String> = held("ufw start\nufw.service start\ndocker.socket start\n\n")
-            .into_iter()
-            .collect();
+        let units: Vec<String> = held("ufw start\nufw.service start\ndocker.socket start\n\n").into_iter().collect();
         assert_eq!(units, ["docker.socket", "ufw.service"]);
     }
 }

@@ -7,12 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The locks of dpkg and apt, all of the fcntl kind.
-const LOCKS: [&str; 4] = [
-    "/var/lib/dpkg/lock-frontend",
-    "/var/lib/dpkg/lock",
-    "/var/lib/apt/lists/lock",
-    "/var/cache/apt/archives/lock",
-];
+const LOCKS: [&str; 4] =
+    ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"];
 /// How often it is looked whether they are free.
 const LOOK: Duration = Duration::from_millis(500);
 /// How often the waiting is told.
@@ -36,11 +32,8 @@ pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration)
             .fix(format!("if it hangs: see what it waits for with: ps -o pid,etime,args -p {pid}")));
         }
         if told.is_none_or(|t| nanoseconds(now - t) >= TELL) {
-            let line = format!(
-                "for {who}, who works with packages ({} s of at most {} s)",
-                waited.as_secs(),
-                limit.as_secs()
-            );
+            let line =
+                format!("for {who}, who works with packages ({} s of at most {} s)", waited.as_secs(), limit.as_secs());
             progress.tell(&Event::Waiting { what: &line });
             told = Some(now);
         }
@@ -66,24 +59,12 @@ fn holder(host: &dyn Host) -> Result<Option<(&'static str, u32)>> {
 /// A process for people: `unattended-upgr (pid 734, for 94 s)`.
 fn describe(host: &dyn Host, pid: u32) -> String {
     let text = |name: &str| read_text(host, &format!("/proc/{pid}/{name}")).unwrap_or_default();
-    let command: String = text("cmdline")
-        .split(|c: char| c == '\0' || c.is_whitespace())
-        .take(4)
-        .collect::<Vec<_>>()
-        .join(" ");
+    let command: String =
+        text("cmdline").split(|c: char| c == '\0' || c.is_whitespace()).take(4).collect::<Vec<_>>().join(" ");
     let uptime = read_text(host, "/proc/uptime").unwrap_or_default();
-    let age = age(&text("stat"), &uptime)
-        .map(|s| format!(", for {s} s"))
-        .unwrap_or_default();
+    let age = age(&text("stat"), &uptime).map(|s| format!(", for {s} s")).unwrap_or_default();
     let command = command.trim();
-    format!(
-        "{} (pid {pid}{age})",
-        if command.is_empty() {
-            "another process"
-        } else {
-            command
-        }
-    )
+    format!("{} (pid {pid}{age})", if command.is_empty() { "another process" } else { command })
 }
 
 /// Seconds since a process began, from the texts of /proc/PID/stat (field 22, in ticks of 1/100 s) and /proc/uptime

@@ -19,6 +19,8 @@ mod archive;
 mod database;
 mod failure;
 mod guard;
+#[cfg(test)]
+mod life;
 mod locks;
 mod purge;
 mod set;

@@ -57,40 +57,39 @@ fn is_there(host: &dyn Host, treasure: &Treasure) -> Result<bool> {
     Ok(false)
 }
 
-/// Makes the maintainer scripts unable to destroy what people made. The program itself goes with its package.
+/// Makes the maintainer scripts unable to destroy data, and says what stays. Disarmed in any case: Docker's script
+/// deletes across mounts, and where it fails the purge does.
 pub fn spare_treasures(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<String>> {
     for treasure in TREASURES.iter().filter(|t| packages.contains(t.package)) {
-        if is_there(host, treasure)? {
-            let copy = Path::new(treasure.path).join(
-                Path::new(treasure.destroyer)
-                    .file_name()
-                    .unwrap_or_default(),
-            );
-            host.remove(&copy)?;
-            if let Some(meta) = host.meta(Path::new(treasure.destroyer))? {
-                let mut attributes = meta.attributes;
-                attributes.mode &= !0o111;
-                host.set_attributes(Path::new(treasure.destroyer), &attributes)?;
-            }
+        let name = Path::new(treasure.destroyer).file_name().unwrap_or_default();
+        host.remove(&Path::new(treasure.path).join(name))?;
+        if let Some(meta) = host.meta(Path::new(treasure.destroyer))? {
+            let mut attributes = meta.attributes;
+            attributes.mode &= !0o111;
+            host.set_attributes(Path::new(treasure.destroyer), &attributes)?;
         }
     }
     treasures(host, packages)
 }
 
+/// The data directories of packages that are gone in which nobody made anything.
+pub fn disposable(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<&'static str>> {
+    let mut directories = Vec::new();
+    for treasure in TREASURES.iter().filter(|t| packages.contains(t.package)) {
+        if host.meta(Path::new(treasure.path))?.is_some() && !is_there(host, treasure)? {
+            directories.push(treasure.path);
+        }
+    }
+    Ok(directories)
+}
+
 /// The systemd units that `packages` ship, templates as patterns of their instances.
-pub fn units(
-    host: &dyn Host,
-    packages: &BTreeSet<String>,
-    architecture: &str,
-) -> Result<Vec<String>> {
+pub fn units(host: &dyn Host, packages: &BTreeSet<String>, architecture: &str) -> Result<Vec<String>> {
     let mut units = BTreeSet::new();
     for package in packages {
         let mut list = read_text(host, &format!("/var/lib/dpkg/info/{package}.list"))?;
         if list.is_empty() {
-            list = read_text(
-                host,
-                &format!("/var/lib/dpkg/info/{package}:{architecture}.list"),
-            )?;
+            list = read_text(host, &format!("/var/lib/dpkg/info/{package}:{architecture}.list"))?;
         }
         units.extend(list.lines().filter_map(unit));
     }
@@ -98,19 +97,10 @@ pub fn units(
 }
 
 fn unit(path: &str) -> Option<String> {
-    let name = path
-        .strip_prefix("/usr")
-        .unwrap_or(path)
-        .strip_prefix("/lib/systemd/system/")?;
+    let name = path.strip_prefix("/usr").unwrap_or(path).strip_prefix("/lib/systemd/system/")?;
     let (stem, suffix) = name.rsplit_once('.')?;
     let counts = !name.contains('/') && ["service", "socket", "timer", "path"].contains(&suffix);
-    counts.then(|| {
-        if stem.ends_with('@') {
-            format!("{stem}*.{suffix}")
-        } else {
-            name.to_owned()
-        }
-    })
+    counts.then(|| if stem.ends_with('@') { format!("{stem}*.{suffix}") } else { name.to_owned() })
 }
 
 /// Whether systemd runs here.
@@ -121,14 +111,8 @@ pub fn has_systemd(host: &dyn Host) -> Result<bool> {
 /// Runs `systemctl act units`; what is not loaded is no failure.
 pub fn systemctl(host: &dyn Host, act: &[&str], units: &[String]) -> Result<()> {
     let accept: Vec<i32> = (0..=5).collect();
-    let command = Command::new("systemctl")
-        .args(act.iter().copied())
-        .args(units.iter().cloned());
-    host.run(
-        &command
-            .accept(&accept)
-            .timeout(std::time::Duration::from_secs(180)),
-    )?;
+    let command = Command::new("systemctl").args(act.iter().copied()).args(units.iter().cloned());
+    host.run(&command.accept(&accept).timeout(std::time::Duration::from_secs(180)))?;
     Ok(())
 }
 
@@ -138,14 +122,8 @@ mod tests {
 
     #[test]
     fn units_are_found_in_a_packages_list_of_files() {
-        assert_eq!(
-            unit("/usr/lib/systemd/system/docker.socket").as_deref(),
-            Some("docker.socket")
-        );
-        assert_eq!(
-            unit("/lib/systemd/system/getty@.service").as_deref(),
-            Some("getty@*.service")
-        );
+        assert_eq!(unit("/usr/lib/systemd/system/docker.socket").as_deref(), Some("docker.socket"));
+        assert_eq!(unit("/lib/systemd/system/getty@.service").as_deref(), Some("getty@*.service"));
         assert_eq!(unit("/usr/lib/systemd/system/a.service.d/x.conf"), None);
         assert_eq!(unit("/usr/lib/systemd/user/x.service"), None);
     }

@@ -6,6 +6,7 @@ use super::database::{Database, read_if_there};
 use super::failure;
 use super::guard;
 use super::locks::wait_for_locks;
+use super::simulation::Item;
 use super::solution::{Solution, Wanted, bytes};
 use super::traces::Traces;
 use super::tree::Tree;
@@ -111,10 +112,8 @@ impl PackageSet {
     }
 
     fn read(&self, state: &State) -> Result<Seen> {
-        serde_json::from_value(state.0.clone()).map_err(|e| Error::BadRecord {
-            kind: self.id.to_string(),
-            why: e.to_string(),
-        })
+        serde_json::from_value(state.0.clone())
+            .map_err(|e| Error::BadRecord { kind: self.id.to_string(), why: e.to_string() })
     }
 
     fn see(&self, host: &dyn Host) -> Result<Seen> {
@@ -122,80 +121,47 @@ impl PackageSet {
         let wanted = self.wanted();
         let package = |name: &String| {
             let known = database.installed(name)?;
-            Some(Package {
-                version: known.version.clone(),
-                auto: known.auto,
-            })
+            Some(Package { version: known.version.clone(), auto: known.auto })
         };
-        let packages: BTreeMap<String, Option<Package>> =
-            wanted.keys().map(|n| (n.clone(), package(n))).collect();
+        let packages: BTreeMap<String, Option<Package>> = wanted.keys().map(|n| (n.clone(), package(n))).collect();
         let is_missing = packages.values().any(Option::is_none);
         let wants_security = !self.security.is_empty();
         if !is_missing && !wants_security {
-            return Ok(Seen {
-                packages,
-                security: None,
-                solution: None,
-            });
+            return Ok(Seen { packages, security: None, solution: None });
         }
-        let mut archive = if is_missing {
-            Archive::for_solving(host, &self.sources)?
-        } else {
-            Archive::for_looking(host)?
-        };
-        let mut pending = if wants_security {
-            archive.security(host, &database)?
-        } else {
-            Vec::new()
-        };
+        let mut archive =
+            if is_missing { Archive::for_solving(host, &self.sources)? } else { Archive::for_looking(host)? };
+        let mut pending = if wants_security { archive.security(host, &database)? } else { Vec::new() };
         if !is_missing && !pending.is_empty() {
             // Something is to be installed after all: from lists that are not too old for it.
             archive = Archive::for_solving(host, &self.sources)?;
             pending = archive.security(host, &database)?;
         }
-        let missing: BTreeMap<String, Wanted> = wanted
-            .into_iter()
-            .filter(|(n, _)| packages.get(n).is_some_and(Option::is_none))
-            .collect();
+        let missing: BTreeMap<String, Wanted> =
+            wanted.into_iter().filter(|(n, _)| packages.get(n).is_some_and(Option::is_none)).collect();
         let solution = if missing.is_empty() && pending.is_empty() {
             None
         } else {
-            Some(Solution::find(
-                host, archive, &database, &missing, &pending,
-            )?)
+            Some(Solution::find(host, archive, &database, &missing, &pending)?)
         };
-        Ok(Seen {
-            packages,
-            security: wants_security.then_some(pending),
-            solution,
-        })
+        Ok(Seen { packages, security: wants_security.then_some(pending), solution })
     }
 
     /// The module that is to blame for `guilty`: it claims it, or a package that needs it.
     fn culprit(&self, host: &dyn Host, guilty: &[String]) -> Option<String> {
-        let direct = self
-            .claims
-            .iter()
-            .find(|(_, claims)| claims.iter().any(|c| guilty.contains(&c.name)));
+        let direct = self.claims.iter().find(|(_, claims)| claims.iter().any(|c| guilty.contains(&c.name)));
         if let Some((module, _)) = direct {
             return Some(module.clone());
         }
         let database = Database::read(host).ok()?;
         let guilty: BTreeSet<String> = guilty.iter().cloned().collect();
         let needs = |c: &Claim| !database.needed_by(&c.name, &guilty).is_empty();
-        self.claims
-            .iter()
-            .find(|(_, claims)| claims.iter().any(needs))
-            .map(|(module, _)| module.clone())
+        self.claims.iter().find(|(_, claims)| claims.iter().any(needs)).map(|(module, _)| module.clone())
     }
 
     /// What is told when apt-get failed. dpkg is brought in order first, as far as it goes.
     fn failed(&self, context: &Context<'_>, output: &Output) -> Error {
-        let text = format!(
-            "{}\n{}",
-            output.text(),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text = format!("{}\n{}", output.text(), String::from_utf8_lossy(&output.stderr));
         let guilty = failure::guilty(&text);
         let module = self.culprit(context.host, &guilty);
         if let Err(error) = apt::heal(context.host, context.progress) {
@@ -218,36 +184,36 @@ impl PackageSet {
             code: "package-failed",
             what,
             why: failure::last_lines(&text, 12),
-            fix: vec![
-                "the whole story is in /var/log/apt/term.log and /var/log/dpkg.log".to_owned(),
-            ],
+            fix: vec!["the whole story is in /var/log/apt/term.log and /var/log/dpkg.log".to_owned()],
             module,
         }
     }
 
-    fn install(
-        &self,
-        context: &Context<'_>,
-        solution: &Solution,
-        database: &Database,
-    ) -> Result<()> {
+    fn install(&self, context: &Context<'_>, solution: &Solution, database: &Database) -> Result<()> {
         let (host, progress) = (context.host, context.progress);
         if solution.refresh {
-            progress.tell(&Event::Within {
-                what: "fetching the package lists",
-                percent: None,
-            });
+            progress.tell(&Event::Within { what: "fetching the package lists", percent: None });
             update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
             solution.recheck(host, database)?;
         }
         let mut args = vec!["--no-remove".to_owned(), "install".to_owned()];
         args.extend(solution.request.iter().cloned());
         let output = apt::run(host, progress, &args)?;
-        if output.code == 0 {
-            Ok(())
-        } else {
-            Err(self.failed(context, &output))
+        if output.code == 0 { Ok(()) } else { Err(self.failed(context, &output)) }
+    }
+
+    /// Everything of [`apply`](Resource::apply) that the guard watches over.
+    fn change(&self, context: &Context<'_>, seen: &Seen) -> Result<()> {
+        let (host, progress) = (context.host, context.progress);
+        apt::heal(host, progress)?;
+        let database = Database::read(host)?;
+        let solution = seen.solution.as_ref();
+        let is_there = |i: &Item| database.installed(&i.name).is_some_and(|p| p.version == i.version);
+        if let Some(solution) = solution.filter(|s| !s.items().all(is_there)) {
+            guard::take_guard(host, progress)?;
+            self.install(context, solution, &database)?;
         }
+        self.mark(context, seen, solution)
     }
 
     /// Fetches what the next apply will need, and changes nothing but apt's archives.
@@ -273,23 +239,13 @@ impl PackageSet {
     fn mark(&self, context: &Context<'_>, seen: &Seen, solution: Option<&Solution>) -> Result<()> {
         let database = Database::read(context.host)?;
         let is_auto = |name: &str| database.installed(name).is_some_and(|p| p.auto);
-        let manual: Vec<String> = seen
-            .packages
-            .keys()
-            .filter(|n| is_auto(n))
-            .cloned()
-            .collect();
+        let manual: Vec<String> = seen.packages.keys().filter(|n| is_auto(n)).cloned().collect();
         mark(context.host, "manual", &manual)?;
         let upgrades = solution.into_iter().flat_map(|s| &s.upgrades);
-        let was_auto = upgrades.filter(|i| {
-            seen.security
-                .as_ref()
-                .is_some_and(|p| p.iter().any(|p| p.name == i.name && p.auto))
-        });
-        let auto: Vec<String> = was_auto
-            .map(|i| i.name.clone())
-            .filter(|n| !seen.packages.contains_key(n) && !is_auto(n))
-            .collect();
+        let was_auto =
+            upgrades.filter(|i| seen.security.as_ref().is_some_and(|p| p.iter().any(|p| p.name == i.name && p.auto)));
+        let auto: Vec<String> =
+            was_auto.map(|i| i.name.clone()).filter(|n| !seen.packages.contains_key(n) && !is_auto(n)).collect();
         mark(context.host, "auto", &auto)
     }
 }
@@ -297,11 +253,7 @@ impl PackageSet {
 /// Marks packages as `auto` or `manual`; none is fine.
 pub(super) fn mark(host: &dyn Host, how: &str, names: &[String]) -> Result<()> {
     if !names.is_empty() {
-        host.run(
-            &Command::new("apt-mark")
-                .arg(how)
-                .args(names.iter().cloned()),
-        )?;
+        host.run(&Command::new("apt-mark").arg(how).args(names.iter().cloned()))?;
     }
     Ok(())
 }
@@ -334,10 +286,7 @@ impl Resource for PackageSet {
                 known.auto = false;
             }
             if let Some(version) = planned {
-                *package = Some(Package {
-                    version: version.to_owned(),
-                    auto: false,
-                });
+                *package = Some(Package { version: version.to_owned(), auto: false });
             }
         }
         let Some(solution) = &seen.solution else {
@@ -345,11 +294,7 @@ impl Resource for PackageSet {
                 return Ok(Change::keep(state));
             }
             let summary = format!("mark {manual} packages as wanted");
-            let mut change = Change::new(
-                Action::Update,
-                summary,
-                serde_json::to_value(&after).unwrap_or(Value::Null),
-            );
+            let mut change = Change::new(Action::Update, summary, serde_json::to_value(&after).unwrap_or(Value::Null));
             change.details = details;
             return Ok(change);
         };
@@ -367,37 +312,16 @@ impl Resource for PackageSet {
             bytes(solution.installed)
         );
         for item in &solution.new {
-            details.push(format!(
-                "install {} {} ({})",
-                item.name,
-                item.version,
-                bytes(item.download)
-            ));
+            details.push(format!("install {} {} ({})", item.name, item.version, bytes(item.download)));
         }
         for item in &solution.upgrades {
-            let gone = if item.old_is_gone {
-                "; cannot be taken back, no archive has the old version any more"
-            } else {
-                ""
-            };
+            let gone =
+                if item.old_is_gone { "; cannot be taken back, no archive has the old version any more" } else { "" };
             let old = item.old.as_deref().unwrap_or_default();
-            details.push(format!(
-                "upgrade {} {old} -> {} ({}){gone}",
-                item.name,
-                item.version,
-                bytes(item.download)
-            ));
+            details.push(format!("upgrade {} {old} -> {} ({}){gone}", item.name, item.version, bytes(item.download)));
         }
-        let action = if solution.new.is_empty() {
-            Action::Update
-        } else {
-            Action::Create
-        };
-        let mut change = Change::new(
-            action,
-            summary,
-            serde_json::to_value(&after).unwrap_or(Value::Null),
-        );
+        let action = if solution.new.is_empty() { Action::Update } else { Action::Create };
+        let mut change = Change::new(action, summary, serde_json::to_value(&after).unwrap_or(Value::Null));
         change.details = details;
         change.irreversible = solution.upgrades.iter().any(|i| i.old_is_gone);
         Ok(change)
@@ -409,10 +333,7 @@ impl Resource for PackageSet {
         let database = Database::read(host)?;
         let before = |claim: &Claim| {
             let before = match seen.packages.get(&claim.name) {
-                Some(Some(p)) => Before::Installed {
-                    version: p.version.clone(),
-                    auto: p.auto,
-                },
+                Some(Some(p)) => Before::Installed { version: p.version.clone(), auto: p.auto },
                 _ => Before::Absent,
             };
             (claim.name.clone(), before)
@@ -421,8 +342,7 @@ impl Resource for PackageSet {
         let mut upgrades = Vec::new();
         for item in solution.upgrades {
             let old = item.old.clone().unwrap_or_default();
-            let deb = match read_if_there(host, &cached_deb(&item.name, &old, &item.architecture))?
-            {
+            let deb = match read_if_there(host, &cached_deb(&item.name, &old, &item.architecture))? {
                 Some(content) => Some(context.objects.put(&content)?),
                 None => None,
             };
@@ -431,11 +351,7 @@ impl Resource for PackageSet {
         }
         let new = solution.new.iter().map(|i| i.name.clone()).collect();
         let record = Record {
-            claims: self
-                .claims
-                .iter()
-                .map(|(m, c)| (m.clone(), c.iter().map(before).collect()))
-                .collect(),
+            claims: self.claims.iter().map(|(m, c)| (m.clone(), c.iter().map(before).collect())).collect(),
             security: self.security.clone(),
             new: solution.new,
             upgrades,
@@ -452,22 +368,9 @@ impl Resource for PackageSet {
         let (host, progress) = (context.host, context.progress);
         apt::adopt(host, progress)?;
         wait_for_locks(host, progress, self.lock_wait)?;
-        apt::heal(host, progress)?;
-        let database = Database::read(host)?;
-        let solution = seen.solution.as_ref();
-        let is_open = |s: &&Solution| {
-            s.items().any(|i| {
-                database
-                    .installed(&i.name)
-                    .is_none_or(|p| p.version != i.version)
-            })
-        };
-        if let Some(solution) = solution.filter(is_open) {
-            guard::take_guard(host, progress)?;
-            self.install(context, solution, &database)?;
-        }
-        self.mark(context, &seen, solution)?;
-        guard::release_guard(host)
+        let done = self.change(context, &seen);
+        guard::release_guard(host)?;
+        done
     }
 
     fn exclusive(&self) -> &'static [&'static str] {
@@ -475,21 +378,14 @@ impl Resource for PackageSet {
     }
 
     fn shared_by(&self) -> Vec<String> {
-        self.claims
-            .keys()
-            .chain(&self.security)
-            .cloned()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect()
+        self.claims.keys().chain(&self.security).cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn without(&self, module: &str) -> Option<Box<dyn Resource>> {
         let mut rest = self.clone();
         rest.claims.remove(module);
         rest.security.remove(module);
-        (!rest.claims.is_empty() || !rest.security.is_empty())
-            .then(|| Box::new(rest) as Box<dyn Resource>)
+        (!rest.claims.is_empty() || !rest.security.is_empty()).then(|| Box::new(rest) as Box<dyn Resource>)
     }
 }
 
@@ -499,10 +395,7 @@ mod tests {
     use serde_json::json;
 
     fn set() -> PackageSet {
-        let claim = |name: &str| Claim {
-            name: name.into(),
-            release: String::new(),
-        };
+        let claim = |name: &str| Claim { name: name.into(), release: String::new() };
         let claims = BTreeMap::from([
             ("security".to_owned(), vec![claim("ufw"), claim("jq")]),
             ("git".to_owned(), vec![claim("git")]),
@@ -522,10 +415,7 @@ mod tests {
             },
         }));
         let change = set().compare(&seen).unwrap();
-        assert_eq!(
-            change.summary,
-            "install 1 packages, upgrade 1: download 3.0 MB, 5.0 MB on the disk"
-        );
+        assert_eq!(change.summary, "install 1 packages, upgrade 1: download 3.0 MB, 5.0 MB on the disk");
         assert_eq!(change.details[0], "git is no longer only a dependency");
         assert!(change.irreversible && change.details[2].contains("cannot be taken back"));
         assert_eq!(

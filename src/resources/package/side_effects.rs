@@ -84,10 +84,7 @@ impl Pictures<'_> {
             if is_accounts(path) {
                 acts.extend(self.merge_accounts(path).map(|act| (path.clone(), act)));
             } else if purged.is_some() && is_worth_telling(before, purged) {
-                kept.push(format!(
-                    "{} was changed by someone since: left as it is",
-                    path.display()
-                ));
+                kept.push(format!("{} was changed by someone since: left as it is", path.display()));
             }
         }
         (acts, kept)
@@ -95,10 +92,7 @@ impl Pictures<'_> {
 
     /// The account file as it is now, with the entries back that only the transaction changed.
     fn merge_accounts(&self, path: &Path) -> Option<Act> {
-        let text = |tree: &Tree| {
-            tree.content(path)
-                .map(|c| String::from_utf8_lossy(c).into_owned())
-        };
+        let text = |tree: &Tree| tree.content(path).map(|c| String::from_utf8_lossy(c).into_owned());
         let before = text(self.before)?;
         let after = self.accounts_after.get(path)?;
         let (present, purged) = (text(self.present)?, text(self.purged)?);
@@ -110,26 +104,28 @@ impl Pictures<'_> {
     /// Puts back what can be. A path that can't be put back is told and does not stop the others.
     pub fn restore(&self, host: &dyn Host) -> Result<Vec<String>> {
         let (acts, mut kept) = self.decide();
-        let mut failed = |path: &Path, error: &dyn std::fmt::Display| {
-            kept.push(format!("{}: left, {error}", path.display()))
-        };
-        for (path, _) in acts.iter().rev().filter(|(_, a)| **a == Act::Remove) {
-            match host.remove(path) {
-                Err(e @ host::Error::Injected(_)) => return Err(e.into()),
-                Err(e) => failed(path, &e),
-                Ok(()) => {}
-            }
-        }
-        for (path, act) in &acts {
+        let mut failed: BTreeSet<&Path> = BTreeSet::new();
+        let removals = acts.iter().rev().filter(|(_, act)| **act == Act::Remove);
+        let others = acts.iter().filter(|(_, act)| **act != Act::Remove);
+        for (path, act) in removals.chain(others) {
             let done = match act {
-                Act::Remove => Ok(()),
+                Act::Remove => host.remove(path),
                 Act::Text(text, attributes) => host.write(path, text.as_bytes(), attributes),
                 Act::Put(node) => self.put(host, path, node),
             };
             match done {
-                Err(e @ host::Error::Injected(_)) => return Err(e.into()),
-                Err(e) => failed(path, &e),
                 Ok(()) => {}
+                Err(e @ host::Error::Injected(_)) => return Err(e.into()),
+                // A directory stays because of something in it, and so do those around it: told once.
+                Err(_) if failed.iter().any(|f| f.starts_with(path)) => {}
+                Err(_) if *act == Act::Remove && !host.list(path)?.is_empty() => {
+                    failed.insert(path);
+                    kept.push(format!("{} stays: it holds files of someone else", path.display()));
+                }
+                Err(e) => {
+                    failed.insert(path);
+                    kept.push(format!("{} could not be put back: {e}", path.display()));
+                }
             }
         }
         Ok(kept)
@@ -142,8 +138,7 @@ impl Pictures<'_> {
         {
             return host.set_attributes(path, attributes);
         }
-        let changes_kind =
-            purged.is_some_and(|p| std::mem::discriminant(p) != std::mem::discriminant(node));
+        let changes_kind = purged.is_some_and(|p| std::mem::discriminant(p) != std::mem::discriminant(node));
         if changes_kind {
             host.remove(path)?;
         }
@@ -166,9 +161,7 @@ impl Pictures<'_> {
 fn is_worth_telling(before: Option<&Node>, purged: Option<&Node>) -> bool {
     !matches!(
         (before, purged),
-        (Some(Node::File { stamp: Some(_), .. }), _)
-            | (Some(Node::Other), _)
-            | (_, Some(Node::Other))
+        (Some(Node::File { stamp: Some(_), .. }), _) | (Some(Node::Other), _) | (_, Some(Node::Other))
     )
 }
 
@@ -182,20 +175,13 @@ fn merge(before: &str, after: &str, present: &str, purged: &str) -> String {
     for line in purged.lines() {
         let name = name(line);
         seen.insert(name);
-        let line = if ours(name) {
-            before_by.get(name).copied()
-        } else {
-            Some(line)
-        };
+        let line = if ours(name) { before_by.get(name).copied() } else { Some(line) };
         if let Some(line) = line {
             merged.push_str(line);
             merged.push('\n');
         }
     }
-    for line in before
-        .lines()
-        .filter(|l| !seen.contains(name(l)) && ours(name(l)))
-    {
+    for line in before.lines().filter(|l| !seen.contains(name(l)) && ours(name(l))) {
         merged.push_str(line);
         merged.push('\n');
     }
@@ -216,40 +202,23 @@ mod tests {
 
     fn after(before: &Tree, later: &Tree) -> (Changes, BTreeMap<PathBuf, String>) {
         let changes = before.changes_to(later);
-        let text = |p: &PathBuf| {
-            later
-                .content(p)
-                .map(|c| (p.clone(), String::from_utf8_lossy(c).into_owned()))
-        };
-        let accounts = changes
-            .keys()
-            .filter(|p| is_accounts(p))
-            .filter_map(text)
-            .collect();
+        let text = |p: &PathBuf| later.content(p).map(|c| (p.clone(), String::from_utf8_lossy(c).into_owned()));
+        let accounts = changes.keys().filter(|p| is_accounts(p)).filter_map(text).collect();
         (changes, accounts)
     }
 
     #[test]
     fn what_only_we_changed_goes_back_and_what_others_changed_stays() {
-        let before = Tree::default()
-            .with("/etc/changed", "1")
-            .with("/etc/removed", "1")
-            .with("/etc/shells", "sh\n");
+        let before = Tree::default().with("/etc/changed", "1").with("/etc/removed", "1").with("/etc/shells", "sh\n");
         let later = Tree::default()
             .with("/etc/changed", "2")
             .with("/etc/made", "2")
             .with("/etc/edited", "2")
             .with("/etc/shells", "sh\nzsh\n");
         let (changes, accounts) = after(&before, &later);
-        let present = later
-            .clone()
-            .with("/etc/edited", "by hand")
-            .with("/etc/theirs", "x");
+        let present = later.clone().with("/etc/edited", "by hand").with("/etc/theirs", "x");
         // The purge took zsh out of shells itself, and left a file behind.
-        let purged = present
-            .clone()
-            .with("/etc/shells", "sh\n")
-            .with("/etc/left-by-purge", "y");
+        let purged = present.clone().with("/etc/shells", "sh\n").with("/etc/left-by-purge", "y");
         let pictures = Pictures {
             before: &before,
             after: &changes,
@@ -259,20 +228,9 @@ mod tests {
         };
         let (acts, kept) = pictures.decide();
         let names: Vec<&str> = acts.keys().map(|p| p.to_str().unwrap()).collect();
-        assert_eq!(
-            names,
-            [
-                "/etc/changed",
-                "/etc/left-by-purge",
-                "/etc/made",
-                "/etc/removed"
-            ]
-        );
+        assert_eq!(names, ["/etc/changed", "/etc/left-by-purge", "/etc/made", "/etc/removed"]);
         assert_eq!(acts[Path::new("/etc/made")], Act::Remove);
-        assert_eq!(
-            kept,
-            ["/etc/edited was changed by someone since: left as it is"]
-        );
+        assert_eq!(kept, ["/etc/edited was changed by someone since: left as it is"]);
     }
 
     #[test]
@@ -280,10 +238,7 @@ mod tests {
         let before = "root:x:0\ngames:x:5\n";
         let after = "root:x:0\ngames:x:5\npolkitd:x:992\ndocker:x:991:\n";
         let present = "root:x:0\ngames:x:5\npolkitd:x:992\ndocker:x:991:alice\nalice:x:1000\n";
-        assert_eq!(
-            merge(before, after, present, present),
-            "root:x:0\ngames:x:5\ndocker:x:991:alice\nalice:x:1000\n"
-        );
+        assert_eq!(merge(before, after, present, present), "root:x:0\ngames:x:5\ndocker:x:991:alice\nalice:x:1000\n");
         assert_eq!(merge(before, after, after, "root:x:0\n"), before);
     }
 }

@@ -72,9 +72,7 @@ fn item(rest: &str) -> Option<Item> {
         Some((name, old)) => (name, Some(old.trim_end_matches(']').to_owned())),
         None => (head, None),
     };
-    let architecture = inside
-        .rsplit_once('[')
-        .map_or("", |(_, arch)| arch.trim_end_matches(']'));
+    let architecture = inside.rsplit_once('[').map_or("", |(_, arch)| arch.trim_end_matches(']'));
     Some(Item {
         name: name.to_owned(),
         architecture: architecture.to_owned(),
@@ -111,12 +109,8 @@ pub fn problems(stdout: &str, stderr: &str) -> Vec<Problem> {
             Problem::Unknown(name.trim().to_owned())
         } else if line.ends_with("has no installation candidate") {
             Problem::Unknown(quoted.first().copied().unwrap_or_default().to_owned())
-        } else if let (true, [wanted, name]) = (line.ends_with("was not found"), quoted.as_slice())
-        {
-            Problem::NoVersion {
-                name: (*name).to_owned(),
-                wanted: (*wanted).to_owned(),
-            }
+        } else if let (true, [wanted, name]) = (line.ends_with("was not found"), quoted.as_slice()) {
+            Problem::NoVersion { name: (*name).to_owned(), wanted: (*wanted).to_owned() }
         } else if line.starts_with("Couldn't find any package by") {
             continue;
         } else {
@@ -126,13 +120,8 @@ pub fn problems(stdout: &str, stderr: &str) -> Vec<Problem> {
             found.push(problem);
         }
     }
-    if let Some((_, unmet)) = stdout.split_once("The following packages have unmet dependencies:\n")
-    {
-        let lines: Vec<&str> = unmet
-            .lines()
-            .take_while(|l| l.starts_with(' '))
-            .map(str::trim)
-            .collect();
+    if let Some((_, unmet)) = stdout.split_once("The following packages have unmet dependencies:\n") {
+        let lines: Vec<&str> = unmet.lines().take_while(|l| l.starts_with(' ')).map(str::trim).collect();
         found.push(Problem::Other(lines.join("; ")));
     }
     found
@@ -151,17 +140,8 @@ mod tests {
         let names: Vec<&str> = simulation.install.iter().map(|i| i.name.as_str()).collect();
         assert_eq!(names, ["jq", "libc6", "zlib1g:i386"]);
         let libc = &simulation.install[1];
-        assert_eq!(
-            (libc.old.as_deref(), libc.version.as_str()),
-            (Some("2.41-12"), "2.41-12+deb13u1")
-        );
-        assert_eq!(
-            (
-                libc.architecture.as_str(),
-                simulation.install[0].old.as_deref()
-            ),
-            ("amd64", None)
-        );
+        assert_eq!((libc.old.as_deref(), libc.version.as_str()), (Some("2.41-12"), "2.41-12+deb13u1"));
+        assert_eq!((libc.architecture.as_str(), simulation.install[0].old.as_deref()), ("amd64", None));
         assert_eq!(simulation.remove, ["exim4"]);
         assert_eq!(simulation.from_security, ["libc6", "jq"]);
     }
@@ -173,10 +153,7 @@ mod tests {
             E: Release 'nope' for 'curl' was not found\nE: Unable to correct problems, you have held broken packages.\n";
         let stdout = "The following packages have unmet dependencies:\n a : Depends: b but it is not installable\n     Depends: c\nE\n";
         let found = problems(stdout, stderr);
-        let no = |name: &str, wanted: &str| Problem::NoVersion {
-            name: name.into(),
-            wanted: wanted.into(),
-        };
+        let no = |name: &str, wanted: &str| Problem::NoVersion { name: name.into(), wanted: wanted.into() };
         assert_eq!(
             found[..4],
             [
@@ -186,9 +163,6 @@ mod tests {
                 no("curl", "nope"),
             ]
         );
-        assert_eq!(
-            found[5],
-            Problem::Other("a : Depends: b but it is not installable; Depends: c".into())
-        );
+        assert_eq!(found[5], Problem::Other("a : Depends: b but it is not installable; Depends: c".into()));
     }
 }

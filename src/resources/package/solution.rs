@@ -53,11 +53,7 @@ impl Solution {
     ) -> Result<Solution> {
         let mut request: Vec<String> = Vec::new();
         for (name, wanted) in missing {
-            let release = if wanted.release.is_empty() {
-                String::new()
-            } else {
-                format!("/{}", wanted.release)
-            };
+            let release = if wanted.release.is_empty() { String::new() } else { format!("/{}", wanted.release) };
             request.push(format!("{name}{release}"));
         }
         let updates = pending.iter().filter(|p| !missing.contains_key(&p.name));
@@ -68,10 +64,7 @@ impl Solution {
         }
         let simulation = Simulation::parse(&output.text());
         if !simulation.remove.is_empty() {
-            return Err(conflict(
-                missing,
-                format!("apt would remove {}", simulation.remove.join(", ")),
-            ));
+            return Err(conflict(missing, format!("apt would remove {}", simulation.remove.join(", "))));
         }
         let mut items = simulation.install;
         for name in missing.keys() {
@@ -80,8 +73,7 @@ impl Solution {
             }
         }
         archive.weigh(host, &mut items)?;
-        let (mut upgrades, new): (Vec<Item>, Vec<Item>) =
-            items.into_iter().partition(|i| i.old.is_some());
+        let (mut upgrades, new): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|i| i.old.is_some());
         archive.find_old(host, &mut upgrades)?;
         let mut exact = request;
         for asked in &mut exact {
@@ -108,9 +100,7 @@ impl Solution {
 
     /// The version of `name` once this is done.
     pub fn version_of(&self, name: &str) -> Option<&str> {
-        self.items()
-            .find(|i| i.name == name)
-            .map(|i| i.version.as_str())
+        self.items().find(|i| i.name == name).map(|i| i.version.as_str())
     }
 
     /// Solves again with apt's own lists, just fetched: every step must be one that was planned. Fewer are fine: a
@@ -119,63 +109,40 @@ impl Solution {
         let output = host.look(&simulate(Archive::Own, database, &self.request))?;
         let simulation = Simulation::parse(&output.text());
         let planned = |i: &Item| self.version_of(&i.name) == Some(&i.version);
-        let strangers: Vec<String> = simulation
-            .install
-            .iter()
-            .filter(|i| !planned(i))
-            .map(|i| format!("{} {}", i.name, i.version))
-            .collect();
+        let strangers: Vec<String> =
+            simulation.install.iter().filter(|i| !planned(i)).map(|i| format!("{} {}", i.name, i.version)).collect();
         if output.code == 0 && strangers.is_empty() && simulation.remove.is_empty() {
             return Ok(());
         }
         let why = if output.code == 0 {
-            format!(
-                "the archives changed since: {} {}",
-                strangers.join(", "),
-                simulation.remove.join(", ")
-            )
+            format!("the archives changed since: {} {}", strangers.join(", "), simulation.remove.join(", "))
         } else {
             let problems = problems(&output.text(), &String::from_utf8_lossy(&output.stderr));
             format!("the archives changed since: {problems:?}")
         };
-        Err(Error::refused(
-            "plan-outdated",
-            "cannot install the packages as planned",
-            why,
-        )
-        .fix("make a new plan and apply it"))
+        Err(Error::refused("plan-outdated", "cannot install the packages as planned", why)
+            .fix("make a new plan and apply it"))
     }
 
     /// The room that the packages need, on each file system that they use.
     fn check_room(&self, host: &dyn Host) -> Result<()> {
-        let needs = [
-            ("/var/cache/apt/archives", self.download),
-            ("/usr", self.installed),
-        ];
+        let needs = [("/var/cache/apt/archives", self.download), ("/usr", self.installed)];
         let mut devices: BTreeMap<u64, (u64, u64, Vec<&str>)> = BTreeMap::new();
         for (path, bytes) in needs {
             let space = host.space(Path::new(path))?;
-            let entry =
-                devices
-                    .entry(space.device)
-                    .or_insert((space.available, MARGIN, Vec::new()));
+            let entry = devices.entry(space.device).or_insert((space.available, MARGIN, Vec::new()));
             entry.1 += bytes;
             entry.2.push(path);
         }
         for (available, needed, on) in devices.into_values() {
             if available < needed {
-                let what = format!(
-                    "cannot install {} packages",
-                    self.new.len() + self.upgrades.len()
-                );
-                let why = format!(
-                    "{} need {}, and {} is free",
-                    on.join(" and "),
-                    bytes(needed),
-                    bytes(available)
-                );
+                let what = format!("cannot install {} packages", self.new.len() + self.upgrades.len());
+                let why = format!("{} need {}, and {} is free", on.join(" and "), bytes(needed), bytes(available));
                 return Err(Error::refused("disk-full", what, why)
-                    .fix(format!("free {} (apt-get clean; journalctl --vacuum-size=100M), or enlarge the disk", bytes(needed - available)))
+                    .fix(format!(
+                        "free {} (apt-get clean; journalctl --vacuum-size=100M), or enlarge the disk",
+                        bytes(needed - available)
+                    ))
                     .fix("or leave modules out with --skip"));
             }
         }
@@ -185,57 +152,30 @@ impl Solution {
 
 fn simulate(archive: Archive, database: &Database, request: &[String]) -> Command {
     let mut command = Command::new("apt-get")
-        .args([
-            "-s",
-            "-o",
-            "APT::Get::Show-User-Simulation-Note=no",
-            "--no-install-recommends",
-        ])
+        .args(["-s", "-o", "APT::Get::Show-User-Simulation-Note=no", "--no-install-recommends"])
         .args(archive.options());
     if !database.unfinished().is_empty() {
         command = command.arg("--fix-broken");
     }
-    command
-        .arg("install")
-        .args(request.iter().cloned())
-        .accept(&[0, 100])
-        .timeout(std::time::Duration::from_secs(120))
+    command.arg("install").args(request.iter().cloned()).accept(&[0, 100]).timeout(std::time::Duration::from_secs(120))
 }
 
 /// The modules that asked for a package, in words, and the first of them.
 fn asked(missing: &BTreeMap<String, Wanted>, name: &str) -> (String, Option<String>) {
-    let modules = missing
-        .get(name)
-        .map(|w| w.modules.clone())
-        .unwrap_or_default();
+    let modules = missing.get(name).map(|w| w.modules.clone()).unwrap_or_default();
     (
-        if modules.is_empty() {
-            "the security updates".to_owned()
-        } else {
-            format!("module {}", modules.join(", "))
-        },
+        if modules.is_empty() { "the security updates".to_owned() } else { format!("module {}", modules.join(", ")) },
         modules.into_iter().next(),
     )
 }
 
-fn refusal(
-    host: &dyn Host,
-    archive: Archive,
-    missing: &BTreeMap<String, Wanted>,
-    output: &Output,
-) -> Result<Error> {
+fn refusal(host: &dyn Host, archive: Archive, missing: &BTreeMap<String, Wanted>, output: &Output) -> Result<Error> {
     let found = problems(&output.text(), &String::from_utf8_lossy(&output.stderr));
     let (mut why, mut fixes, mut module) = (Vec::new(), Vec::new(), None);
     for problem in &found {
         let (name, line) = match problem {
-            Problem::Unknown(name) => (
-                name,
-                format!("no archive of this host has a package {name}"),
-            ),
-            Problem::NoVersion { name, wanted } => (
-                name,
-                format!("no archive of this host has {name} in {wanted}"),
-            ),
+            Problem::Unknown(name) => (name, format!("no archive of this host has a package {name}")),
+            Problem::NoVersion { name, wanted } => (name, format!("no archive of this host has {name} in {wanted}")),
             Problem::Other(_) => continue,
         };
         let (who, first) = asked(missing, name);
@@ -250,9 +190,7 @@ fn refusal(
         let others: Vec<String> = found.into_iter().map(|p| format!("{p:?}")).collect();
         return Ok(conflict(missing, others.join("; ")));
     }
-    fixes.push(
-        "correct the name in the module or its options, or add the archive that has it".to_owned(),
-    );
+    fixes.push("correct the name in the module or its options, or add the archive that has it".to_owned());
     Ok(Error::Refused {
         code: "package-unknown",
         what: "cannot plan the packages".to_owned(),
@@ -263,10 +201,8 @@ fn refusal(
 }
 
 fn conflict(missing: &BTreeMap<String, Wanted>, why: String) -> Error {
-    let module = missing
-        .iter()
-        .find(|(name, _)| why.contains(name.as_str()))
-        .and_then(|(_, w)| w.modules.first().cloned());
+    let module =
+        missing.iter().find(|(name, _)| why.contains(name.as_str())).and_then(|(_, w)| w.modules.first().cloned());
     Error::Refused {
         code: "package-conflict",
         what: "cannot plan the packages".to_owned(),
@@ -277,10 +213,7 @@ fn conflict(missing: &BTreeMap<String, Wanted>, why: String) -> Error {
 }
 
 fn virtual_name(missing: &BTreeMap<String, Wanted>, name: &str, text: &str) -> Error {
-    let chosen = text.lines().find_map(|l| {
-        l.strip_prefix("Note, selecting '")?
-            .split_once("' instead of '")
-    });
+    let chosen = text.lines().find_map(|l| l.strip_prefix("Note, selecting '")?.split_once("' instead of '"));
     let (who, module) = asked(missing, name);
     let fix = chosen
         .filter(|(_, virtual_name)| virtual_name.trim_end_matches('\'') == name)
@@ -304,11 +237,7 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     let name = units.get(unit).copied().unwrap_or_default();
-    if unit == 0 {
-        format!("{count} B")
-    } else {
-        format!("{value:.1} {name}")
-    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {name}") }
 }
 
 #[cfg(test)]
@@ -317,9 +246,6 @@ mod tests {
 
     #[test]
     fn bytes_are_told_in_the_unit_that_fits() {
-        assert_eq!(
-            [bytes(999), bytes(1500), bytes(145_200_000)],
-            ["999 B", "1.5 kB", "145.2 MB"]
-        );
+        assert_eq!([bytes(999), bytes(1500), bytes(145_200_000)], ["999 B", "1.5 kB", "145.2 MB"]);
     }
 }

@@ -21,13 +21,7 @@ struct Known {
     directories: &'static [&'static str],
 }
 
-const NONE: Known = Known {
-    package: "",
-    tables: &[],
-    links: &[],
-    sysctls: &[],
-    directories: &[],
-};
+const NONE: Known = Known { package: "", tables: &[], links: &[], sysctls: &[], directories: &[] };
 
 const KNOWN: [Known; 5] = [
     Known {
@@ -46,29 +40,17 @@ const KNOWN: [Known; 5] = [
         ],
         ..NONE
     },
-    Known {
-        package: "fail2ban",
-        tables: &["inet f2b-table"],
-        ..NONE
-    },
+    Known { package: "fail2ban", tables: &["inet f2b-table"], ..NONE },
     Known {
         package: "docker.io",
         links: &["docker0"],
         sysctls: &FORWARDING,
-        directories: &["/etc/docker"],
+        directories: &["/etc/docker", "/var/lib/docker"],
         ..NONE
     },
-    Known {
-        package: "containerd",
-        directories: &["/etc/cni/net.d", "/etc/cni"],
-        ..NONE
-    },
+    Known { package: "containerd", directories: &["/etc/cni/net.d", "/etc/cni"], ..NONE },
     // The settings of its /etc/ufw/sysctl.conf.
-    Known {
-        package: "ufw",
-        sysctls: &FORWARDING,
-        ..NONE
-    },
+    Known { package: "ufw", sysctls: &FORWARDING, ..NONE },
 ];
 
 const FORWARDING: [&str; 7] = [
@@ -104,20 +86,13 @@ fn link_path(link: &str) -> String {
 }
 
 fn setting(host: &dyn Host, key: &str) -> Result<String> {
-    Ok(
-        read_text(host, &format!("/proc/sys/{}", key.replace('.', "/")))?
-            .trim()
-            .to_owned(),
-    )
+    Ok(read_text(host, &format!("/proc/sys/{}", key.replace('.', "/")))?.trim().to_owned())
 }
 
 impl Traces {
     /// What there is now of what the programs of `packages` will leave.
     pub fn see(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Traces> {
-        let mut traces = Traces {
-            tables: tables(host)?,
-            ..Traces::default()
-        };
+        let mut traces = Traces { tables: tables(host)?, ..Traces::default() };
         for known in of(packages) {
             for (name, path) in known
                 .links
@@ -148,31 +123,16 @@ impl Traces {
         after: &[String],
         packages: &BTreeSet<String>,
     ) -> Result<Vec<String>> {
-        let made: Vec<&str> = of(packages)
-            .flat_map(|k| k.tables.iter().copied())
-            .collect();
+        let made: Vec<&str> = of(packages).flat_map(|k| k.tables.iter().copied()).collect();
         let loses_nft = packages.contains("nftables");
         let mut left = Vec::new();
-        for table in tables(host)?
-            .into_iter()
-            .filter(|t| !self.tables.contains(t))
-        {
+        for table in tables(host)?.into_iter().filter(|t| !self.tables.contains(t)) {
             if after.contains(&table) || made.contains(&table.as_str()) {
                 let line = format!("taking down the packet filter's table {table}");
-                progress.tell(&Event::Within {
-                    what: &line,
-                    percent: None,
-                });
-                host.run(
-                    &Command::new("nft")
-                        .args(["delete", "table"])
-                        .args(table.split(' '))
-                        .accept(&[0, 1]),
-                )?;
+                progress.tell(&Event::Within { what: &line, percent: None });
+                host.run(&Command::new("nft").args(["delete", "table"]).args(table.split(' ')).accept(&[0, 1]))?;
             } else if loses_nft {
-                left.push(format!(
-                    "the packet filter's table {table} was made by someone else: left as it is"
-                ));
+                left.push(format!("the packet filter's table {table} was made by someone else: left as it is"));
             }
         }
         Ok(left)
@@ -183,43 +143,26 @@ impl Traces {
     pub fn put_back(&self, host: &dyn Host, packages: &BTreeSet<String>) -> Result<()> {
         let mut files = read_text(host, "/etc/sysctl.conf")?;
         for name in host.list(Path::new("/etc/sysctl.d"))? {
-            files.push_str(&read_text(
-                host,
-                &format!("/etc/sysctl.d/{}", name.to_string_lossy()),
-            )?);
+            files.push_str(&read_text(host, &format!("/etc/sysctl.d/{}", name.to_string_lossy()))?);
         }
         let mut done = BTreeSet::new();
         for known in of(packages) {
             for link in known.links.iter().filter(|l| !self.present.contains(**l)) {
                 if host.meta(Path::new(&link_path(link)))?.is_some() && host.has_program("ip") {
-                    host.run(
-                        &Command::new("ip")
-                            .args(["link", "delete", link])
-                            .accept(&[0, 1, 2]),
-                    )?;
+                    host.run(&Command::new("ip").args(["link", "delete", link]).accept(&[0, 1, 2]))?;
                 }
             }
             for key in known.sysctls.iter().filter(|k| done.insert(**k)) {
                 let Some(value) = self.sysctls.get(*key) else {
                     continue;
                 };
-                if !is_set_by(&files, key)
-                    && setting(host, key)? != *value
-                    && host.has_program("sysctl")
-                {
+                if !is_set_by(&files, key) && setting(host, key)? != *value && host.has_program("sysctl") {
                     host.run(
-                        &Command::new("sysctl")
-                            .args(["-q", "-w"])
-                            .arg(format!("{key}={value}"))
-                            .accept(&[0, 1, 255]),
+                        &Command::new("sysctl").args(["-q", "-w"]).arg(format!("{key}={value}")).accept(&[0, 1, 255]),
                     )?;
                 }
             }
-            for directory in known
-                .directories
-                .iter()
-                .filter(|d| !self.present.contains(**d))
-            {
+            for directory in known.directories.iter().filter(|d| !self.present.contains(**d)) {
                 let path = Path::new(directory);
                 if host.meta(path)?.is_some() && host.list(path)?.is_empty() {
                     host.remove(path)?;
@@ -232,14 +175,8 @@ impl Traces {
 
 /// Whether a line of sysctl.d(5) text sets `key`.
 fn is_set_by(text: &str, key: &str) -> bool {
-    let names = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.starts_with(['#', ';']))
-        .filter_map(|l| l.split_once('='));
-    names
-        .map(|(name, _)| name.trim().trim_start_matches('-').replace('/', "."))
-        .any(|name| name == key)
+    let names = text.lines().map(str::trim).filter(|l| !l.starts_with(['#', ';'])).filter_map(|l| l.split_once('='));
+    names.map(|(name, _)| name.trim().trim_start_matches('-').replace('/', ".")).any(|name| name == key)
 }
 
 /// The tables in the kernel's packet filter, `family name`; none when the host has no `nft`.
@@ -248,12 +185,7 @@ pub fn tables(host: &dyn Host) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let output = host.look(&Command::new("nft").args(["list", "tables"]).accept(&[0, 1]))?;
-    Ok(output
-        .text()
-        .lines()
-        .filter_map(|l| l.strip_prefix("table "))
-        .map(|t| t.trim().to_owned())
-        .collect())
+    Ok(output.text().lines().filter_map(|l| l.strip_prefix("table ")).map(|t| t.trim().to_owned()).collect())
 }
 
 #[cfg(test)]
@@ -263,9 +195,6 @@ mod tests {
     #[test]
     fn a_setting_that_a_file_names_is_found_in_both_spellings_and_not_in_a_comment() {
         let text = "# net.ipv4.ip_forward=1\n-net/ipv6/conf/all/forwarding = 1\n";
-        assert!(
-            is_set_by(text, "net.ipv6.conf.all.forwarding")
-                && !is_set_by(text, "net.ipv4.ip_forward")
-        );
+        assert!(is_set_by(text, "net.ipv6.conf.all.forwarding") && !is_set_by(text, "net.ipv4.ip_forward"));
     }
 }

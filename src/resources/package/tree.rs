@@ -19,11 +19,7 @@ struct Place {
 }
 
 const fn place(path: &'static str, depth: usize, content: bool) -> Place {
-    Place {
-        path,
-        depth,
-        content,
-    }
+    Place { path, depth, content }
 }
 
 /// Where maintainer scripts leave things. Of homes only the first levels: packages have no business there.
@@ -78,9 +74,9 @@ impl Node {
     /// Owner, mode, extended attributes.
     pub fn attributes(&self) -> Option<&Attributes> {
         match self {
-            Node::File { attributes, .. }
-            | Node::Directory { attributes }
-            | Node::Link { attributes, .. } => Some(attributes),
+            Node::File { attributes, .. } | Node::Directory { attributes } | Node::Link { attributes, .. } => {
+                Some(attributes)
+            }
             Node::Other => None,
         }
     }
@@ -88,14 +84,7 @@ impl Node {
     /// Whether both are the same but for owner, mode and extended attributes.
     pub fn same_content(&self, other: &Node) -> bool {
         match (self, other) {
-            (
-                Node::File {
-                    digest: Some(a), ..
-                },
-                Node::File {
-                    digest: Some(b), ..
-                },
-            ) => a == b,
+            (Node::File { digest: Some(a), .. }, Node::File { digest: Some(b), .. }) => a == b,
             (Node::File { stamp: a, .. }, Node::File { stamp: b, .. }) => a == b,
             (Node::Directory { .. }, Node::Directory { .. }) => true,
             (Node::Link { target: a, .. }, Node::Link { target: b, .. }) => a == b,
@@ -128,13 +117,7 @@ impl Tree {
     pub fn see(host: &dyn Host, foreign: &BTreeSet<PathBuf>) -> Result<Tree> {
         let mut tree = Tree::default();
         for place in &PLACES {
-            tree.walk(
-                host,
-                Path::new(place.path),
-                place.depth,
-                place.content,
-                foreign,
-            )?;
+            tree.walk(host, Path::new(place.path), place.depth, place.content, foreign)?;
         }
         Ok(tree)
     }
@@ -163,19 +146,11 @@ impl Tree {
                 let bytes = host.read(path)?;
                 let digest = Digest::of(&bytes);
                 self.contents.insert(digest.clone(), bytes);
-                Node::File {
-                    attributes,
-                    digest: Some(digest),
-                    stamp: None,
-                }
+                Node::File { attributes, digest: Some(digest), stamp: None }
             }
             Kind::File => {
                 let time = i64::try_from(meta.modified).unwrap_or(i64::MAX);
-                Node::File {
-                    attributes,
-                    digest: None,
-                    stamp: Some((meta.size, time)),
-                }
+                Node::File { attributes, digest: None, stamp: Some((meta.size, time)) }
             }
         };
         let descend = depth > 0 && matches!(node, Node::Directory { .. });
@@ -190,53 +165,33 @@ impl Tree {
 
     /// Keeps the picture in one object of the store.
     pub fn keep(&self, objects: &Objects) -> Result<Digest> {
-        let contents = self
-            .contents
-            .iter()
-            .map(|(d, c)| (d.clone(), c.len()))
-            .collect();
-        let header = Header {
-            nodes: self.nodes.clone(),
-            contents,
-        };
+        let contents = self.contents.iter().map(|(d, c)| (d.clone(), c.len())).collect();
+        let header = Header { nodes: self.nodes.clone(), contents };
         let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(&e.to_string()))?;
         bytes.push(b'\n');
-        self.contents
-            .values()
-            .for_each(|c| bytes.extend_from_slice(c));
+        self.contents.values().for_each(|c| bytes.extend_from_slice(c));
         Ok(objects.put(&bytes)?)
     }
 
     /// A picture that was kept.
     pub fn kept(objects: &Objects, digest: &Digest) -> Result<Tree> {
         let bytes = objects.get(digest)?;
-        let end = bytes
-            .iter()
-            .position(|b| *b == b'\n')
-            .ok_or_else(|| damaged("no header"))?;
+        let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| damaged("no header"))?;
         let (head, rest) = bytes.split_at(end);
         let header: Header = serde_json::from_slice(head).map_err(|e| damaged(&e.to_string()))?;
         let (mut contents, mut at) = (BTreeMap::new(), 1);
         for (digest, length) in header.contents {
-            let content = rest
-                .get(at..at + length)
-                .ok_or_else(|| damaged("cut off"))?;
+            let content = rest.get(at..at + length).ok_or_else(|| damaged("cut off"))?;
             contents.insert(digest, content.to_vec());
             at += length;
         }
-        Ok(Tree {
-            nodes: header.nodes,
-            contents,
-        })
+        Ok(Tree { nodes: header.nodes, contents })
     }
 
     /// The content of the file at `path`, where it is kept.
     pub fn content(&self, path: &Path) -> Option<&[u8]> {
         match self.nodes.get(path) {
-            Some(Node::File {
-                digest: Some(digest),
-                ..
-            }) => self.contents.get(digest).map(Vec::as_slice),
+            Some(Node::File { digest: Some(digest), .. }) => self.contents.get(digest).map(Vec::as_slice),
             _ => None,
         }
     }
@@ -245,9 +200,7 @@ impl Tree {
     pub fn changes_to(&self, later: &Tree) -> Changes {
         let paths = self.nodes.keys().chain(later.nodes.keys());
         let changed = paths.filter(|p| self.nodes.get(*p) != later.nodes.get(*p));
-        changed
-            .map(|p| (p.clone(), later.nodes.get(p).cloned()))
-            .collect()
+        changed.map(|p| (p.clone(), later.nodes.get(p).cloned())).collect()
     }
 
     /// Adds a file, for tests.
@@ -255,21 +208,14 @@ impl Tree {
     pub fn with(mut self, path: &str, content: &str) -> Tree {
         let digest = Digest::of(content.as_bytes());
         self.contents.insert(digest.clone(), content.into());
-        let node = Node::File {
-            attributes: Attributes::root(0o644),
-            digest: Some(digest),
-            stamp: None,
-        };
+        let node = Node::File { attributes: Attributes::root(0o644), digest: Some(digest), stamp: None };
         self.nodes.insert(path.into(), node);
         self
     }
 }
 
 fn damaged(why: &str) -> Error {
-    Error::BadRecord {
-        kind: super::undo::KIND.to_owned(),
-        why: format!("the picture of the host before: {why}"),
-    }
+    Error::BadRecord { kind: super::undo::KIND.to_owned(), why: format!("the picture of the host before: {why}") }
 }
 
 #[cfg(test)]
@@ -280,22 +226,14 @@ mod tests {
     fn a_picture_survives_the_store_and_shows_what_changed() {
         let dir = tempfile::tempdir().unwrap();
         let objects = Objects::new(dir.path());
-        let before = Tree::default()
-            .with("/etc/a", "1\n")
-            .with("/etc/b", "2\n\n");
+        let before = Tree::default().with("/etc/a", "1\n").with("/etc/b", "2\n\n");
         let digest = before.keep(&objects).unwrap();
         let again = Tree::kept(&objects, &digest).unwrap();
         assert_eq!(again.nodes, before.nodes);
         assert_eq!(again.content(Path::new("/etc/b")), Some(&b"2\n\n"[..]));
         let after = Tree::default().with("/etc/b", "3").with("/etc/c", "4");
         let changes = before.changes_to(&after);
-        let seen: Vec<(&str, bool)> = changes
-            .iter()
-            .map(|(p, n)| (p.to_str().unwrap(), n.is_some()))
-            .collect();
-        assert_eq!(
-            seen,
-            [("/etc/a", false), ("/etc/b", true), ("/etc/c", true)]
-        );
+        let seen: Vec<(&str, bool)> = changes.iter().map(|(p, n)| (p.to_str().unwrap(), n.is_some())).collect();
+        assert_eq!(seen, [("/etc/a", false), ("/etc/b", true), ("/etc/c", true)]);
     }
 }

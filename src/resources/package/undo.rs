@@ -5,7 +5,7 @@
 //! left goes by the rule of [`side_effects`](super::side_effects).
 
 use super::apt;
-use super::database::Database;
+use super::database::{Database, Known, is_interrupted};
 use super::failure;
 use super::guard::{held_units, release_guard};
 use super::locks::wait_for_locks;
@@ -75,6 +75,40 @@ pub struct Settled {
     pub debts: Vec<Debt>,
 }
 
+/// What is left to do once `packages` are gone, also when an earlier run purged them and died: their data, what their
+/// programs left in the kernel, their units.
+fn tidy(context: &Context<'_>, traces: &Traces, packages: &BTreeSet<String>) -> Result<()> {
+    let host = context.host;
+    let now = Database::read(host)?;
+    let is_gone = |n: &&String| !now.known(n).is_some_and(Known::is_present);
+    let gone: BTreeSet<String> = packages.iter().filter(is_gone).cloned().collect();
+    for directory in purge::disposable(host, &gone)?.into_iter().filter(|d| !traces.present.contains(*d)) {
+        let command = Command::new("rm").args(["-rf", "--one-file-system", directory]);
+        host.run(&command.accept(&[0, 1]).timeout(Duration::from_secs(600)))?;
+    }
+    traces.put_back(host, &gone)?;
+    if purge::has_systemd(host)? && !gone.is_empty() {
+        purge::systemctl(host, &["daemon-reload"], &[])?;
+    }
+    Ok(())
+}
+
+impl Settled {
+    /// Goes on from `from` to `to`, where what happened between the two is ours: paths that nobody else changed.
+    fn follow(&mut self, context: &Context<'_>, from: &Tree, to: &Tree) -> Result<()> {
+        for (path, now) in from.changes_to(to) {
+            let is_ours = self.changes.get(&path).is_none_or(|after| from.nodes.get(&path) == after.as_ref());
+            if is_ours {
+                if let (true, Some(content)) = (is_accounts(&path), to.content(&path)) {
+                    context.objects.put(content)?;
+                }
+                self.changes.insert(path, now);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The record, version 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -108,20 +142,14 @@ pub struct Record {
 /// Reads a record of any released version.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
     if version != 1 {
-        return Err(Error::UnknownRecord {
-            kind: KIND.to_owned(),
-            version,
-        });
+        return Err(Error::UnknownRecord { kind: KIND.to_owned(), version });
     }
     let record: Record = serde_json::from_value(data.clone()).map_err(|e| bad(&e))?;
     Ok(Box::new(record))
 }
 
 fn bad(error: &serde_json::Error) -> Error {
-    Error::BadRecord {
-        kind: KIND.to_owned(),
-        why: error.to_string(),
-    }
+    Error::BadRecord { kind: KIND.to_owned(), why: error.to_string() }
 }
 
 /// What one removal is to do.
@@ -143,16 +171,9 @@ impl Removal {
     }
 
     fn args(&self) -> Vec<String> {
-        let mut args: Vec<String> = ["--purge", "--allow-downgrades", "install"]
-            .map(str::to_owned)
-            .into();
+        let mut args: Vec<String> = ["--purge", "--allow-downgrades", "install"].map(str::to_owned).into();
         args.extend(self.downgrade.iter().cloned());
-        args.extend(
-            self.purge
-                .iter()
-                .chain(&self.avoid)
-                .map(|n| format!("{n}-")),
-        );
+        args.extend(self.purge.iter().chain(&self.avoid).map(|n| format!("{n}-")));
         args
     }
 
@@ -162,12 +183,7 @@ impl Removal {
             if self.is_empty() {
                 return Ok(());
             }
-            let options = [
-                "-s",
-                "-o",
-                "APT::Get::Show-User-Simulation-Note=no",
-                "--no-install-recommends",
-            ];
+            let options = ["-s", "-o", "APT::Get::Show-User-Simulation-Note=no", "--no-install-recommends"];
             let command = Command::new("apt-get")
                 .args(options)
                 .args(self.args())
@@ -175,19 +191,13 @@ impl Removal {
                 .timeout(Duration::from_secs(120));
             let output = context.host.look(&command)?;
             if output.code != 0 && !self.downgrade.is_empty() {
-                self.kept.push(format!(
-                    "stay upgraded, the old versions don't fit any more: {}",
-                    self.downgrade.join(", ")
-                ));
+                self.kept
+                    .push(format!("stay upgraded, the old versions don't fit any more: {}", self.downgrade.join(", ")));
                 self.downgrade.clear();
                 continue;
             }
             if output.code != 0 {
-                let text = format!(
-                    "{}{}",
-                    output.text(),
-                    String::from_utf8_lossy(&output.stderr)
-                );
+                let text = format!("{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
                 return Err(Error::refused(
                     "package-conflict",
                     "cannot remove the packages",
@@ -195,24 +205,11 @@ impl Removal {
                 ));
             }
             let simulation = Simulation::parse(&output.text());
-            let is_ours = |i: &&Item| {
-                !self
-                    .downgrade
-                    .iter()
-                    .any(|d| d.contains(&format!("{}=", i.name)) || d.ends_with(".deb"))
-            };
-            let replacements: Vec<String> = simulation
-                .install
-                .iter()
-                .filter(is_ours)
-                .filter(|i| i.old.is_none())
-                .map(|i| i.name.clone())
-                .collect();
-            let outsiders: Vec<&String> = simulation
-                .remove
-                .iter()
-                .filter(|n| !self.purge.contains(*n))
-                .collect();
+            let is_ours =
+                |i: &&Item| !self.downgrade.iter().any(|d| d.contains(&format!("{}=", i.name)) || d.ends_with(".deb"));
+            let replacements: Vec<String> =
+                simulation.install.iter().filter(is_ours).filter(|i| i.old.is_none()).map(|i| i.name.clone()).collect();
+            let outsiders: Vec<&String> = simulation.remove.iter().filter(|n| !self.purge.contains(*n)).collect();
             if replacements.is_empty() && outsiders.is_empty() {
                 return Ok(());
             }
@@ -220,13 +217,8 @@ impl Removal {
             for outsider in outsiders {
                 let needed = database.needed_by(outsider, &self.purge);
                 if needed.is_empty() {
-                    let why =
-                        format!("apt would remove {outsider} with them, which came otherwise");
-                    return Err(Error::refused(
-                        "package-conflict",
-                        "cannot remove the packages",
-                        why,
-                    ));
+                    let why = format!("apt would remove {outsider} with them, which came otherwise");
+                    return Err(Error::refused("package-conflict", "cannot remove the packages", why));
                 }
                 self.kept.push(format!(
                     "{} stay: {outsider}, which came otherwise, needs them",
@@ -243,13 +235,7 @@ impl Removal {
     }
 
     /// Does it. Everything that must be done around it is done: units, tables, people's data.
-    fn run(
-        &mut self,
-        context: &Context<'_>,
-        database: &Database,
-        traces: &Traces,
-        after: &[String],
-    ) -> Result<()> {
+    fn run(&mut self, context: &Context<'_>, database: &Database, traces: &Traces, after: &[String]) -> Result<()> {
         let (host, progress) = (context.host, context.progress);
         let units = purge::units(host, &self.purge, database.architecture())?;
         let has_systemd = purge::has_systemd(host)?;
@@ -257,8 +243,7 @@ impl Removal {
             purge::systemctl(host, &["stop"], &units)?;
         }
         self.kept.extend(purge::spare_treasures(host, &self.purge)?);
-        self.kept
-            .extend(traces.drop_tables(host, progress, after, &self.purge)?);
+        self.kept.extend(traces.drop_tables(host, progress, after, &self.purge)?);
         let output = apt::run(host, progress, &self.args())?;
         if output.code != 0 {
             // A package whose scripts fail can often be removed once the others are gone.
@@ -266,30 +251,17 @@ impl Removal {
             if again.code != 0 {
                 let text = format!("{}{}", again.text(), String::from_utf8_lossy(&again.stderr));
                 let what = format!("cannot remove {}", failure::guilty(&text).join(", "));
-                return Err(Error::refused(
-                    "package-failed",
-                    what,
-                    failure::last_lines(&text, 12),
-                ));
+                return Err(Error::refused("package-failed", what, failure::last_lines(&text, 12)));
             }
         }
         let now = Database::read(host)?;
-        let left: Vec<&String> = self
-            .purge
-            .iter()
-            .filter(|n| now.known(n).is_some_and(|p| p.is_present()))
-            .collect();
+        let left: Vec<&String> = self.purge.iter().filter(|n| now.known(n).is_some_and(|p| p.is_present())).collect();
         if !left.is_empty() {
             host.run(
-                &Command::new("dpkg")
-                    .arg("--purge")
-                    .args(left.into_iter().cloned())
-                    .timeout(Duration::from_secs(600)),
+                &Command::new("dpkg").arg("--purge").args(left.into_iter().cloned()).timeout(Duration::from_secs(600)),
             )?;
         }
-        traces.put_back(host, &self.purge)?;
         if has_systemd {
-            purge::systemctl(host, &["daemon-reload"], &[])?;
             let plain: Vec<String> = units.into_iter().filter(|u| !u.contains('*')).collect();
             if !plain.is_empty() {
                 purge::systemctl(host, &["reset-failed"], &plain)?;
@@ -302,25 +274,58 @@ impl Removal {
 impl Record {
     /// As the journal keeps it.
     pub fn to_undo_record(&self) -> Result<UndoRecord> {
-        Ok(UndoRecord::new(
-            KIND,
-            serde_json::to_value(self).map_err(|e| bad(&e))?,
-        ))
+        Ok(UndoRecord::new(KIND, serde_json::to_value(self).map_err(|e| bad(&e))?))
     }
 
-    fn settled(&self, after: Option<&Value>) -> Result<Settled> {
+    /// What maintainer scripts did, as it was seen; `None` when the step never came to that.
+    fn settled(&self, after: Option<&Value>) -> Result<Option<Settled>> {
         match (&self.settled, after) {
-            (Some(settled), _) => Ok(settled.clone()),
-            (None, Some(value)) => serde_json::from_value(value.clone()).map_err(|e| bad(&e)),
-            (None, None) => Ok(Settled::default()),
+            (Some(settled), _) => Ok(Some(settled.clone())),
+            (None, Some(value)) => serde_json::from_value(value.clone()).map(Some).map_err(|e| bad(&e)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// What maintainer scripts did, seen now: the difference to the picture from before.
+    fn see_settled(&self, context: &Context<'_>) -> Result<Settled> {
+        let Some(digest) = &self.tree else { return Ok(Settled::default()) };
+        let before = Tree::kept(context.objects, digest)?;
+        let now = Tree::see(context.host, &self.foreign)?;
+        let mut settled = Settled {
+            changes: Changes::new(),
+            tables: tables(context.host)?,
+            debts: held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect(),
+        };
+        settled.follow(context, &before, &now)?;
+        Ok(settled)
+    }
+
+    /// Brings dpkg in order before anything is undone. What scripts did meanwhile belongs to what they did before.
+    fn heal(&self, context: &Context<'_>, settled: Option<Settled>) -> Result<Settled> {
+        let is_fine = !is_interrupted(context.host)? && Database::read(context.host)?.unfinished().is_empty();
+        let broken = if is_fine { None } else { Some(Tree::see(context.host, &self.foreign)?) };
+        match apt::heal(context.host, context.progress) {
+            Ok(()) => {}
+            // What is broken may be just what goes now.
+            Err(error @ Error::Refused { code: "dpkg-broken", .. }) => {
+                let line = error.to_string();
+                context.progress.tell(&Event::Note { line: &line });
+            }
+            Err(error) => return Err(error),
+        }
+        match (settled, broken) {
+            (None, _) => self.see_settled(context),
+            (Some(settled), None) => Ok(settled),
+            (Some(mut settled), Some(broken)) => {
+                settled.follow(context, &broken, &Tree::see(context.host, &self.foreign)?)?;
+                Ok(settled)
+            }
         }
     }
 
     /// Those of `names` that are there, in whatever state.
     fn present(database: &Database, names: impl Iterator<Item = String>) -> BTreeSet<String> {
-        names
-            .filter(|n| database.known(n).is_some_and(|p| p.is_present()))
-            .collect()
+        names.filter(|n| database.known(n).is_some_and(|p| p.is_present())).collect()
     }
 
     /// The modules that share this record.
@@ -337,37 +342,23 @@ impl Record {
     }
 
     /// Everything that the record brought goes.
-    fn whole_removal(
-        &self,
-        context: &Context<'_>,
-        database: &Database,
-        writes: bool,
-    ) -> Result<Removal> {
-        let mut removal = Removal {
-            purge: Record::present(database, self.new.iter().map(|i| i.name.clone())),
-            ..Removal::default()
-        };
+    fn whole_removal(&self, context: &Context<'_>, database: &Database, writes: bool) -> Result<Removal> {
+        let mut removal =
+            Removal { purge: Record::present(database, self.new.iter().map(|i| i.name.clone())), ..Removal::default() };
         for upgrade in &self.upgrades {
             let old = upgrade.item.old.clone().unwrap_or_default();
-            if database
-                .known(&upgrade.item.name)
-                .is_none_or(|p| p.version == old)
-            {
+            if database.known(&upgrade.item.name).is_none_or(|p| p.version == old) {
                 continue;
             }
             match &upgrade.deb {
-                Some(digest) if writes => removal
-                    .downgrade
-                    .push(self.deb(context, upgrade, &old, digest)?),
+                Some(digest) if writes => removal.downgrade.push(self.deb(context, upgrade, &old, digest)?),
                 _ if upgrade.item.old_is_gone && upgrade.deb.is_none() => {
                     removal.kept.push(format!(
                         "{} stays at {}: no archive has {old} any more",
                         upgrade.item.name, upgrade.item.version
                     ));
                 }
-                _ => removal
-                    .downgrade
-                    .push(format!("{}={old}", upgrade.item.name)),
+                _ => removal.downgrade.push(format!("{}={old}", upgrade.item.name)),
             }
         }
         removal.shrink(context, database)?;
@@ -375,13 +366,7 @@ impl Record {
     }
 
     /// The old version's file, taken out of the store for apt.
-    fn deb(
-        &self,
-        context: &Context<'_>,
-        upgrade: &Upgrade,
-        old: &str,
-        digest: &Digest,
-    ) -> Result<String> {
+    fn deb(&self, context: &Context<'_>, upgrade: &Upgrade, old: &str, digest: &Digest) -> Result<String> {
         let dir = Path::new(paths::CACHE).join("debs");
         for dir in [Path::new(paths::CACHE), &dir] {
             if context.host.meta(dir)?.is_none() {
@@ -389,33 +374,16 @@ impl Record {
             }
         }
         let bare = upgrade.item.name.split(':').next().unwrap_or_default();
-        let path = dir.join(format!(
-            "{bare}_{}_{}.deb",
-            old.replace(':', "%3a"),
-            upgrade.item.architecture
-        ));
-        context.host.write(
-            &path,
-            &context.objects.get(digest)?,
-            &Attributes::root(0o644),
-        )?;
+        let path = dir.join(format!("{bare}_{}_{}.deb", old.replace(':', "%3a"), upgrade.item.architecture));
+        context.host.write(&path, &context.objects.get(digest)?, &Attributes::root(0o644))?;
         Ok(path.display().to_string())
     }
 
     /// What only `module` asked for.
     fn only_of(&self, module: &str) -> BTreeMap<&String, &Before> {
-        let others: BTreeSet<&String> = self
-            .claims
-            .iter()
-            .filter(|(m, _)| *m != module)
-            .flat_map(|(_, c)| c.keys())
-            .collect();
-        self.claims
-            .get(module)
-            .into_iter()
-            .flatten()
-            .filter(|(n, _)| !others.contains(n))
-            .collect()
+        let others: BTreeSet<&String> =
+            self.claims.iter().filter(|(m, _)| *m != module).flat_map(|(_, c)| c.keys()).collect();
+        self.claims.get(module).into_iter().flatten().filter(|(n, _)| !others.contains(n)).collect()
     }
 
     /// The packages of the record that nothing would need any more without `module`, according to apt.
@@ -430,20 +398,11 @@ impl Record {
             "APT::AutoRemove::SuggestsImportant=false",
         ];
         let output = context.host.look(
-            &Command::new("apt-get")
-                .args(options)
-                .args(["--purge", "autoremove"])
-                .timeout(Duration::from_secs(120)),
+            &Command::new("apt-get").args(options).args(["--purge", "autoremove"]).timeout(Duration::from_secs(120)),
         )?;
         let new: BTreeSet<&String> = self.new.iter().map(|i| &i.name).collect();
-        let gone = Simulation::parse(&output.text())
-            .remove
-            .into_iter()
-            .filter(|n| new.contains(n));
-        let mut removal = Removal {
-            purge: Record::present(database, gone),
-            ..Removal::default()
-        };
+        let gone = Simulation::parse(&output.text()).remove.into_iter().filter(|n| new.contains(n));
+        let mut removal = Removal { purge: Record::present(database, gone), ..Removal::default() };
         removal.shrink(context, database)?;
         Ok(removal)
     }
@@ -457,22 +416,14 @@ impl Record {
             .flatten()
             .filter(|(_, b)| matches!(b, Before::Installed { auto: true, .. }))
             .map(|(n, _)| n);
-        let upgraded = self
-            .upgrades
-            .iter()
-            .filter(|u| u.auto)
-            .map(|u| &u.item.name);
-        let auto: BTreeSet<String> = claimed
-            .chain(upgraded)
-            .filter(|n| database.installed(n).is_some_and(|p| !p.auto))
-            .cloned()
-            .collect();
+        let upgraded = self.upgrades.iter().filter(|u| u.auto).map(|u| &u.item.name);
+        let auto: BTreeSet<String> =
+            claimed.chain(upgraded).filter(|n| database.installed(n).is_some_and(|p| !p.auto)).cloned().collect();
         mark(context.host, "auto", &auto.into_iter().collect::<Vec<_>>())
     }
 
-    fn undo_whole(&self, context: &Context<'_>, after: Option<&Value>) -> Result<Outcome> {
+    fn undo_whole(&self, context: &Context<'_>, settled: &Settled) -> Result<Outcome> {
         let host = context.host;
-        let settled = self.settled(after)?;
         let database = Database::read(host)?;
         let mut removal = self.whole_removal(context, &database, true)?;
         let before = match &self.tree {
@@ -481,18 +432,15 @@ impl Record {
         };
         let present = Tree::see(host, &self.foreign)?;
         let had_work = !removal.is_empty();
-        let copied = self.keep_copies(context, &settled, &present)?;
+        let copied = self.keep_copies(context, settled, &present)?;
         if had_work {
             removal.run(context, &database, &self.traces, &settled.tables)?;
         }
+        tidy(context, &self.traces, &self.new.iter().map(|i| i.name.clone()).collect())?;
         self.restore_marks(context)?;
         let mut accounts_after = BTreeMap::new();
         for path in settled.changes.keys().filter(|p| is_accounts(p)) {
-            if let Some(Some(Node::File {
-                digest: Some(digest),
-                ..
-            })) = settled.changes.get(path)
-            {
+            if let Some(Some(Node::File { digest: Some(digest), .. })) = settled.changes.get(path) {
                 let text = String::from_utf8_lossy(&context.objects.get(digest)?).into_owned();
                 accounts_after.insert(path.clone(), text);
             }
@@ -521,38 +469,23 @@ impl Record {
 
     /// Copies of the files that someone changed since, before a purge may remove them: nothing is lost. Returns their
     /// paths.
-    fn keep_copies(
-        &self,
-        context: &Context<'_>,
-        settled: &Settled,
-        present: &Tree,
-    ) -> Result<Vec<PathBuf>> {
+    fn keep_copies(&self, context: &Context<'_>, settled: &Settled, present: &Tree) -> Result<Vec<PathBuf>> {
         let is_changed = |(path, after): &(&PathBuf, &Option<Node>)| {
             let differs = matches!((present.nodes.get(*path), after), (Some(n), Some(a)) if !n.same_content(a));
             differs && !is_accounts(path) && !is_generated(path)
         };
         let mut copied = Vec::new();
         for (path, _) in settled.changes.iter().filter(is_changed) {
-            let (Some(content), Some(node)) = (present.content(path), present.nodes.get(path))
-            else {
+            let (Some(content), Some(node)) = (present.content(path), present.nodes.get(path)) else {
                 continue;
             };
             let copy = kept_copy(path);
-            for dir in copy
-                .ancestors()
-                .skip(1)
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-            {
+            for dir in copy.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
                 if context.host.meta(dir)?.is_none() {
                     context.host.make_directory(dir, &Attributes::root(0o700))?;
                 }
             }
-            let attributes = node
-                .attributes()
-                .cloned()
-                .unwrap_or_else(|| Attributes::root(0o600));
+            let attributes = node.attributes().cloned().unwrap_or_else(|| Attributes::root(0o600));
             context.host.write(&copy, content, &attributes)?;
             copied.push(path.clone());
         }
@@ -576,50 +509,27 @@ impl Record {
         Ok(kept)
     }
 
-    fn undo_module(
-        &self,
-        context: &Context<'_>,
-        module: &str,
-        after: Option<&Value>,
-    ) -> Result<Outcome> {
+    fn undo_module(&self, context: &Context<'_>, module: &str, mut settled: Settled) -> Result<Outcome> {
         let host = context.host;
         if !self.modules().into_iter().any(|m| m == module) {
             return Ok(Outcome::AlreadyGone);
         }
-        let mut settled = self.settled(after)?;
         let database = Database::read(host)?;
         let was_manual = |b: &Before| matches!(b, Before::Installed { auto: false, .. });
-        let dropped = self
-            .only_of(module)
-            .into_iter()
-            .filter(|(_, b)| !was_manual(b))
-            .map(|(n, _)| n);
-        let auto: Vec<String> = dropped
-            .filter(|n| database.installed(n).is_some_and(|p| !p.auto))
-            .cloned()
-            .collect();
+        let dropped = self.only_of(module).into_iter().filter(|(_, b)| !was_manual(b)).map(|(n, _)| n);
+        let auto: Vec<String> = dropped.filter(|n| database.installed(n).is_some_and(|p| !p.auto)).cloned().collect();
         mark(host, "auto", &auto)?;
         let mut removal = self.module_removal(context, &Database::read(host)?)?;
         let present = Tree::see(host, &self.foreign)?;
         if !removal.is_empty() {
             let copied = self.keep_copies(context, &settled, &present)?;
             removal.run(context, &database, &self.traces, &settled.tables)?;
+            tidy(context, &self.traces, &removal.purge)?;
             removal.kept.extend(self.tell_copies(context, &copied)?);
         }
         // What the purge itself changed is ours: the rest of the record goes on from there.
         let purged = Tree::see(host, &self.foreign)?;
-        for (path, now) in present.changes_to(&purged) {
-            let was_ours = match settled.changes.get(&path) {
-                Some(after) => present.nodes.get(&path) == after.as_ref(),
-                None => true,
-            };
-            if was_ours {
-                if let (true, Some(content)) = (is_accounts(&path), purged.content(&path)) {
-                    context.objects.put(content)?;
-                }
-                settled.changes.insert(path, now);
-            }
-        }
+        settled.follow(context, &present, &purged)?;
         for line in &removal.kept {
             context.progress.tell(&Event::Note { line });
         }
@@ -633,17 +543,13 @@ impl Record {
 }
 
 fn kept_copy(path: &Path) -> PathBuf {
-    Path::new(paths::KEPT)
-        .join("packages")
-        .join(path.strip_prefix("/").unwrap_or(path))
+    Path::new(paths::KEPT).join("packages").join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Files that programs write by themselves from others; a copy of them is nobody's loss.
 fn is_generated(path: &Path) -> bool {
     let name = path.to_string_lossy();
-    name.ends_with(".cache")
-        || name.starts_with("/etc/ssl/certs")
-        || name.starts_with("/etc/alternatives")
+    name.ends_with(".cache") || name.starts_with("/etc/ssl/certs") || name.starts_with("/etc/alternatives")
 }
 
 impl Undo for Record {
@@ -654,21 +560,11 @@ impl Undo for Record {
             Scope::Module(module) if !self.is_whole(scope) => {
                 let names: Vec<String> = self.only_of(module).into_keys().cloned().collect();
                 if !names.is_empty() {
-                    lines.push(format!(
-                        "no longer wanted: {}; they go with what only they need",
-                        names.join(", ")
-                    ));
+                    lines.push(format!("no longer wanted: {}; they go with what only they need", names.join(", ")));
                 }
-                let purge = Record::present(
-                    &database,
-                    names
-                        .into_iter()
-                        .filter(|n| self.new.iter().any(|i| i.name == *n)),
-                );
-                Removal {
-                    purge,
-                    ..Removal::default()
-                }
+                let purge =
+                    Record::present(&database, names.into_iter().filter(|n| self.new.iter().any(|i| i.name == *n)));
+                Removal { purge, ..Removal::default() }
             }
             _ => self.whole_removal(context, &database, false)?,
         };
@@ -686,46 +582,18 @@ impl Undo for Record {
         let (host, progress) = (context.host, context.progress);
         apt::adopt(host, progress)?;
         wait_for_locks(host, progress, LOCK_WAIT)?;
-        if let Err(error) = apt::heal(host, progress) {
-            // What is broken may be just what goes now.
-            let Error::Refused {
-                code: "dpkg-broken",
-                ..
-            } = &error
-            else {
-                return Err(error);
-            };
-            let line = error.to_string();
-            progress.tell(&Event::Note { line: &line });
-        }
+        let settled = self.heal(context, self.settled(after)?)?;
         release_guard(host)?;
         match scope {
-            Scope::Module(module) if !self.is_whole(scope) => {
-                self.undo_module(context, module, after)
-            }
-            _ => self.undo_whole(context, after),
+            Scope::Module(module) if !self.is_whole(scope) => self.undo_module(context, module, settled),
+            _ => self.undo_whole(context, &settled),
         }
     }
 
-    /// What maintainer scripts did: the difference of the host now to the picture from before.
+    /// What maintainer scripts did, once nobody works on the packages any more.
     fn settle(&self, context: &Context<'_>) -> Result<Option<Value>> {
-        let Some(digest) = &self.tree else {
-            return Ok(None);
-        };
-        let before = Tree::kept(context.objects, digest)?;
-        let now = Tree::see(context.host, &self.foreign)?;
-        let changes = before.changes_to(&now);
-        for path in changes.keys().filter(|p| is_accounts(p)) {
-            if let Some(content) = now.content(path) {
-                context.objects.put(content)?;
-            }
-        }
-        let settled = Settled {
-            changes,
-            tables: tables(context.host)?,
-            debts: held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect(),
-        };
-        serde_json::to_value(settled).map(Some).map_err(|e| bad(&e))
+        apt::adopt(context.host, context.progress)?;
+        serde_json::to_value(self.see_settled(context)?).map(Some).map_err(|e| bad(&e))
     }
 }
 
@@ -742,15 +610,9 @@ mod tests {
             "upgrades": [{"name": "libc6", "architecture": "amd64", "version": "2", "old": "1", "auto": true}],
         });
         assert!(decode(1, &data).is_ok());
-        assert!(matches!(
-            decode(2, &data),
-            Err(Error::UnknownRecord { version: 2, .. })
-        ));
+        assert!(matches!(decode(2, &data), Err(Error::UnknownRecord { version: 2, .. })));
         let record: Record = serde_json::from_value(data).unwrap();
-        assert_eq!(
-            record.only_of("git").into_keys().collect::<Vec<_>>(),
-            ["git"]
-        );
+        assert_eq!(record.only_of("git").into_keys().collect::<Vec<_>>(), ["git"]);
         assert!(!record.is_whole(&Scope::Module("git".into())) && record.is_whole(&Scope::Whole));
         let again: Record = serde_json::from_value(record.to_undo_record().unwrap().data).unwrap();
         assert_eq!(again, record);

@@ -120,8 +120,7 @@ fn made(folder: &Path) -> Vec<u64> {
 }
 
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |age| age.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }
 
 fn make(folder: &Path, mirror: &Mirror) -> Result<PathBuf, Trouble> {
@@ -129,8 +128,7 @@ fn make(folder: &Path, mirror: &Mirror) -> Result<PathBuf, Trouble> {
     eprintln!("box: making the base image (once a week, about half a minute)");
     let raw = folder.join("unfinished");
     if raw.exists() {
-        fs::remove_dir_all(&raw)
-            .map_err(|error| format!("cannot remove {}: {error}", raw.display()))?;
+        fs::remove_dir_all(&raw).map_err(|error| format!("cannot remove {}: {error}", raw.display()))?;
     }
     fs::create_dir_all(&raw).map_err(|error| format!("cannot make {}: {error}", raw.display()))?;
     let write = |name: &str, text: &str| {
@@ -142,12 +140,7 @@ fn make(folder: &Path, mirror: &Mirror) -> Result<PathBuf, Trouble> {
     let finish = write("finish.sh", FINISH)?;
     let wanted = write("debian.sources", &sources(mirror))?;
     let output = Command::new("mmdebstrap")
-        .args([
-            "--quiet",
-            "--variant=minbase",
-            "--mode=root",
-            "--format=directory",
-        ])
+        .args(["--quiet", "--variant=minbase", "--mode=root", "--format=directory"])
         .arg("--keyring=/usr/share/keyrings")
         .arg(format!("--include={}", PACKAGES.join(",")))
         .arg("--skip=cleanup/apt/lists")
@@ -161,36 +154,29 @@ fn make(folder: &Path, mirror: &Mirror) -> Result<PathBuf, Trouble> {
         .output()
         .map_err(|error| format!("cannot run mmdebstrap: {error}"))?;
     if !output.status.success() {
-        return Err(format!(
-            "mmdebstrap failed ({}):\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        ));
+        return Err(format!("mmdebstrap failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr)));
     }
     let done = folder.join(seconds(SystemTime::now()).to_string());
     fs::rename(&raw, &done).map_err(|error| format!("cannot rename {}: {error}", raw.display()))?;
-    eprintln!(
-        "box: the base is ready after {:.0} s",
-        begun.elapsed().as_secs_f32()
-    );
+    eprintln!("box: the base is ready after {:.0} s", begun.elapsed().as_secs_f32());
     Ok(done.join("root"))
 }
 
-/// Old bases go as soon as no box lies on them.
+/// Bases too old for anyone to boot a new box from go, once no box lies on them. A young one of another recipe stays:
+/// another checkout of the project may be using it.
 fn drop_unused(current: &Path) -> Result<(), Trouble> {
-    let used: Vec<PathBuf> = Record::all()
-        .into_iter()
-        .map(|record| record.base)
-        .collect();
+    let used: Vec<PathBuf> = Record::all().into_iter().map(|record| record.base).collect();
+    let now = seconds(SystemTime::now());
     for recipe in fs::read_dir(place::bases()).into_iter().flatten().flatten() {
         for born in made(&recipe.path()) {
             let folder = recipe.path().join(born.to_string());
             let root = folder.join("root");
-            if root != current && !used.contains(&root) {
-                fs::remove_dir_all(&folder)
-                    .map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
+            let old = now.saturating_sub(born) >= OLD.as_secs();
+            if old && root != current && !used.contains(&root) {
+                fs::remove_dir_all(&folder).map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
             }
         }
+        // Refused while there is something in it, which is right.
         let _ = fs::remove_dir(recipe.path());
     }
     Ok(())

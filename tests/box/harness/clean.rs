@@ -37,8 +37,7 @@ fn strays() -> Result<(), Trouble> {
     for entry in fs::read_dir(place::boxes()).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() && !path.join("record.json").exists() {
-            fs::remove_dir_all(&path)
-                .map_err(|error| format!("cannot remove {}: {error}", path.display()))?;
+            fs::remove_dir_all(&path).map_err(|error| format!("cannot remove {}: {error}", path.display()))?;
         }
     }
     for (number, holder) in net::numbers() {

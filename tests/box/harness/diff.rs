@@ -33,10 +33,7 @@ pub fn exceptions() -> Result<Vec<Exception>, Trouble> {
         .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
         .map(|(number, line)| {
             exception(line).ok_or_else(|| {
-                format!(
-                    "may-differ.txt line {}: not `kind:pattern [@attribute]   # reason`",
-                    number + 1
-                )
+                format!("may-differ.txt line {}: not `kind:pattern [@attribute]   # reason`", number + 1)
             })
         })
         .collect()
@@ -49,11 +46,7 @@ fn exception(line: &str) -> Option<Exception> {
         Some((pattern, attribute)) => (pattern, Some(attribute.trim().to_owned())),
         None => (pattern, None),
     };
-    let exception = Exception {
-        kind: kind.into(),
-        pattern: pattern.trim().into(),
-        attribute,
-    };
+    let exception = Exception { kind: kind.into(), pattern: pattern.trim().into(), attribute };
     (!reason.trim().is_empty()).then_some(exception)
 }
 
@@ -63,11 +56,7 @@ fn matches(pattern: &str, text: &str) -> bool {
         return pattern == text;
     };
     text.strip_prefix(head).is_some_and(|text| {
-        rest.is_empty()
-            || text
-                .char_indices()
-                .any(|(at, _)| matches(rest, &text[at..]))
-            || matches(rest, "")
+        rest.is_empty() || text.char_indices().any(|(at, _)| matches(rest, &text[at..])) || matches(rest, "")
     })
 }
 
@@ -75,20 +64,12 @@ fn matches(pattern: &str, text: &str) -> bool {
 pub fn compare(before: &Snapshot, after: &Snapshot, exceptions: &[Exception]) -> Vec<String> {
     let mut lines = Vec::new();
     let nothing = std::collections::BTreeMap::new();
-    let kinds: std::collections::BTreeSet<&String> =
-        before.0.keys().chain(after.0.keys()).collect();
+    let kinds: std::collections::BTreeSet<&String> = before.0.keys().chain(after.0.keys()).collect();
     for kind in kinds {
-        let (old, new) = (
-            before.0.get(kind).unwrap_or(&nothing),
-            after.0.get(kind).unwrap_or(&nothing),
-        );
+        let (old, new) = (before.0.get(kind).unwrap_or(&nothing), after.0.get(kind).unwrap_or(&nothing));
         let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for name in names {
-            let excused = |attribute| {
-                exceptions
-                    .iter()
-                    .any(|exception| exception.covers(kind, name, attribute))
-            };
+            let excused = |attribute| exceptions.iter().any(|exception| exception.covers(kind, name, attribute));
             if excused(None) {
                 continue;
             }
@@ -96,16 +77,11 @@ pub fn compare(before: &Snapshot, after: &Snapshot, exceptions: &[Exception]) ->
                 (None, Some(new)) => lines.push(format!("added {kind} {name}: {}", summary(new))),
                 (Some(old), None) => lines.push(format!("removed {kind} {name}: {}", summary(old))),
                 (Some(old), Some(new)) => {
-                    let attributes: std::collections::BTreeSet<&String> =
-                        old.keys().chain(new.keys()).collect();
+                    let attributes: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
                     for attribute in attributes {
                         let (old, new) = (old.get(attribute), new.get(attribute));
                         if old != new && !excused(Some(attribute)) {
-                            lines.push(format!(
-                                "changed {kind} {name}: {attribute} {} -> {}",
-                                text(old),
-                                text(new)
-                            ));
+                            lines.push(format!("changed {kind} {name}: {attribute} {} -> {}", text(old), text(new)));
                         }
                     }
                 }
@@ -117,16 +93,9 @@ pub fn compare(before: &Snapshot, after: &Snapshot, exceptions: &[Exception]) ->
 }
 
 fn summary(attributes: &Attributes) -> String {
-    attributes
-        .iter()
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    attributes.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
 }
 
 fn text(value: Option<&String>) -> &str {
-    value.map_or(
-        "nothing",
-        |value| if value.is_empty() { "\"\"" } else { value },
-    )
+    value.map_or("nothing", |value| if value.is_empty() { "\"\"" } else { value })
 }

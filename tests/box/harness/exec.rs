@@ -35,18 +35,13 @@ const ENTER: &str = r#"echo $$ >"$0" 2>/dev/null; exec setpriv "$@""#;
 /// without this, root "in the box" would still be root of this machine, and `date -s` would move everyone's clock.
 fn dropped_capabilities(leader: i32) -> String {
     let status = std::fs::read_to_string(format!("/proc/{leader}/status")).unwrap_or_default();
-    let bounds = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapBnd:"))
-        .unwrap_or_default();
+    let bounds = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap_or_default();
     // Unreadable (it just died): nothing is allowed.
     let allowed = u64::from_str_radix(bounds.trim(), 16).unwrap_or(0);
     let known = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
     let last: u32 = known.trim().parse().unwrap_or(40);
-    let dropped: Vec<String> = (0..=last)
-        .filter(|number| allowed >> number & 1 == 0)
-        .map(|number| format!("-cap_{number}"))
-        .collect();
+    let dropped: Vec<String> =
+        (0..=last).filter(|number| allowed >> number & 1 == 0).map(|number| format!("-cap_{number}")).collect();
     dropped.join(",")
 }
 
@@ -64,19 +59,8 @@ pub fn command(record: &Record, leader: i32, argv: &[&str]) -> Command {
         .arg(format!("--bounding-set={}", dropped_capabilities(leader)))
         .args(["--inh-caps=-all", "--ambient-caps=-all", "nsenter"])
         .arg(format!("--target={leader}"))
-        .args([
-            "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--",
-        ])
-        .args([
-            "env",
-            "-i",
-            "-C",
-            "/root",
-            "HOME=/root",
-            "USER=root",
-            "LOGNAME=root",
-            "SHELL=/bin/bash",
-        ])
+        .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"])
+        .args(["env", "-i", "-C", "/root", "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/bash"])
         .arg(format!("TERM={terminal}"))
         .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .args(argv);
@@ -85,24 +69,16 @@ pub fn command(record: &Record, leader: i32, argv: &[&str]) -> Command {
 
 /// The box's process 1, or the sentence saying that it isn't up.
 pub fn leader_of(record: &Record) -> Result<i32, Trouble> {
-    leader::find(record)
-        .ok_or_else(|| format!("box {} is not running (see: up {})", record.id, record.id))
+    leader::find(record).ok_or_else(|| format!("box {} is not running (see: up {})", record.id, record.id))
 }
 
 /// Runs `argv` to its end, feeding it `input`, at most for `limit`.
-pub fn run(
-    record: &Record,
-    argv: &[&str],
-    input: &[u8],
-    limit: Duration,
-) -> Result<Output, Trouble> {
+pub fn run(record: &Record, argv: &[&str], input: &[u8], limit: Duration) -> Result<Output, Trouble> {
     let leader = leader_of(record)?;
     let (status, stdout, stderr) = collect(command(record, leader, argv), input, limit)
         .map_err(|why| format!("{} in box {}: {why}", argv.join(" "), record.id))?;
     Ok(Output {
-        code: status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+        code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
     })
@@ -116,18 +92,10 @@ pub fn quick(record: &Record, leader: i32, argv: &[&str]) -> Option<String> {
 }
 
 /// Not `Command::output`: that waits for the pipes to close, and a daemon started by the command keeps them open.
-pub fn collect(
-    mut command: Command,
-    input: &[u8],
-    limit: Duration,
-) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Trouble> {
+pub fn collect(mut command: Command, input: &[u8], limit: Duration) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Trouble> {
     let mut child = command
         .process_group(0)
-        .stdin(if input.is_empty() {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        })
+        .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -142,10 +110,7 @@ pub fn collect(
     let end = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     let status = loop {
-        if let Some(status) = child
-            .try_wait()
-            .map_err(|error| format!("cannot wait: {error}"))?
-        {
+        if let Some(status) = child.try_wait().map_err(|error| format!("cannot wait: {error}"))? {
             break status;
         }
         if Instant::now() > end {
@@ -178,9 +143,7 @@ impl Drain {
             std::thread::spawn(move || {
                 let mut buffer = [0; 65536];
                 while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                    sink.lock()
-                        .expect("no reader panics")
-                        .extend_from_slice(&buffer[..count]);
+                    sink.lock().expect("no reader panics").extend_from_slice(&buffer[..count]);
                 }
             })
         });
@@ -190,12 +153,7 @@ impl Drain {
     /// What came so far: all of it, unless a daemon still holds the pipe after a moment of grace.
     fn take(&self) -> Vec<u8> {
         let end = Instant::now() + Duration::from_millis(500);
-        while self
-            .thread
-            .as_ref()
-            .is_some_and(|thread| !thread.is_finished())
-            && Instant::now() < end
-        {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::mem::take(&mut *self.bytes.lock().expect("no reader panics"))
@@ -205,10 +163,7 @@ impl Drain {
 /// Becomes the command: a developer's `run` has its own terminal, signals and exit code.
 pub fn become_command(record: &Record, argv: &[&str]) -> Trouble {
     match leader_of(record) {
-        Ok(leader) => format!(
-            "cannot run nsenter: {}",
-            command(record, leader, argv).exec()
-        ),
+        Ok(leader) => format!("cannot run nsenter: {}", command(record, leader, argv).exec()),
         Err(why) => why,
     }
 }

@@ -10,8 +10,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("systemd-nspawn", "systemd-container"),
     ("nft", "nftables"),
+    ("iptables-nft-save", "iptables"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("tar", "tar"),
 ];
@@ -26,9 +28,7 @@ pub fn ready() -> Result<(), Trouble> {
 
 fn check() -> Result<(), Trouble> {
     if !nix::unistd::geteuid().is_root() {
-        return Err(
-            "boxes need root (namespaces, overlayfs, a veth pair); run it with sudo".into(),
-        );
+        return Err("boxes need root (namespaces, overlayfs, a veth pair); run it with sudo".into());
     }
     if !Path::new("/etc/debian_version").exists() {
         return Err("boxes are made with Debian's tools; this is not a Debian system".into());
@@ -41,20 +41,14 @@ fn check() -> Result<(), Trouble> {
         .output()
         .map_err(|error| format!("cannot run unshare: {error}"))?;
     if !namespaces.status.success() {
-        return Err(format!(
-            "no new namespaces here: {}",
-            String::from_utf8_lossy(&namespaces.stderr).trim()
-        ));
+        return Err(format!("no new namespaces here: {}", String::from_utf8_lossy(&namespaces.stderr).trim()));
     }
     Ok(())
 }
 
 fn install_missing() -> Result<(), Trouble> {
-    let mut missing: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !on_path(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let mut missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package).collect();
     if !Path::new(KEYRING).exists() {
         missing.push("debian-archive-keyring");
     }
@@ -62,10 +56,7 @@ fn install_missing() -> Result<(), Trouble> {
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!(
-        "box: installing what boxes need on this machine: {}",
-        missing.join(" ")
-    );
+    eprintln!("box: installing what boxes need on this machine: {}", missing.join(" "));
     let apt = |arguments: &[&str]| {
         Command::new("apt-get")
             .args(arguments)
@@ -84,9 +75,7 @@ fn install_missing() -> Result<(), Trouble> {
 }
 
 fn on_path(program: &str) -> bool {
-    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .iter()
-        .any(|folder| Path::new(folder).join(program).exists())
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|folder| Path::new(folder).join(program).exists())
 }
 
 /// Does this machine itself run systemd? The same test as sd_booted(3).

@@ -1,11 +1,8 @@
 //! Makes a box's disk and starts `systemd-nspawn` on it.
 
 use super::record::{Options, Owner, Record, check_name, hex};
-use super::{Trouble, base, host, net, place};
-use nix::mount::{MsFlags, mount};
+use super::{Trouble, base, disk, host, net, place};
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Runs beside the box for as long as the box is up, in a mount namespace of its own.
@@ -61,20 +58,12 @@ done
 "#;
 
 /// A new box: its record, its empty layers and what makes it itself. It isn't started yet.
-pub fn create(
-    id: &str,
-    hostname: &str,
-    owner: Option<Owner>,
-    options: Options,
-) -> Result<Record, Trouble> {
+pub fn create(id: &str, hostname: &str, owner: Option<Owner>, options: Options) -> Result<Record, Trouble> {
     check_name(id)?;
     check_name(hostname)?;
     for folder in &options.real {
         if !folder.is_absolute() {
-            return Err(format!(
-                "{} must be an absolute path of the box",
-                folder.display()
-            ));
+            return Err(format!("{} must be an absolute path of the box", folder.display()));
         }
     }
     let base = base::ready()?;
@@ -83,8 +72,7 @@ pub fn create(
     if folder.exists() {
         return Err(format!("there is already a box named {id}"));
     }
-    fs::create_dir_all(&folder)
-        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let record = Record {
         id: id.to_owned(),
         hostname: hostname.to_owned(),
@@ -97,8 +85,7 @@ pub fn create(
     record.save()?;
     for name in ["upper", "work", "merged"] {
         let path = folder.join(name);
-        fs::create_dir(&path)
-            .map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+        fs::create_dir(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
     }
     Ok(record)
 }
@@ -115,20 +102,14 @@ fn random() -> Result<[u8; 16], Trouble> {
 /// Turns the power on. Returns as soon as the launcher runs; `leader::wait_until_up` waits for the rest.
 pub fn start(record: &Record) -> Result<(), Trouble> {
     let folder = record.folder();
-    mount_disk(record)?;
-    if !folder.join("personal").exists() {
-        personalise(record)?;
-        File::create(folder.join("personal"))
-            .map_err(|error| format!("cannot mark {}: {error}", record.id))?;
-    }
+    disk::ready(record)?;
     {
         let _lock = place::lock_registry()?;
         net::masquerade()?;
     }
     let _ = fs::remove_file(folder.join("cgroup"));
     let script = folder.join("launch.sh");
-    fs::write(&script, LAUNCHER)
-        .map_err(|error| format!("cannot write {}: {error}", script.display()))?;
+    fs::write(&script, LAUNCHER).map_err(|error| format!("cannot write {}: {error}", script.display()))?;
     let console = folder.join("console.log");
     let log = OpenOptions::new()
         .create(true)
@@ -149,40 +130,23 @@ pub fn start(record: &Record) -> Result<(), Trouble> {
         // Without a unit of its own the box would die with the session that started it.
         let mut command = Command::new("systemd-run");
         command
-            .args([
-                "--quiet",
-                "--collect",
-                "--property=Delegate=yes",
-                "--property=TasksMax=infinity",
-            ])
+            .args(["--quiet", "--collect", "--property=Delegate=yes", "--property=TasksMax=infinity"])
             .arg(format!("--unit={}.service", record.tag()))
             .arg(format!("--working-directory={}", folder.display()))
-            .arg(format!(
-                "--property=StandardOutput=append:{}",
-                console.display()
-            ))
-            .arg(format!(
-                "--property=StandardError=append:{}",
-                console.display()
-            ));
+            .arg(format!("--property=StandardOutput=append:{}", console.display()))
+            .arg(format!("--property=StandardError=append:{}", console.display()));
         for (name, value) in &variables {
             command.arg(format!("--setenv={name}={value}"));
         }
         command
     } else {
         let mut command = Command::new("setsid");
-        command
-            .current_dir(&folder)
-            .envs(variables.iter().map(|(name, value)| (*name, value)));
+        command.current_dir(&folder).envs(variables.iter().map(|(name, value)| (*name, value)));
         command
     };
-    command
-        .args(["unshare", "--mount", "--propagation=private", "sh"])
-        .arg(&script);
+    command.args(["unshare", "--mount", "--propagation=private", "sh"]).arg(&script);
     command.args(nspawn_arguments(record));
-    let errors = log
-        .try_clone()
-        .map_err(|error| format!("cannot use {}: {error}", console.display()))?;
+    let errors = log.try_clone().map_err(|error| format!("cannot use {}: {error}", console.display()))?;
     let mut child = command
         .stdin(Stdio::null())
         .stdout(log)
@@ -211,118 +175,10 @@ fn nspawn_arguments(record: &Record) -> Vec<String> {
         "--timezone=off".into(),
         "--link-journal=no".into(),
     ];
-    if record.options.nested {
-        arguments.push("--capability=all".into());
-    }
-    // Always last and always: a box with it moves the clock of the machine under it.
+    // Always: a box with it moves the clock of the machine under it.
     arguments.push("--drop-capability=CAP_SYS_TIME".into());
-    for folder in real_folders(record) {
-        arguments.push(format!(
-            "--bind={}:{}",
-            real_source(record, &folder).display(),
-            folder.display()
-        ));
+    for folder in disk::real_folders(record) {
+        arguments.push(format!("--bind={}:{}", disk::real_source(record, &folder).display(), folder.display()));
     }
     arguments
-}
-
-/// A nested box keeps its state under /var/tmp, and an overlay can't lie on the overlay that the box itself is.
-fn real_folders(record: &Record) -> Vec<std::path::PathBuf> {
-    let mut folders = record.options.real.clone();
-    if record.options.nested {
-        folders.push("/var/tmp".into());
-    }
-    folders
-}
-
-fn real_source(record: &Record, folder: &Path) -> std::path::PathBuf {
-    let name = folder.to_string_lossy().trim_matches('/').replace('/', "-");
-    record.folder().join("real").join(name)
-}
-
-/// redirect_dir: without it a folder of the base can't be renamed, which works on any other file system.
-fn mount_disk(record: &Record) -> Result<(), Trouble> {
-    let folder = record.folder();
-    let disk = record.disk();
-    if mounted(&disk) {
-        return Ok(());
-    }
-    let layers = format!(
-        "lowerdir={},upperdir={},workdir={},redirect_dir=on",
-        record.base.display(),
-        folder.join("upper").display(),
-        folder.join("work").display()
-    );
-    mount(Some("overlay"), &disk, Some("overlay"), MsFlags::empty(), Some(layers.as_str())).map_err(|error| {
-        format!(
-            "cannot mount the overlay of {} ({error}); VPS_BOX_DIR must lie on a real file system, not on an overlay",
-            record.id
-        )
-    })
-}
-
-pub fn mounted(path: &Path) -> bool {
-    fs::read_to_string("/proc/self/mountinfo")
-        .unwrap_or_default()
-        .lines()
-        .any(|line| line.split(' ').nth(4) == path.to_str())
-}
-
-/// What differs between two servers of one image.
-fn personalise(record: &Record) -> Result<(), Trouble> {
-    let disk = record.disk();
-    let write = |path: &str, text: String| {
-        let path = disk.join(path);
-        let _ = fs::remove_file(&path);
-        fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-    };
-    let name = &record.hostname;
-    write("etc/machine-id", format!("{}\n", record.machine_id))?;
-    fs::set_permissions(
-        disk.join("etc/machine-id"),
-        PermissionsExt::from_mode(0o444),
-    )
-    .map_err(|error| format!("cannot set the mode of /etc/machine-id: {error}"))?;
-    write("etc/hostname", format!("{name}\n"))?;
-    write(
-        "etc/hosts",
-        format!(
-            "127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\t\tlocalhost ip6-localhost ip6-loopback\n\
-             ff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n"
-        ),
-    )?;
-    write("etc/resolv.conf", resolver()?)?;
-    let dbus = disk.join("var/lib/dbus/machine-id");
-    if dbus.parent().is_some_and(Path::is_dir) && !dbus.is_symlink() {
-        let _ = fs::remove_file(&dbus);
-        symlink("/etc/machine-id", &dbus)
-            .map_err(|error| format!("cannot link {}: {error}", dbus.display()))?;
-    }
-    for folder in real_folders(record) {
-        let source = real_source(record, &folder);
-        fs::create_dir_all(&source)
-            .map_err(|error| format!("cannot make {}: {error}", source.display()))?;
-        let mode = if folder.starts_with("/var/tmp") {
-            0o1777
-        } else {
-            0o711
-        };
-        fs::set_permissions(&source, PermissionsExt::from_mode(mode))
-            .map_err(|error| format!("cannot set the mode of {}: {error}", source.display()))?;
-    }
-    Ok(())
-}
-
-/// This machine's resolver, if a box can reach it: a resolver on 127.0.0.1 is nobody's but ours.
-fn resolver() -> Result<String, Trouble> {
-    for path in ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let mut servers = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("nameserver"));
-        if servers.any(|server| !server.trim().starts_with("127.") && server.trim() != "::1") {
-            return Ok(text);
-        }
-    }
-    Err("this machine's resolver listens on 127.0.0.1 only, which boxes can't reach".into())
 }

@@ -17,13 +17,10 @@ pub fn cgroup(record: &Record) -> Option<PathBuf> {
 
 /// Where the unified tree is mounted: at the usual place, or beside the old ones. Its mount may show a part only.
 fn cgroup_root() -> Option<PathBuf> {
-    fs::read_to_string("/proc/self/mountinfo")
-        .ok()?
-        .lines()
-        .find_map(|line| {
-            let (place, kind) = line.split_once(" - ")?;
-            (kind.starts_with("cgroup2 ")).then(|| place.split(' ').nth(4).map(PathBuf::from))?
-        })
+    fs::read_to_string("/proc/self/mountinfo").ok()?.lines().find_map(|line| {
+        let (place, kind) = line.split_once(" - ")?;
+        (kind.starts_with("cgroup2 ")).then(|| place.split(' ').nth(4).map(PathBuf::from))?
+    })
 }
 
 /// The box's process 1. Read it anew each time: it changes at every boot, and while nspawn sets up.
@@ -31,9 +28,7 @@ pub fn find(record: &Record) -> Option<i32> {
     let depth = own_depth();
     processes(&cgroup(record)?.join("box"))
         .into_iter()
-        .find(|pid| {
-            namespace_ids(*pid).is_some_and(|ids| ids.len() == depth + 1 && ids.last() == Some(&1))
-        })
+        .find(|pid| namespace_ids(*pid).is_some_and(|ids| ids.len() == depth + 1 && ids.last() == Some(&1)))
 }
 
 /// Every process under a cgroup.
@@ -54,14 +49,8 @@ pub fn processes(cgroup: &Path) -> Vec<i32> {
 /// A process's number in each pid namespace it is in, from ours inwards.
 fn namespace_ids(pid: i32) -> Option<Vec<i32>> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("NSpid:"))?;
-    Some(
-        line.split_whitespace()
-            .filter_map(|id| id.parse().ok())
-            .collect(),
-    )
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    Some(line.split_whitespace().filter_map(|id| id.parse().ok()).collect())
 }
 
 fn own_depth() -> usize {
@@ -70,29 +59,17 @@ fn own_depth() -> usize {
 
 /// Waits for the end of the boot. Gives the names of failed units, if any: a box may well be useful with them.
 pub fn wait_until_up(record: &Record) -> Result<Vec<String>, Trouble> {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(180);
     let mut last = String::from("no process 1");
     while Instant::now() < end {
         if let Some(leader) = find(record) {
-            let state = exec::quick(
-                record,
-                leader,
-                &["systemctl", "is-system-running", "--wait"],
-            );
+            let state = exec::quick(record, leader, &["systemctl", "is-system-running", "--wait"]);
             match state.as_deref().map(str::trim) {
                 Some("running") => return Ok(Vec::new()),
                 Some("degraded") => {
-                    let list = [
-                        "systemctl",
-                        "list-units",
-                        "--failed",
-                        "--plain",
-                        "--no-legend",
-                    ];
+                    let list = ["systemctl", "list-units", "--failed", "--plain", "--no-legend"];
                     let failed = exec::quick(record, leader, &list).unwrap_or_default();
-                    let names = failed
-                        .lines()
-                        .filter_map(|line| line.split_whitespace().next());
+                    let names = failed.lines().filter_map(|line| line.split_whitespace().next());
                     return Ok(names.map(str::to_owned).collect());
                 }
                 Some(other) if !other.is_empty() => last = other.to_owned(),
@@ -114,15 +91,13 @@ pub fn wait_until_up(record: &Record) -> Result<Vec<String>, Trouble> {
 
 /// It wrote down its cgroup, but nothing runs there any more.
 fn launcher_ended(record: &Record) -> bool {
-    record.folder().join("cgroup").exists()
-        && cgroup(record).is_none_or(|path| processes(&path).is_empty())
+    record.folder().join("cgroup").exists() && cgroup(record).is_none_or(|path| processes(&path).is_empty())
 }
 
 /// The plug: no process of the box gets to run another instruction. Its disk stays.
 pub fn cut_power(record: &Record) -> Result<(), Trouble> {
     let leader = find(record).ok_or_else(|| format!("{} is not running", record.id))?;
-    kill(Pid::from_raw(leader), Signal::SIGKILL)
-        .map_err(|error| format!("cannot kill process {leader}: {error}"))?;
+    kill(Pid::from_raw(leader), Signal::SIGKILL).map_err(|error| format!("cannot kill process {leader}: {error}"))?;
     wait_until_down(record)
 }
 
@@ -146,10 +121,7 @@ fn settle_unit(record: &Record) {
     }
     let unit = format!("{}.service", record.tag());
     for _ in 0..100 {
-        let state = host::run(
-            "systemctl",
-            &["show", "--property=ActiveState", "--value", &unit],
-        );
+        let state = host::run("systemctl", &["show", "--property=ActiveState", "--value", &unit]);
         match state.as_deref().map(str::trim) {
             Ok("inactive") => return,
             Ok("failed") => {

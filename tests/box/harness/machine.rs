@@ -36,11 +36,7 @@ impl Plan {
         let owner = Owner::this_process();
         let id = format!("{}-{}-{count}", self.name, owner.pid);
         let record = sure(launch::create(&id, &self.name, Some(owner), self.options));
-        let mut machine = Machine {
-            record,
-            failed_units: Vec::new(),
-            servers: Vec::new(),
-        };
+        let mut machine = Machine { record, failed_units: Vec::new(), servers: Vec::new() };
         machine.boot_again();
         machine
     }
@@ -61,10 +57,7 @@ impl Machine {
     }
 
     pub fn plan(name: &str) -> Plan {
-        Plan {
-            name: name.into(),
-            options: Options::default(),
-        }
+        Plan { name: name.into(), options: Options::default() }
     }
 
     /// Runs a command as root and returns how it ended.
@@ -150,19 +143,10 @@ impl Machine {
     pub fn reboot(&mut self) {
         let before = sure(exec::leader_of(&self.record));
         // The answer may be lost in the shutdown it asks for.
-        let _ = exec::run(
-            &self.record,
-            &["systemctl", "reboot"],
-            b"",
-            Duration::from_secs(30),
-        );
+        let _ = exec::run(&self.record, &["systemctl", "reboot"], b"", Duration::from_secs(30));
         let end = std::time::Instant::now() + Duration::from_secs(120);
         while leader::find(&self.record) == Some(before) {
-            assert!(
-                std::time::Instant::now() < end,
-                "box {} doesn't shut down",
-                self.record.id
-            );
+            assert!(std::time::Instant::now() < end, "box {} doesn't shut down", self.record.id);
             std::thread::sleep(Duration::from_millis(50));
         }
         self.failed_units = sure(leader::wait_until_up(&self.record));
@@ -189,12 +173,7 @@ impl Machine {
     #[track_caller]
     pub fn must_be_as_before(&self, before: &Snapshot) {
         let differences = self.differences(before);
-        assert!(
-            differences.is_empty(),
-            "box {} is not as before:\n{}",
-            self.record.id,
-            differences.join("\n")
-        );
+        assert!(differences.is_empty(), "box {} is not as before:\n{}", self.record.id, differences.join("\n"));
     }
 
     pub fn record(&self) -> &Record {
@@ -206,10 +185,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         if std::thread::panicking() && std::env::var_os("VPS_BOX_KEEP").is_some() {
             eprintln!("box: {} is kept to look into it", self.record.id);
-            let kept = Record {
-                owner: None,
-                ..self.record.clone()
-            };
+            let kept = Record { owner: None, ..self.record.clone() };
             if kept.save().is_ok() {
                 return;
             }

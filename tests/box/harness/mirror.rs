@@ -52,8 +52,7 @@ fn choose(sources: &[Source], codename: &str) -> Option<Mirror> {
             .map(|uri| plain(uri))
     };
     let debian = with(&|suite| {
-        [codename, "trixie", "bookworm", "stable", "testing", "sid"]
-            .contains(&suite.trim_end_matches('/'))
+        [codename, "trixie", "bookworm", "stable", "testing", "sid"].contains(&suite.trim_end_matches('/'))
     })?;
     let security = with(&|suite| suite.trim_end_matches('/').ends_with("-security"))?;
     Some(Mirror { debian, security })
@@ -83,10 +82,7 @@ fn lines(text: &str) -> Vec<Source> {
                 None => rest,
             };
             let mut words = rest.split_whitespace().map(str::to_owned);
-            Some(Source {
-                uris: vec![words.next()?],
-                suites: vec![words.next()?],
-            })
+            Some(Source { uris: vec![words.next()?], suites: vec![words.next()?] })
         })
         .collect()
 }
@@ -105,10 +101,8 @@ fn stanzas(text: &str) -> Vec<Source> {
                     .unwrap_or_default()
             };
             let off = field("Enabled").first().is_some_and(|value| value == "no");
-            (!off && field("Types").iter().any(|kind| kind == "deb")).then(|| Source {
-                uris: field("URIs"),
-                suites: field("Suites"),
-            })
+            (!off && field("Types").iter().any(|kind| kind == "deb"))
+                .then(|| Source { uris: field("URIs"), suites: field("Suites") })
         })
         .collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! A scenario needs only [`Machine`]. Below it, from the ground up: `place` (where state lies), `host` (what the
 //! machine under us must have), `mirror` (where Debian comes from), `base` (the image all boxes share), `record`
-//! (what is written down of a box), `net`, `launch`, `leader` (start it and find it), `exec` and `carry` (run in
+//! (what is written down of a box), `disk`, `net`, `launch`, `leader` (start it and find it), `exec` and `carry` (run in
 //! it, copy in and out), `serve` (files for it), `teardown` and `clean` (take it away), `snapshot` and `diff` (is all
 //! as before?).
 
@@ -10,14 +10,12 @@ pub mod base;
 pub mod carry;
 pub mod clean;
 pub mod diff;
+pub mod disk;
 pub mod exec;
 pub mod host;
 pub mod launch;
 pub mod leader;
-#[allow(
-    dead_code,
-    reason = "the scenarios' vocabulary: not each word is in use at each time"
-)]
+#[allow(dead_code, reason = "the scenarios' vocabulary: not each word is in use at each time")]
 pub mod machine;
 pub mod mirror;
 pub mod net;

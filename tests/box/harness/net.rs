@@ -23,10 +23,7 @@ pub fn subnet(number: u16) -> Subnet {
         let offset = number * 4 + last;
         Ipv4Addr::new(10, 99, (offset >> 8) as u8, (offset & 0xff) as u8)
     };
-    Subnet {
-        outside: address(1),
-        inside: address(2),
-    }
+    Subnet { outside: address(1), inside: address(2) }
 }
 
 /// Takes a free number for the box in `folder`. Call with the registry locked.
@@ -37,9 +34,7 @@ pub fn take_number(folder: &Path) -> Result<u16, Trouble> {
         let claimed = fs::read_to_string(&claim).is_ok_and(|holder| Path::new(&holder).exists());
         // A box inside a box must not take the subnet that its own machine hangs on.
         let Subnet { outside, inside } = subnet(number);
-        let in_use = [outside, inside]
-            .iter()
-            .any(|end| addresses.contains(&format!(" {end}/")));
+        let in_use = [outside, inside].iter().any(|end| addresses.contains(&format!(" {end}/")));
         if !claimed && !in_use {
             fs::write(&claim, folder.as_os_str().as_encoded_bytes())
                 .map_err(|error| format!("cannot write {}: {error}", claim.display()))?;
@@ -74,13 +69,14 @@ pub fn numbers() -> Vec<(u16, String)> {
 pub fn masquerade() -> Result<(), Trouble> {
     fs::write("/proc/sys/net/ipv4/ip_forward", "1")
         .map_err(|error| format!("cannot turn on net.ipv4.ip_forward: {error}"))?;
-    for statement in [
-        "add table ip vps_box",
-        "add chain ip vps_box out { type nat hook postrouting priority 100 ; }",
-        "flush chain ip vps_box out",
-        "add rule ip vps_box out ip saddr 10.99.0.0/16 oifname != \"vpsbox*\" masquerade",
-    ] {
-        host::run("nft", &[statement])?;
+    // All or nothing, and not again: other boxes' connections are going through it.
+    if host::run("nft", &["list", "chain", "ip", "vps_box", "out"]).is_err() {
+        let statements = [
+            "add table ip vps_box",
+            "add chain ip vps_box out { type nat hook postrouting priority 100 ; }",
+            "add rule ip vps_box out ip saddr 10.99.0.0/16 oifname != \"vpsbox*\" masquerade",
+        ];
+        host::run("nft", &[&statements.join("\n")])?;
     }
     Ok(())
 }

@@ -33,8 +33,7 @@ pub fn make() -> Result<(), Trouble> {
         ));
     }
     for folder in [bases(), boxes(), registry()] {
-        fs::create_dir_all(&folder)
-            .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
     Ok(())
 }

@@ -27,10 +27,7 @@ pub struct Owner {
 impl Owner {
     pub fn this_process() -> Self {
         let pid = nix::unistd::getpid().as_raw();
-        Owner {
-            pid,
-            born: born(pid).unwrap_or(0),
-        }
+        Owner { pid, born: born(pid).unwrap_or(0) }
     }
 
     pub fn lives(&self) -> bool {
@@ -87,8 +84,7 @@ impl Record {
     }
 
     pub fn load(id: &str) -> Result<Self, Trouble> {
-        Self::read(&place::boxes().join(id))
-            .ok_or_else(|| format!("there is no box named {id} (see: list)"))
+        Self::read(&place::boxes().join(id)).ok_or_else(|| format!("there is no box named {id} (see: list)"))
     }
 
     fn read(folder: &Path) -> Option<Self> {
@@ -110,17 +106,13 @@ impl Record {
 /// Names become folders, host names and parts of mount options.
 pub fn check_name(name: &str) -> Result<(), Trouble> {
     let right = (1..=40).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-');
     if right {
         return Ok(());
     }
-    Err(format!(
-        "{name:?} can't name a box: 1 to 40 of a-z, 0-9 and - (not first or last)"
-    ))
+    Err(format!("{name:?} can't name a box: 1 to 40 of a-z, 0-9 and - (not first or last)"))
 }
 
 pub fn hex(bytes: &[u8]) -> String {

@@ -17,8 +17,7 @@ pub struct Server {
 
 impl Server {
     pub fn start(at: Ipv4Addr, folder: &Path) -> Result<Self, Trouble> {
-        let listener = TcpListener::bind((at, 0))
-            .map_err(|error| format!("cannot listen on {at}: {error}"))?;
+        let listener = TcpListener::bind((at, 0)).map_err(|error| format!("cannot listen on {at}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -50,9 +49,7 @@ impl Drop for Server {
 
 /// apt keeps the connection and asks for several files on it.
 fn converse(stream: &TcpStream, folder: &Path) -> Option<()> {
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let mut lines = BufReader::new(stream).lines();
     loop {
         let request = lines.next()?.ok()?;
@@ -78,9 +75,7 @@ fn converse(stream: &TcpStream, folder: &Path) -> Option<()> {
 fn locate(folder: &Path, request: &str) -> Option<PathBuf> {
     let path = decode(request.split(['?', '#']).next()?)?;
     let path = Path::new(path.trim_start_matches('/'));
-    let plain = path
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let path = folder.join(path);
     (plain && fs::metadata(&path).is_ok_and(|about| about.is_file())).then_some(path)
 }

@@ -1,7 +1,7 @@
 //! Takes a box away, whatever state it is in. Every step may find its work done already.
 
 use super::record::Record;
-use super::{Trouble, host, launch, leader, net, place};
+use super::{Trouble, disk, host, leader, net, place};
 use nix::mount::{MntFlags, umount2};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,26 +10,18 @@ use std::time::Duration;
 
 pub fn remove(record: &Record) -> Result<(), Trouble> {
     stop(record)?;
-    let disk = record.disk();
+    let merged = record.disk();
     // nspawn's lock on the tree, named after device and inode; killed, it leaves the file.
-    if let Ok(about) = fs::metadata(&disk) {
-        let _ = fs::remove_file(format!(
-            "/run/systemd/nspawn/locks/inode-{}:{}",
-            about.dev(),
-            about.ino()
-        ));
+    if let Ok(about) = fs::metadata(&merged) {
+        let _ = fs::remove_file(format!("/run/systemd/nspawn/locks/inode-{}:{}", about.dev(), about.ino()));
     }
     let mut tries = 0;
-    while launch::mounted(&disk) {
+    while disk::mounted(&merged) {
         // Someone may be looking into it; after a while it goes anyway, out of sight at once.
-        let flags = if tries < 20 {
-            MntFlags::empty()
-        } else {
-            MntFlags::MNT_DETACH
-        };
-        if let Err(error) = umount2(&disk, flags) {
+        let flags = if tries < 20 { MntFlags::empty() } else { MntFlags::MNT_DETACH };
+        if let Err(error) = umount2(&merged, flags) {
             if tries > 25 {
-                return Err(format!("cannot unmount {}: {error}", disk.display()));
+                return Err(format!("cannot unmount {}: {error}", merged.display()));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -37,8 +29,7 @@ pub fn remove(record: &Record) -> Result<(), Trouble> {
     }
     let folder = record.folder();
     if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
+        fs::remove_dir_all(&folder).map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
     }
     let _lock = place::lock_registry()?;
     strip(record.number);

@@ -14,10 +14,7 @@ use vps_configurator::resources::unit_survey::UnitSurvey;
 use vps_configurator::resources::{firewall, group, member, unit, user};
 
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "a firewall goes up and comes down, and the machine is as before",
-        run: firewall_round_trip,
-    },
+    Scenario { name: "a firewall goes up and comes down, and the machine is as before", run: firewall_round_trip },
     Scenario {
         name: "a unit is enabled and started and taken back, and the machine is as before",
         run: unit_round_trip,
@@ -39,18 +36,11 @@ fn firewall_round_trip() {
     let before = machine.snapshot();
     let wall = json!([["firewall", "ufw", {"rules": ["allow 80,443/tcp # web", "allow from 10.1.2.3/8 to any port 5432 proto tcp"]}]]);
     apply(&machine, &wall);
-    assert!(
-        machine.ok("ufw status verbose").contains("22/tcp"),
-        "the port of sshd must be open"
-    );
+    assert!(machine.ok("ufw status verbose").contains("22/tcp"), "the port of sshd must be open");
     // Drift of the kernel alone is seen, and mended without a moment that shuts everybody out.
     machine.ok("iptables -F INPUT");
     apply_more(&machine, &wall);
-    assert!(
-        machine
-            .ok("iptables -S INPUT")
-            .contains("-A INPUT -j ufw-before-input")
-    );
+    assert!(machine.ok("iptables -S INPUT").contains("-A INPUT -j ufw-before-input"));
     take_back(&machine);
     machine.must_be_as_before(&before);
 }
@@ -65,10 +55,7 @@ fn unit_round_trip() {
         &machine,
         &json!([["unit", "kept.service", {"enabled": true, "active": true}], ["unit", "apt-daily.timer", {"masked": true, "active": false}]]),
     );
-    assert_eq!(
-        machine.ok("systemctl is-active kept.service").trim(),
-        "active"
-    );
+    assert_eq!(machine.ok("systemctl is-active kept.service").trim(), "active");
     let output = machine.run(&[
         "/run/kinds",
         "inside",
@@ -77,10 +64,7 @@ fn unit_round_trip() {
     ]);
     assert_ne!(output.code, 0);
     let said = format!("{output:?}");
-    assert!(
-        said.contains("unit-failed") && said.contains("the port is taken"),
-        "{said}"
-    );
+    assert!(said.contains("unit-failed") && said.contains("the port is taken"), "{said}");
     take_back(&machine);
     machine.ok("systemctl reset-failed broken.service");
     machine.must_be_as_before(&before);
@@ -111,9 +95,7 @@ fn people_round_trip() {
 fn prepared(name: &str, packages: &str) -> Machine {
     let machine = Machine::boot(name);
     if !packages.is_empty() {
-        machine.ok(&format!(
-            "DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends {packages}"
-        ));
+        machine.ok(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends {packages}"));
     }
     machine.put(std::env::current_exe().expect("own path"), CARRIED);
     machine
@@ -126,19 +108,13 @@ fn apply(machine: &Machine, resources: &Value) {
 }
 
 fn apply_more(machine: &Machine, resources: &Value) {
-    print!(
-        "{}",
-        machine.ok(&format!("/run/kinds inside apply '{resources}'"))
-    );
+    print!("{}", machine.ok(&format!("/run/kinds inside apply '{resources}'")));
 }
 
 fn take_back(machine: &Machine) {
     print!("{}", machine.ok("/run/kinds inside undo"));
     let again = machine.ok("/run/kinds inside undo");
-    assert!(
-        !again.contains("Undone"),
-        "the second undo found something: {again}"
-    );
+    assert!(!again.contains("Undone"), "the second undo found something: {again}");
 }
 
 /// The part that runs in the box: `inside plan|apply JSON`, `inside undo`. Refuses to run anywhere but in a container.
@@ -155,17 +131,12 @@ pub fn inside(words: &[String]) -> Option<Result<(), String>> {
     }
     let host = RealHost::new("/".into());
     let objects = Objects::new(OBJECTS);
-    let context = Context {
-        host: &host,
-        objects: &objects,
-        progress: &Silent,
-    };
+    let context = Context { host: &host, objects: &objects, progress: &Silent };
     Some(match (verb.as_str(), rest) {
         ("undo", []) => undo(&context),
-        (_, [text]) => parse(text).and_then(|all| {
-            all.iter()
-                .try_for_each(|one| step(&context, &**one, verb == "apply"))
-        }),
+        (_, [text]) => {
+            parse(text).and_then(|all| all.iter().try_for_each(|one| step(&context, &**one, verb == "apply")))
+        }
         _ => Err("inside plan|apply JSON, inside undo".to_owned()),
     })
 }
@@ -189,23 +160,14 @@ fn parse(text: &str) -> Result<Vec<Box<dyn Resource>>, String> {
 }
 
 fn records(host: &dyn Host) -> Result<Vec<(UndoRecord, Option<Value>)>, String> {
-    if host
-        .meta(Path::new(RECORDS))
-        .map_err(|e| e.to_string())?
-        .is_none()
-    {
+    if host.meta(Path::new(RECORDS)).map_err(|e| e.to_string())?.is_none() {
         return Ok(Vec::new());
     }
-    serde_json::from_slice(&host.read(Path::new(RECORDS)).map_err(|e| e.to_string())?)
-        .map_err(|e| e.to_string())
+    serde_json::from_slice(&host.read(Path::new(RECORDS)).map_err(|e| e.to_string())?).map_err(|e| e.to_string())
 }
 
 fn save(records: &[(UndoRecord, Option<Value>)]) -> Result<(), String> {
-    std::fs::write(
-        RECORDS,
-        serde_json::to_vec(records).map_err(|e| e.to_string())?,
-    )
-    .map_err(|e| e.to_string())
+    std::fs::write(RECORDS, serde_json::to_vec(records).map_err(|e| e.to_string())?).map_err(|e| e.to_string())
 }
 
 fn step(context: &Context<'_>, resource: &dyn Resource, apply: bool) -> Result<(), String> {
@@ -225,19 +187,12 @@ fn step(context: &Context<'_>, resource: &dyn Resource, apply: bool) -> Result<(
     save(&all)?;
     resource.apply(context, &seen, &change).map_err(text)?;
     if let Some(last) = all.last_mut() {
-        last.1 = undoers()
-            .decode(&record)
-            .and_then(|undo| undo.settle(context))
-            .map_err(text)?;
+        last.1 = undoers().decode(&record).and_then(|undo| undo.settle(context)).map_err(text)?;
     }
     save(&all)?;
     let now = resource.observe(context.host).map_err(text)?;
     if now != change.after {
-        return Err(format!(
-            "{} promised {:?}, and is {now:?}",
-            resource.id(),
-            change.after
-        ));
+        return Err(format!("{} promised {:?}, and is {now:?}", resource.id(), change.after));
     }
     Ok(())
 }
@@ -252,11 +207,7 @@ fn undo(context: &Context<'_>) -> Result<(), String> {
             Err(e) => failed.push(format!("{e:?}")),
         }
     }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(failed.join("\n"))
-    }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
 }
 
 fn undoers() -> Undoers {

@@ -3,6 +3,8 @@
 mod harness;
 pub mod kinds;
 mod packages;
+mod snapshot;
+mod workloads;
 
 /// One test: its name is a sentence.
 #[derive(Clone, Copy)]
@@ -12,5 +14,5 @@ pub struct Scenario {
 }
 
 pub fn all() -> Vec<Scenario> {
-    [harness::SCENARIOS, kinds::SCENARIOS, packages::SCENARIOS].concat()
+    [harness::SCENARIOS, snapshot::SCENARIOS, workloads::SCENARIOS, kinds::SCENARIOS, packages::SCENARIOS].concat()
 }

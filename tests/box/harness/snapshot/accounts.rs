@@ -7,25 +7,10 @@ use std::path::Path;
 
 /// A database, the kind its lines are noted as, and its fields after the name.
 const DATABASES: &[(&str, &str, &[&str])] = &[
-    (
-        "passwd",
-        "user",
-        &["password", "uid", "gid", "gecos", "home", "shell"],
-    ),
+    ("passwd", "user", &["password", "uid", "gid", "gecos", "home", "shell"]),
     ("group", "group", &["password", "gid", "members"]),
-    (
-        "shadow",
-        "shadow",
-        &[
-            "password", "changed", "minimum", "maximum", "warning", "inactive", "expires",
-            "reserved",
-        ],
-    ),
-    (
-        "gshadow",
-        "gshadow",
-        &["password", "administrators", "members"],
-    ),
+    ("shadow", "shadow", &["password", "changed", "minimum", "maximum", "warning", "inactive", "expires", "reserved"]),
+    ("gshadow", "gshadow", &["password", "administrators", "members"]),
     ("subuid", "subuid", &["first", "count"]),
     ("subgid", "subgid", &["first", "count"]),
 ];
@@ -39,20 +24,13 @@ pub fn read(disk: &Path, snapshot: &mut Snapshot) -> Result<(), Trouble> {
         for line in text.lines() {
             let mut values = line.split(':');
             let name = values.next().unwrap_or_default().to_owned();
-            let attributes: Attributes = fields
-                .iter()
-                .zip(values)
-                .map(|(field, value)| ((*field).to_owned(), value.to_owned()))
-                .collect();
+            let attributes: Attributes =
+                fields.iter().zip(values).map(|(field, value)| ((*field).to_owned(), value.to_owned())).collect();
             entries.insert(name, attributes);
         }
     }
     // Users whose services run without a login.
-    for entry in fs::read_dir(disk.join("var/lib/systemd/linger"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in fs::read_dir(disk.join("var/lib/systemd/linger")).into_iter().flatten().flatten() {
         snapshot.note("linger", entry.file_name().to_string_lossy(), []);
     }
     Ok(())

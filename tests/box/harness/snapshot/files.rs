@@ -20,8 +20,7 @@ pub fn read(disk: &Path, snapshot: &mut Snapshot) -> Result<(), Trouble> {
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         };
         if about.is_dir() {
-            let entries = fs::read_dir(&path)
-                .map_err(|error| format!("cannot list {}: {error}", path.display()))?;
+            let entries = fs::read_dir(&path).map_err(|error| format!("cannot list {}: {error}", path.display()))?;
             waiting.extend(entries.flatten().map(|entry| entry.path()));
         }
         let inside = path.strip_prefix(disk).map_err(|error| error.to_string())?;
@@ -37,18 +36,12 @@ fn attributes(path: &Path, about: &fs::Metadata) -> Result<Attributes, Trouble> 
     let kind = about.file_type();
     let mut found = Attributes::from([
         ("mode".to_owned(), format!("{:04o}", about.mode() & 0o7777)),
-        (
-            "owner".to_owned(),
-            format!("{}:{}", about.uid(), about.gid()),
-        ),
+        ("owner".to_owned(), format!("{}:{}", about.uid(), about.gid())),
     ]);
     let mut note = |name: String, value: String| found.insert(name, value);
     if kind.is_symlink() {
         note("type".into(), "link".into());
-        note(
-            "target".into(),
-            fs::read_link(path).map_err(trouble)?.display().to_string(),
-        );
+        note("target".into(), fs::read_link(path).map_err(trouble)?.display().to_string());
     } else if kind.is_file() {
         note("type".into(), "file".into());
         note("content".into(), digest(&fs::read(path).map_err(trouble)?));
@@ -60,9 +53,7 @@ fn attributes(path: &Path, about: &fs::Metadata) -> Result<Attributes, Trouble> 
         note("type".into(), "socket or pipe".into());
     }
     for name in xattr::list(path).map_err(trouble)? {
-        let value = xattr::get(path, &name)
-            .map_err(trouble)?
-            .unwrap_or_default();
+        let value = xattr::get(path, &name).map_err(trouble)?.unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
         if name == "security.capability" {
             note("capabilities".into(), capabilities(&value));
@@ -74,20 +65,13 @@ fn attributes(path: &Path, about: &fs::Metadata) -> Result<Attributes, Trouble> 
 }
 
 fn digest(bytes: &[u8]) -> String {
-    format!(
-        "{} bytes sha256 {}",
-        bytes.len(),
-        hex(&Sha256::digest(bytes))
-    )
+    format!("{} bytes sha256 {}", bytes.len(), hex(&Sha256::digest(bytes)))
 }
 
 /// struct vfs_cap_data: a word of version and flags, then permitted and inheritable, the low words first.
 fn capabilities(value: &[u8]) -> String {
     let word = |at: usize| -> u32 {
-        value
-            .get(at * 4..at * 4 + 4)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u32::from_le_bytes)
+        value.get(at * 4..at * 4 + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes)
     };
     let permitted = u64::from(word(3)) << 32 | u64::from(word(1));
     let inheritable = u64::from(word(4)) << 32 | u64::from(word(2));

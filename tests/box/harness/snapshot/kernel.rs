@@ -11,32 +11,19 @@ use std::path::Path;
 pub fn read(record: &Record, leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
     firewall(leader, snapshot)?;
     mounts(leader, snapshot)?;
-    for line in fs::read_to_string("/proc/swaps")
-        .unwrap_or_default()
-        .lines()
-        .skip(1)
-    {
+    for line in fs::read_to_string("/proc/swaps").unwrap_or_default().lines().skip(1) {
         let words: Vec<&str> = line.split_whitespace().collect();
         if let [name, kind, size, ..] = words.as_slice() {
-            snapshot.note(
-                "swap",
-                *name,
-                [("type", (*kind).into()), ("size", (*size).into())],
-            );
+            snapshot.note("swap", *name, [("type", (*kind).into()), ("size", (*size).into())]);
         }
     }
-    for (name, value) in
-        settings(leader).map_err(|why| format!("the sysctls of {}: {why}", record.id))?
-    {
+    for (name, value) in settings(leader).map_err(|why| format!("the sysctls of {}: {why}", record.id))? {
         match name.strip_prefix("legacy ") {
             Some(table) => snapshot.note("nft", format!("iptables-legacy {table}"), []),
             None => snapshot.note("sysctl", name, [("is", value)]),
         }
     }
-    let name = snapshot
-        .0
-        .get("sysctl")
-        .and_then(|all| all.get("kernel.hostname")?.get("is").cloned());
+    let name = snapshot.0.get("sysctl").and_then(|all| all.get("kernel.hostname")?.get("is").cloned());
     snapshot.note("host", "hostname", [("is", name.unwrap_or_default())]);
     Ok(())
 }
@@ -45,10 +32,7 @@ pub fn read(record: &Record, leader: i32, snapshot: &mut Snapshot) -> Result<(),
 /// leftover. Counters and timers are left out by `--stateless`.
 fn firewall(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
     let target = format!("--target={leader}");
-    let text = host::run(
-        "nsenter",
-        &[&target, "--net", "nft", "--stateless", "list", "ruleset"],
-    )?;
+    let text = host::run("nsenter", &[&target, "--net", "nft", "--stateless", "list", "ruleset"])?;
     let mut table = String::new();
     let mut part: Option<(String, Vec<&str>)> = None;
     for line in text.lines() {
@@ -70,22 +54,37 @@ fn firewall(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
             }
         }
     }
+    for (family, program) in [("ip", "iptables-nft-save"), ("ip6", "ip6tables-nft-save")] {
+        if snapshot.0.get("nft").is_some_and(|all| all.keys().any(|name| name.starts_with(&format!("{family} ")))) {
+            iptables(family, &host::run("nsenter", &[&target, "--net", program])?, snapshot);
+        }
+    }
     Ok(())
+}
+
+/// Rules that came by iptables, as iptables has them: nft can't name all of its matches and leaves those out.
+fn iptables(family: &str, text: &str, snapshot: &mut Snapshot) {
+    let mut table = None;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('*') {
+            table = Some((format!("{family} {name} as iptables has it"), Vec::new()));
+        } else if line == "COMMIT" {
+            if let Some((name, rules)) = table.take() {
+                snapshot.note("nft", name, [("rules", rules.join("; "))]);
+            }
+        } else if let Some((_, rules)) = &mut table {
+            // `:INPUT ACCEPT [12:3456]`: packets and bytes so far.
+            let counted = line.starts_with(':').then(|| line.rsplit_once(" [")).flatten();
+            rules.push(counted.map_or(line, |(rule, _)| rule).to_owned());
+        }
+    }
 }
 
 /// What tells one state folder from another, or one boot from the next, is no property of the mount.
 fn mounts(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
     let path = format!("/proc/{leader}/mountinfo");
     let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
-    let noise = [
-        "lowerdir=",
-        "upperdir=",
-        "workdir=",
-        "fd=",
-        "pgrp=",
-        "pipe_ino=",
-        "uuid=",
-    ];
+    let noise = ["lowerdir=", "upperdir=", "workdir=", "fd=", "pgrp=", "pipe_ino=", "uuid="];
     for line in text.lines() {
         let Some((place, kind)) = line.split_once(" - ") else {
             continue;
@@ -97,18 +96,12 @@ fn mounts(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
         else {
             continue;
         };
-        let super_options: Vec<&str> = super_options
-            .split(',')
-            .filter(|option| !noise.iter().any(|start| option.starts_with(start)))
-            .collect();
+        let super_options: Vec<&str> =
+            super_options.split(',').filter(|option| !noise.iter().any(|start| option.starts_with(start))).collect();
         let value = format!("{kind} {options} {}", super_options.join(","));
         let mut name = (*point).to_owned();
         // Mounts lie on one another; each counts.
-        while snapshot
-            .0
-            .get("mount")
-            .is_some_and(|all| all.contains_key(&name))
-        {
+        while snapshot.0.get("mount").is_some_and(|all| all.contains_key(&name)) {
             name.push_str(" (and over it)");
         }
         snapshot.note("mount", name, [("is", value)]);
@@ -120,11 +113,9 @@ fn mounts(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
 /// of ours goes into the box's and ends there.
 fn settings(leader: i32) -> Result<Vec<(String, String)>, Trouble> {
     let read = move || -> Result<Vec<(String, String)>, Trouble> {
-        for (name, flag) in [
-            ("net", CloneFlags::CLONE_NEWNET),
-            ("uts", CloneFlags::CLONE_NEWUTS),
-            ("ipc", CloneFlags::CLONE_NEWIPC),
-        ] {
+        for (name, flag) in
+            [("net", CloneFlags::CLONE_NEWNET), ("uts", CloneFlags::CLONE_NEWUTS), ("ipc", CloneFlags::CLONE_NEWIPC)]
+        {
             let path = format!("/proc/{leader}/ns/{name}");
             let file = File::open(&path).map_err(|error| format!("cannot open {path}: {error}"))?;
             setns(file, flag).map_err(|error| format!("cannot enter {path}: {error}"))?;
@@ -132,20 +123,12 @@ fn settings(leader: i32) -> Result<Vec<(String, String)>, Trouble> {
         let mut found = Vec::new();
         walk(Path::new("/proc/sys"), "", &mut found);
         let legacy = ["ip_tables_names", "ip6_tables_names", "arp_tables_names"];
-        for line in legacy
-            .iter()
-            .filter_map(|name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).ok())
-        {
-            found.extend(
-                line.lines()
-                    .map(|table| (format!("legacy {table}"), String::new())),
-            );
+        for line in legacy.iter().filter_map(|name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).ok()) {
+            found.extend(line.lines().map(|table| (format!("legacy {table}"), String::new())));
         }
         Ok(found)
     };
-    std::thread::spawn(read)
-        .join()
-        .map_err(|_| "the reading thread panicked".to_owned())?
+    std::thread::spawn(read).join().map_err(|_| "the reading thread panicked".to_owned())?
 }
 
 fn walk(folder: &Path, prefix: &str, found: &mut Vec<(String, String)>) {

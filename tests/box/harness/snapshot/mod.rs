@@ -37,29 +37,19 @@ impl Snapshot {
     }
 
     /// Notes one thing; a thing without attributes counts by being there.
-    fn note<const N: usize>(
-        &mut self,
-        kind: &str,
-        name: impl Into<String>,
-        attributes: [(&str, String); N],
-    ) {
-        let attributes = attributes
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value));
+    fn note<const N: usize>(&mut self, kind: &str, name: impl Into<String>, attributes: [(&str, String); N]) {
+        let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value));
         let things = self.0.entry(kind.to_owned()).or_default();
         things.entry(name.into()).or_default().extend(attributes);
     }
 
     pub fn save(&self, path: &Path) -> Result<(), Trouble> {
         let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
-        fs::write(path, text + "\n")
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        fs::write(path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 
     pub fn load(path: &Path) -> Result<Self, Trouble> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        serde_json::from_str(&text)
-            .map_err(|error| format!("{} is no snapshot: {error}", path.display()))
+        let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        serde_json::from_str(&text).map_err(|error| format!("{} is no snapshot: {error}", path.display()))
     }
 }

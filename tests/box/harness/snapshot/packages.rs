@@ -9,8 +9,7 @@ use std::path::Path;
 pub fn read(disk: &Path, snapshot: &mut Snapshot) -> Result<(), Trouble> {
     let text = |path: &str| {
         let path = disk.join(path);
-        fs::read_to_string(&path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))
+        fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     let status = text("var/lib/dpkg/status")?;
     // Not there until apt installed something.
@@ -27,31 +26,16 @@ pub fn read(disk: &Path, snapshot: &mut Snapshot) -> Result<(), Trouble> {
         if state.ends_with(" not-installed") {
             continue;
         }
-        let mark = if automatic.contains(&name) {
-            "auto"
-        } else {
-            "manual"
-        };
+        let mark = if automatic.contains(&name) { "auto" } else { "manual" };
         let version = fields.get("Version").unwrap_or(&"none").to_string();
-        let attributes = [
-            ("version", version),
-            ("state", state.to_string()),
-            ("mark", mark.to_owned()),
-        ];
+        let attributes = [("version", version), ("state", state.to_string()), ("mark", mark.to_owned())];
         snapshot.note("package", name, attributes);
     }
     let diversions = text("var/lib/dpkg/diversions").unwrap_or_default();
     for lines in diversions.lines().collect::<Vec<_>>().chunks_exact(3) {
-        snapshot.note(
-            "diversion",
-            lines[0],
-            [("to", lines[1].into()), ("by", lines[2].into())],
-        );
+        snapshot.note("diversion", lines[0], [("to", lines[1].into()), ("by", lines[2].into())]);
     }
-    for line in text("var/lib/dpkg/statoverride")
-        .unwrap_or_default()
-        .lines()
-    {
+    for line in text("var/lib/dpkg/statoverride").unwrap_or_default().lines() {
         if let Some((rule, path)) = line.rsplit_once(' ') {
             snapshot.note("statoverride", path, [("rule", rule.into())]);
         }

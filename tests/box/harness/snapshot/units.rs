@@ -17,35 +17,21 @@ locale -a | sed 's/^/locale /'
 ";
 
 pub fn read(record: &Record, snapshot: &mut Snapshot) -> Result<(), Trouble> {
-    let output = exec::run(
-        record,
-        &["sh", "-c", QUESTIONS],
-        b"",
-        Duration::from_secs(60),
-    )?;
+    let output = exec::run(record, &["sh", "-c", QUESTIONS], b"", Duration::from_secs(60))?;
     if !output.success() || !output.stdout.contains("active ") {
-        return Err(format!(
-            "systemctl in box {}: {}",
-            record.id,
-            output.stderr.trim()
-        ));
+        return Err(format!("systemctl in box {}: {}", record.id, output.stderr.trim()));
     }
     for line in output.stdout.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["file", unit, state, ..] => {
-                snapshot.note("unit", *unit, [("enabled", (*state).into())])
-            }
-            ["active", unit, _loaded, state, ..] => {
-                snapshot.note("active", *unit, [("state", (*state).into())])
-            }
+            ["file", unit, state, ..] => snapshot.note("unit", *unit, [("enabled", (*state).into())]),
+            ["active", unit, _loaded, state, ..] => snapshot.note("active", *unit, [("state", (*state).into())]),
             ["locale", name] => snapshot.note("locale", *name, []),
             _ => {}
         }
     }
     let disk = record.disk();
-    let zone = fs::read_link(disk.join("etc/localtime"))
-        .map_or("none".into(), |path| path.display().to_string());
+    let zone = fs::read_link(disk.join("etc/localtime")).map_or("none".into(), |path| path.display().to_string());
     snapshot.note("host", "timezone", [("is", zone)]);
     for file in ["etc/default/locale", "etc/locale.conf"] {
         let text = fs::read_to_string(disk.join(file)).unwrap_or_default();

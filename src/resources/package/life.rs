@@ -1,0 +1,228 @@
+//! The whole life of a package transaction on a simulated host: plan, install, take back, be killed.
+
+use super::set::{Claim, PackageSet};
+use super::undo::decode;
+use crate::engine::{Change, Context, Error, Outcome, Resource, Scope, State, UndoRecord};
+use crate::host::fake::{FakeHost, Fault};
+use crate::resources::bench::Bench;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    for program in ["apt-get", "apt-mark", "apt-cache", "dpkg", "install", "rm"] {
+        bench.simulated(program);
+    }
+    bench.put("/usr/bin/true", "");
+    let control = |name: &str, rest: &str| {
+        let text = format!("Package: {name}\nVersion: 1.0\nArchitecture: amd64\nSize: 1000\nInstalled-Size: 4\n{rest}");
+        bench.put(&format!("/var/lib/fake-repo/{name}/control"), text);
+    };
+    control("jq", "Depends: libjq1 (= 1.0)\n");
+    control("libjq1", "");
+    control("web", "Depends: libjq1\n");
+    bench.put("/var/lib/fake-repo/jq/files/usr/bin/jq", "#!/bin/sh\n");
+    bench.put("/var/lib/fake-repo/web/files/etc/web/web.conf", "default\n");
+    bench.put(
+        "/var/lib/fake-repo/web/postinst",
+        "#!/bin/sh\necho 'web:x:990:990::/:/bin/false' >> $VPS_ROOT/etc/passwd\nln -sf web.conf $VPS_ROOT/etc/web/on\n",
+    );
+    for dir in ["/var/lib/dpkg/info", "/var/lib/dpkg/updates", "/var/cache/apt/archives"] {
+        std::fs::create_dir_all(bench.at(dir)).unwrap();
+    }
+    bench.put(
+        "/var/lib/dpkg/status",
+        "Package: dpkg\nStatus: install ok installed\nVersion: 1.22\nArchitecture: amd64\n\n",
+    );
+    bench.put("/var/lib/apt/extended_states", "");
+    bench.put("/var/lib/apt/lists/fake_dists_trixie_InRelease", "Label: Debian\n");
+    std::fs::create_dir_all(bench.at("/var/lib/apt/lists/partial")).unwrap();
+    bench
+}
+
+fn set(claims: &[(&str, &str)]) -> PackageSet {
+    let mut by_module: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+    for (module, name) in claims {
+        let claim = Claim { name: (*name).to_owned(), release: String::new() };
+        by_module.entry((*module).to_owned()).or_default().push(claim);
+    }
+    PackageSet::new(by_module, BTreeSet::new())
+}
+
+fn captured(bench: &Bench, set: &PackageSet) -> (State, Change, UndoRecord) {
+    let (seen, change) = bench.plan(set);
+    let record = set.capture(&bench.context(), &seen, &change).unwrap();
+    (seen, change, record)
+}
+
+fn installed(bench: &Bench, set: &PackageSet) -> (UndoRecord, Option<Value>) {
+    let (seen, change, record) = captured(bench, set);
+    set.apply(&bench.context(), &seen, &change).unwrap();
+    assert_eq!(set.observe(bench.host()).unwrap(), change.after, "the plan is a promise");
+    let after = decode(1, &record.data).unwrap().settle(&bench.context()).unwrap();
+    (record, after)
+}
+
+/// What counts as before: not apt's calls and lists, which are the simulation's own.
+fn tree(bench: &Bench) -> BTreeMap<String, String> {
+    let mut tree = bench.tree();
+    let own = ["/run", "/var/lib/apt", "/var/lib/dpkg", "/var/cache"];
+    tree.retain(|path, _| !own.iter().any(|o| path.starts_with(o)));
+    tree.insert("status".into(), bench.text("/var/lib/dpkg/status").trim().to_owned());
+    tree
+}
+
+#[test]
+fn packages_come_and_go_with_everything_that_their_scripts_made() {
+    let bench = bench();
+    let before = tree(&bench);
+    let set = set(&[("a", "jq"), ("b", "web")]);
+    let (record, after) = installed(&bench, &set);
+    assert!(bench.text("/etc/passwd").contains("web:x:990") && bench.at("/etc/web/on").is_symlink());
+    assert!(!set.compare(&set.observe(bench.host()).unwrap()).unwrap().is_needed());
+    let undo = decode(1, &record.data).unwrap();
+    assert_eq!(undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap(), Outcome::Undone);
+    assert_eq!(tree(&bench), before);
+    assert_eq!(undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap(), Outcome::AlreadyGone);
+}
+
+#[test]
+fn one_module_goes_with_what_only_it_needed_and_the_last_takes_the_rest() {
+    let bench = bench();
+    let before = tree(&bench);
+    let (record, after) = installed(&bench, &set(&[("a", "jq"), ("b", "web")]));
+    let undo = decode(1, &record.data).unwrap();
+    let outcome = undo.undo(&bench.context(), &Scope::Module("a".into()), after.as_ref()).unwrap();
+    let Outcome::Partly(rest) = outcome else { panic!("{outcome:?}") };
+    let status = bench.text("/var/lib/dpkg/status");
+    assert!(!status.contains("Package: jq") && status.contains("Package: libjq1") && status.contains("Package: web"));
+    let rest = decode(rest.version, &rest.data).unwrap();
+    let _ = rest.undo(&bench.context(), &Scope::Module("b".into()), after.as_ref()).unwrap();
+    assert_eq!(tree(&bench), before);
+}
+
+#[test]
+fn what_someone_needs_or_changed_since_stays_and_is_told() {
+    let bench = bench();
+    let (record, after) = installed(&bench, &set(&[("b", "web")]));
+    bench.put("/var/lib/fake-repo/theirs/control", "Package: theirs\nVersion: 1\nArchitecture: all\nDepends: libjq1\n");
+    bench.host().run(&crate::host::Command::new("apt-get").args(["install", "theirs"])).unwrap();
+    bench.put("/etc/web/web.conf", "mine\n");
+    let undo = decode(1, &record.data).unwrap();
+    let outcome = undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap();
+    let Outcome::Kept(lines) = outcome else { panic!("{outcome:?}") };
+    assert!(lines[0].contains("libjq1 stay: theirs"), "{lines:?}");
+    assert!(lines[1].contains("a copy is /var/lib/vps-configurator/kept"), "{lines:?}");
+    assert_eq!(bench.text("/var/lib/vps-configurator/kept/packages/etc/web/web.conf"), "mine\n");
+    assert!(bench.text("/var/lib/dpkg/status").contains("Package: libjq1"));
+}
+
+#[test]
+fn an_unknown_name_is_refused_with_its_module_and_the_near_names() {
+    let error = set(&[("a", "jqq"), ("b", "web")]).observe(bench().host()).unwrap_err();
+    let Error::Refused { code, fix, module, .. } = error else { panic!("{error}") };
+    assert_eq!((code, module.as_deref()), ("package-unknown", Some("a")));
+    assert_eq!(fix[0], "near names: jq");
+}
+
+#[test]
+fn without_lists_the_plan_fetches_its_own_and_leaves_those_of_apt_alone() {
+    let bench = bench();
+    std::fs::remove_dir_all(bench.at("/var/lib/apt/lists")).unwrap();
+    let (_, change) = bench.plan(&set(&[("a", "jq")]));
+    assert!(change.summary.starts_with("install 2 packages: download 2.0 kB"), "{}", change.summary);
+    assert_eq!(bench.host().list(Path::new("/var/lib/apt/lists")).unwrap(), ["partial"]);
+    let _ = installed(&bench, &set(&[("a", "jq")]));
+    assert!(bench.at("/var/lib/apt/lists/fake_dists_trixie_InRelease").exists());
+}
+
+#[test]
+fn without_a_network_the_host_that_was_tried_is_named() {
+    let bench = bench();
+    std::fs::remove_dir_all(bench.at("/var/lib/apt/lists")).unwrap();
+    bench.put("/run/fake-offline", "");
+    let error = set(&[("a", "jq")]).observe(bench.host()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Refused { code: "network-unreachable", what, .. } if what.contains("fake.example")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_package_that_cannot_be_configured_is_named_with_its_module() {
+    let bench = bench();
+    bench.put("/var/lib/fake-repo/web/postinst", "#!/bin/sh\nexit 1\n");
+    let before = tree(&bench);
+    let set = set(&[("a", "jq"), ("b", "web")]);
+    let (seen, change, record) = captured(&bench, &set);
+    let error = set.apply(&bench.context(), &seen, &change).unwrap_err();
+    let Error::Refused { code, module, what, .. } = error else { panic!("{error}") };
+    assert_eq!((code, module.as_deref(), what.as_str()), ("package-failed", Some("b"), "cannot install web"));
+    let undo = decode(1, &record.data).unwrap();
+    let _ = undo.undo(&bench.context(), &Scope::Whole, None).unwrap();
+    assert_eq!(tree(&bench), before);
+    assert!(!bench.at("/usr/sbin/policy-rc.d").exists());
+}
+
+#[test]
+fn a_power_cut_inside_dpkg_is_healed_by_the_next_run_and_by_an_undo() {
+    for (at, name) in [("unpack", "libjq1"), ("unpack", "web"), ("configure", "web"), ("configure", "jq")] {
+        for resumes in [true, false] {
+            let bench = bench();
+            let before = tree(&bench);
+            let set = set(&[("a", "jq"), ("b", "web")]);
+            let (seen, change, record) = captured(&bench, &set);
+            bench.put("/run/fake-kill", format!("{at} {name}"));
+            set.apply(&bench.context(), &seen, &change).unwrap_err();
+            if resumes {
+                set.apply(&bench.context(), &seen, &change).unwrap();
+                assert_eq!(set.observe(bench.host()).unwrap(), change.after, "{at} {name}");
+            }
+            let undo = decode(1, &record.data).unwrap();
+            // A step that failed is undone without ever having been settled.
+            let after = if name == "jq" { None } else { undo.settle(&bench.context()).unwrap() };
+            let _ = undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap();
+            let mut now = tree(&bench);
+            now.retain(|path, _| path != "/usr/sbin/policy-rc.d");
+            assert_eq!(now, before, "{at} {name} resumes: {resumes}");
+        }
+    }
+}
+
+#[test]
+fn a_death_at_any_effect_is_resumed_and_taken_back() {
+    // Dying after an effect is dying before the next one.
+    for fault in [Fault::DieBefore, Fault::DieMiddle] {
+        let (mut number, mut undoes) = (1, false);
+        loop {
+            let bench = bench();
+            let before = tree(&bench);
+            let set = set(&[("b", "web")]);
+            let (seen, change, record) = captured(&bench, &set);
+            let undo = decode(1, &record.data).unwrap();
+            let faulty = FakeHost::with_fault(bench.at("/"), number, fault);
+            let context = Context { host: &faulty, ..bench.context() };
+            if !undoes {
+                drop(set.apply(&context, &seen, &change));
+            }
+            set.apply(&bench.context(), &seen, &change).unwrap();
+            let found = set.observe(bench.host()).unwrap();
+            assert_eq!(found, change.after, "{fault:?} at effect {number}");
+            let after = undo.settle(&bench.context()).unwrap();
+            if undoes {
+                drop(undo.undo(&context, &Scope::Whole, after.as_ref()));
+            }
+            let _ = undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap();
+            assert_eq!(tree(&bench), before, "{fault:?} at effect {number}, while undoing: {undoes}");
+            number += 1;
+            if !faulty.is_dead() {
+                if undoes {
+                    assert!(number > 4, "an undo has several effects");
+                    break;
+                }
+                (number, undoes) = (1, true);
+            }
+        }
+    }
+}
