@@ -2,6 +2,7 @@
 
 mod harness;
 pub mod kinds;
+mod packages;
 mod snapshot;
 mod workloads;
 
@@ -13,5 +14,5 @@ pub struct Scenario {
 }
 
 pub fn all() -> Vec<Scenario> {
-    [harness::SCENARIOS, snapshot::SCENARIOS, workloads::SCENARIOS, kinds::SCENARIOS].concat()
+    [harness::SCENARIOS, snapshot::SCENARIOS, workloads::SCENARIOS, kinds::SCENARIOS, packages::SCENARIOS].concat()
 }
