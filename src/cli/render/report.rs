@@ -1,6 +1,7 @@
 //! The result of an install: JSON for programs (the form of the blueprint, and more), and a page for people.
 
 use super::time;
+use super::wrap::wrap;
 use crate::engine::apply::Report;
 use crate::engine::plan::Plan;
 use crate::journal::TransactionState;
@@ -127,10 +128,10 @@ pub fn text(result: &Result<'_>) -> String {
         text.push_str(&format!("  {:>10}  {}\n", time::length(step.seconds), step.id));
     }
     for line in &report.deviations {
-        text.push_str(&format!("  deviation: {line}\n"));
+        text.push_str(&wrap("  ", &format!("deviation: {line}")));
     }
     for line in report.rollbacks.iter().flat_map(|r| &r.kept) {
-        text.push_str(&format!("  kept: {line}\n"));
+        text.push_str(&wrap("  ", &format!("kept: {line}")));
     }
     for debt in &report.unpaid {
         text.push_str(&format!("  owed: {} ({})\n", debt.debt, debt.error));
@@ -138,7 +139,7 @@ pub fn text(result: &Result<'_>) -> String {
     if !result.next_steps.is_empty() {
         text.push_str("\nNext:\n");
         for line in result.next_steps {
-            text.push_str(&format!("  {line}\n"));
+            text.push_str(&wrap("  ", line));
         }
     }
     text.push_str(&format!(
