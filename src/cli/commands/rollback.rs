@@ -49,6 +49,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     if !flags.yes && !session.output.is_json() {
         session.output.text(&shown.0);
     }
+    session.require_writable()?;
     confirm(session, flags.yes, "Take this back?")?;
     drop(journal);
     story::begin(session.output.is_verbose());
