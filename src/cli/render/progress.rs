@@ -29,9 +29,8 @@ impl Drawn {
     pub fn new(output: &Output) -> Self {
         let silent = output.is_json() || output.is_quiet();
         let bar = (output.is_terminal() && !silent).then(|| {
-            let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {bar:24} {pos}/{len} {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let bar = ProgressBar::new_spinner().with_message("looking at the host");
+            bar.set_style(style("{spinner} [{elapsed_precise}] {wide_msg}"));
             held_back(|| bar.enable_steady_tick(Duration::from_millis(250)));
             bar
         });
@@ -74,7 +73,12 @@ impl Progress for Drawn {
     fn tell(&self, event: &Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match event {
-            Event::Begin { total } => state.total = *total,
+            Event::Begin { total } => {
+                state.total = *total;
+                if let Some(bar) = &self.bar {
+                    bar.set_style(style("{spinner} [{elapsed_precise}] {bar:24} {pos}/{len} {wide_msg}"));
+                }
+            }
             Event::StepBegins { id, summary, .. } => {
                 state.within = 0;
                 self.line(&format!("  {id}: {summary}"));
@@ -107,4 +111,8 @@ impl Progress for Drawn {
             Event::Note { line } => self.line(&format!("  {line}")),
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
