@@ -34,7 +34,7 @@ build: ## the program: target/release/vps-configurator
 	cargo build --release --locked
 
 debs: build ## the Debian packages: target/debian/*.deb
-	@$(NEED) cargo-deb dpkg-deb gpg xz
+	@$(NEED) cargo-deb dpkg-deb dpkg-shlibdeps gpg xz
 	@debian/make-key $(KEYS)
 	rm -rf $(GENERATED) target/debian
 	@# The schema is of the modules in config/, wherever they will lie.
