@@ -11,13 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Signals(Arc<AtomicBool>);
 
 impl Signals {
-    /// Begins to watch. To be called before other threads are started.
+    /// Begins to watch. Threads that are started earlier must be started by [`held_back`]: one that still takes these
+    /// signals as they come would end the program.
     pub fn watch() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            set.add(signal);
-        }
+        let set = watched();
         if set.thread_block().is_ok() {
             let stop = Arc::clone(&stop);
             std::thread::spawn(move || {
@@ -35,4 +33,19 @@ impl Signals {
     pub fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }
+}
+
+/// Starts something whose threads live on into the watched part of a run. They take no signals, ever.
+pub fn held_back<T>(start: impl FnOnce() -> T) -> T {
+    let before = SigSet::thread_get_mask();
+    let blocked = watched().thread_block().is_ok();
+    let started = start();
+    if let (true, Ok(before)) = (blocked, before) {
+        let _ = before.thread_set_mask();
+    }
+    started
+}
+
+fn watched() -> SigSet {
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }

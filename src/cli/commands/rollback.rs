@@ -11,6 +11,7 @@ use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
 use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
+use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
 use crate::engine::{Silent, Works, recover};
@@ -54,6 +55,8 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     drop(journal);
     story::begin(session.output.is_verbose());
     let _lock = session.lock()?;
+    // Once begun it goes on to its end: there is nothing that a stop could take back.
+    let _signals = Signals::watch();
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
     let works = session.works(&journal, &progress);

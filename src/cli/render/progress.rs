@@ -1,6 +1,7 @@
 //! Progress: a bar with an estimate on a terminal, plain lines in a pipe, `STATUS=` for systemd always.
 
 use crate::cli::output::Output;
+use crate::cli::signals::held_back;
 use crate::engine::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use libsystemd::daemon::{self, NotifyState};
@@ -31,7 +32,7 @@ impl Drawn {
             let bar = ProgressBar::new(0);
             let style = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {bar:24} {pos}/{len} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.enable_steady_tick(Duration::from_millis(250));
+            held_back(|| bar.enable_steady_tick(Duration::from_millis(250)));
             bar
         });
         Drawn { plain: bar.is_none() && !silent, bar, state: Mutex::default() }

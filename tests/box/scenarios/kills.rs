@@ -40,16 +40,21 @@ fn killed(profile: &str, rounds: u32, cuts: u32) {
         (Duration::from_secs(100), Duration::from_secs(50))
     };
     for round in 0..rounds {
-        // Spread over the run: each kill has its own part of it.
+        // Spread over the run: the first cut of each round has its own part of it, the others lie in what is left.
+        let part = f64::from(round) / f64::from(rounds);
+        let mut left = whole;
         for cut in 0..cuts {
-            let part = f64::from(round * cuts + cut) / f64::from(rounds * cuts);
-            let at = dice.share(whole, part, part + 1.0 / f64::from(rounds * cuts));
+            let at = if cut == 0 {
+                dice.share(left, part, part + 1.0 / f64::from(rounds))
+            } else {
+                dice.share(left, 0.0, 1.0)
+            };
+            left = left.saturating_sub(at);
             let was = kill_after(&machine, &["systemctl", "start", "--no-block", &unit(profile)], &unit(profile), at);
             println!("{profile} round {round}: install killed after {at:.2?}: {was}");
         }
         let (_, healed) = timed(|| start(&machine, profile));
         must_be_settled(&machine, profile);
-        let part = f64::from(round) / f64::from(rounds);
         let at = dice.share(back, part, part + 1.0 / f64::from(rounds));
         let command = [
             "systemd-run",
