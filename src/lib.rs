@@ -30,6 +30,18 @@
 //! | words the administrator reads | `src/cli/render/`, `src/cli/explain.rs` |
 //! | a default | `config/`, not code |
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::exit
+    )
+)]
+
 pub mod base;
 pub mod cli;
 pub mod engine;

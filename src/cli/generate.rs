@@ -63,9 +63,10 @@ fn chapter(command: &clap::Command, name: &str, text: &mut String) {
 
 /// Writes generated files into `dir`, which is made.
 pub fn write(dir: &Path, files: &[Generated]) -> std::io::Result<()> {
-    std::fs::create_dir_all(dir)?;
     for (name, content) in files {
-        std::fs::write(dir.join(name), content)?;
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(dir))?;
+        std::fs::write(path, content)?;
     }
     Ok(())
 }

@@ -25,7 +25,8 @@ pub type Environment = BTreeMap<String, String>;
 
 /// Runs the program with these arguments (the first is its name) and this environment; returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> u8 {
-    let args = match Args::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let args = match Args::try_parse_from(&arguments) {
         Ok(args) => args,
         Err(error) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
@@ -35,7 +36,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
         }
     };
     let output = Output::new(&args.global, &environment);
-    let exit = match commands::run(&args, &environment, &output) {
+    let line = session::recorded(&arguments);
+    let exit = match commands::run(&args, &line, &environment, &output) {
         Ok(exit) => exit,
         Err(problem) => {
             output.explain(&problem);

@@ -14,6 +14,7 @@ use crate::host::{Guard, Host};
 use crate::journal::Journal;
 use crate::resources::{self, Units};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// One run.
@@ -25,8 +26,10 @@ pub struct Session<'a> {
     pub environment: &'a Environment,
     /// Where words go.
     pub output: &'a Output,
-    /// The command line, for the records.
+    /// The command's name.
     pub command: String,
+    /// The command line, for the records.
+    line: String,
     root: PathBuf,
     undoers: Undoers,
     units: Units,
@@ -34,12 +37,13 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// A run on the host that the flags name.
-    pub fn new(global: &Global, command: &str, environment: &'a Environment, output: &'a Output) -> Self {
+    pub fn new(global: &Global, command: &str, line: &str, environment: &'a Environment, output: &'a Output) -> Self {
         Session {
             host: RealHost::new(global.root.clone()),
             environment,
             output,
             command: command.to_owned(),
+            line: line.to_owned(),
             root: global.root.clone(),
             undoers: resources::undoers(),
             units: Units,
@@ -86,6 +90,18 @@ impl<'a> Session<'a> {
         .fix("use a server with Debian 13"))
     }
 
+    /// Refuses a host whose file systems are read-only, before a package or a file is half changed.
+    pub fn require_writable(&self) -> Result<(), Problem> {
+        for path in ["/etc", "/usr", "/var/lib", "/var/cache"] {
+            if self.host.space(Path::new(path))?.read_only {
+                let what = "cannot change this host";
+                return Err(Problem::new(Exit::Failed, "read-only", what, format!("{path} is mounted read-only"))
+                    .fix(format!("mount -o remount,rw {path}, or look why it is not writable: dmesg")));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the lock of changing runs.
     pub fn lock(&self) -> Result<Box<dyn Guard>, Problem> {
         let note = format!("vps-configurator {}", self.command);
@@ -105,12 +121,40 @@ impl<'a> Session<'a> {
     /// Who asks, for the records.
     pub fn actor(&self) -> Value {
         // Not knowing who it is must stop nobody.
-        let actor = Actor::of_this_process(&self.host, self.environment, &self.command).unwrap_or_default();
+        let actor = Actor::of_this_process(&self.host, self.environment, &self.line).unwrap_or_default();
         serde_json::to_value(actor).unwrap_or_default()
     }
 
     /// What the engine works with.
     pub fn works<'w>(&'w self, journal: &'w Journal, progress: &'w dyn Progress) -> Works<'w> {
         Works { host: &self.host, journal, progress, undoers: &self.undoers, services: &self.units }
+    }
+}
+
+/// The command line as it is kept with a transaction: the values of `--set` are left out, since they may be secret.
+pub fn recorded(arguments: &[OsString]) -> String {
+    let mut words = Vec::new();
+    let mut is_value = false;
+    for argument in arguments.iter().skip(1) {
+        let argument = argument.to_string_lossy();
+        let word = match (is_value, argument.strip_prefix("--set=")) {
+            (true, _) => format!("{}=...", argument.split('=').next().unwrap_or_default()),
+            (false, Some(rest)) => format!("--set={}=...", rest.split('=').next().unwrap_or_default()),
+            (false, None) => argument.clone().into_owned(),
+        };
+        is_value = argument == "--set";
+        words.push(word);
+    }
+    format!("vps-configurator {}", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::recorded;
+
+    #[test]
+    fn the_values_of_set_are_not_recorded() {
+        let line = ["x", "install", "--set", "a.token=s3cret", "--set=b=c", "--yes"].map(Into::into);
+        assert_eq!(recorded(&line), "vps-configurator install --set a.token=... --set=b=... --yes");
     }
 }

@@ -36,6 +36,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// How many resources are as wanted already.
     pub unchanged: usize,
+    /// What does not apply to this host, and why: no swap in a container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Plan {
@@ -43,11 +46,15 @@ impl Plan {
     pub fn make(nodes: &[Node], order: &Order, host: &dyn Host) -> Result<Self> {
         let mut steps = Vec::new();
         let mut unchanged = 0;
+        let mut notes = Vec::new();
         for &at in &order.sequence {
             let node = &nodes[at];
             let seen = node.resource.observe(host)?;
             let change = node.resource.compare(&seen)?;
             if change.action == Action::Keep {
+                if !change.summary.is_empty() {
+                    notes.push(format!("{}: {}", node.resource.id(), change.summary));
+                }
                 unchanged += 1;
                 continue;
             }
@@ -60,7 +67,7 @@ impl Plan {
                 notify: node.notify.clone(),
             });
         }
-        Ok(Plan { hash: hash(&steps), steps, unchanged })
+        Ok(Plan { hash: hash(&steps), steps, unchanged, notes })
     }
 
     /// Whether nothing is to do.

@@ -2,7 +2,7 @@
 
 use super::probe::{Probe, ProbeTest};
 use crate::host::{Command, Host};
-use crate::resources::unit_survey;
+use crate::resources::unit::survey;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl<'a> Prober<'a> {
                     Ok(output) => found(&output.text(), contains.as_deref(), &command.shown()),
                 }
             }
-            ProbeTest::Unit { unit, enabled } => match unit_survey::show_one(self.host, unit) {
+            ProbeTest::Unit { unit, enabled } => match survey::show_one(self.host, unit) {
                 Err(error) => Verdict::Failed(error.to_string()),
                 Ok(facts) if !facts.is_active() => {
                     Verdict::Failed(format!("{unit} is {} ({})", facts.active, facts.load))

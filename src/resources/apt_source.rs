@@ -3,11 +3,11 @@
 //! Two files: `/etc/apt/sources.list.d/<name>-vps-configurator.sources` (deb822, sources.list(5)) and
 //! `/etc/apt/keyrings/<name>-vps-configurator.asc`. The key's fingerprint is checked before anything trusts it.
 
+use super::fields;
 use super::openpgp;
 use super::package::PlannedSource;
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Host};
@@ -25,17 +25,17 @@ pub struct AptSource {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(deserialize_with = "spec::list")]
+    #[serde(deserialize_with = "fields::list")]
     uris: Vec<String>,
-    #[serde(deserialize_with = "spec::list")]
+    #[serde(deserialize_with = "fields::list")]
     suites: Vec<String>,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     components: Vec<String>,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     architectures: Vec<String>,
     key: String,
     fingerprint: String,
-    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
+    #[serde(default, rename = "before_packages", deserialize_with = "fields::boolean")]
     _before_packages: bool,
 }
 
@@ -45,13 +45,13 @@ impl AptSource {
     /// # Errors
     /// `apt-key-mismatch` when the file holds another key than the declared one, or more than one.
     pub fn read(name: &str, fields: &Map<String, Value>, module: &str) -> Result<AptSource> {
-        let invalid = |why: &str| spec::invalid("apt_source", name, module, why);
+        let invalid = |why: &str| fields::invalid("apt_source", name, module, why);
         let is_word =
             |n: &str| !n.is_empty() && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !is_word(name) {
             return Err(invalid("the name must be of lower-case letters, digits and hyphens"));
         }
-        let fields: Fields = spec::read("apt_source", name, fields, module)?;
+        let fields: Fields = fields::read("apt_source", name, fields, module)?;
         if fields.uris.is_empty() || fields.suites.is_empty() {
             return Err(invalid("uris and suites must not be empty"));
         }

@@ -2,10 +2,10 @@
 //! modules become one, and the kernel settings of a module become one.
 
 use super::apt_source::AptSource;
-use super::asked::Spec;
 use super::package::{Claim, PackageSet};
 use super::schema::PackageOrder;
-use super::unit_survey::UnitSurvey;
+use super::spec::Spec;
+use super::unit::survey::UnitSurvey;
 use super::{
     authorized_key, block, command, directory, download, file, firewall, group, hostname, kernel_module, locale,
     member, swap, symlink, sysctl, timezone, unit, user,

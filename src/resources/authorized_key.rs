@@ -4,9 +4,9 @@
 //! The home is the user's to fill: a link, or a directory of somebody else, in the way is refused, for root would
 //! write where the user points. (The host layer refuses links of users on the way to a file once more, in the act.)
 
+use super::fields;
 use super::part::{self, Part, Place};
 use super::preimage::{self, Image, Intent, Paths};
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::accounts::{Accounts, User};
@@ -29,7 +29,7 @@ pub struct AuthorizedKey {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(deserialize_with = "spec::list")]
+    #[serde(deserialize_with = "fields::list")]
     keys: Vec<String>,
     #[serde(default = "usual_marker")]
     marker: String,
@@ -53,8 +53,8 @@ impl AuthorizedKey {
     /// # Errors
     /// `manifest-invalid`: a line that is no public key.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let fields: Fields = spec::read(KIND, name, fields, module)?;
-        let invalid = |why: String| spec::invalid(KIND, name, module, why);
+        let fields: Fields = fields::read(KIND, name, fields, module)?;
+        let invalid = |why: String| fields::invalid(KIND, name, module, why);
         let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if fields.marker.is_empty() || !fields.marker.chars().all(word) {
             return Err(invalid("the marker must be one word".into()));

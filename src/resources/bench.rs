@@ -212,7 +212,7 @@ pub fn survives_every_crash(make: impl Fn() -> (Bench, Box<dyn Resource>)) {
 }
 
 /// Whether the power went while `act` ran: a dead host unwinds.
-fn dies(act: impl FnOnce()) -> bool {
+pub fn dies(act: impl FnOnce()) -> bool {
     std::panic::catch_unwind(AssertUnwindSafe(act)).is_err()
 }
 

@@ -1,11 +1,11 @@
 //! The kind `block`: a managed block in a file that is not ours. Everything around it stays byte for byte, and undoing
 //! takes out the block, not what others wrote since.
 
+use super::fields;
 use super::file::Write;
 use super::part::{self, Part, Place};
 use super::preimage::{Image, Intent, Paths};
 use super::seen::Seen;
-use super::spec;
 use crate::base::diff;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
@@ -29,9 +29,9 @@ struct Fields {
     content: String,
     #[serde(default)]
     at: Place,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     check: Vec<String>,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     check_after: Vec<String>,
 }
 
@@ -45,11 +45,11 @@ struct Found {
 impl Block {
     /// The block in the file `name` as a manifest declares it, its template already rendered into `content`.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let path = spec::path("block", name, module)?;
-        let mut fields: Fields = spec::read("block", name, fields, module)?;
+        let path = fields::path("block", name, module)?;
+        let mut fields: Fields = fields::read("block", name, fields, module)?;
         let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if fields.marker.is_empty() || !fields.marker.chars().all(word) {
-            return Err(spec::invalid("block", name, module, "the marker must be one word"));
+            return Err(fields::invalid("block", name, module, "the marker must be one word"));
         }
         if !fields.content.is_empty() && !fields.content.ends_with('\n') {
             fields.content.push('\n');

@@ -4,7 +4,7 @@
 //! (`irreversible: true`, which the plan shows).
 
 use super::account_file::{self, PASSWD};
-use super::spec;
+use super::fields;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{self, Command, Host};
@@ -20,23 +20,23 @@ pub const UNDO: &str = "command";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(deserialize_with = "spec::list")]
+    #[serde(deserialize_with = "fields::list")]
     run: Vec<String>,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     creates: Option<String>,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     unless: Vec<String>,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     undo: Vec<String>,
-    #[serde(default, deserialize_with = "spec::boolean")]
+    #[serde(default, deserialize_with = "fields::boolean")]
     irreversible: bool,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     user: Option<String>,
-    #[serde(default, deserialize_with = "spec::optional_number")]
+    #[serde(default, deserialize_with = "fields::optional_number")]
     timeout: Option<u32>,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     directory: Option<String>,
-    #[serde(default, deserialize_with = "spec::map")]
+    #[serde(default, deserialize_with = "fields::map")]
     env: BTreeMap<String, String>,
 }
 
@@ -101,8 +101,8 @@ pub struct Run {
 impl Run {
     /// The command that a manifest asks for.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let f: Fields = spec::read("command", name, fields, module)?;
-        let invalid = |why: &str| Err(spec::invalid("command", name, module, why));
+        let f: Fields = fields::read("command", name, fields, module)?;
+        let invalid = |why: &str| Err(fields::invalid("command", name, module, why));
         if f.run.is_empty() {
             return invalid("run is empty");
         }

@@ -2,7 +2,7 @@
 
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
-use super::{owner, spec};
+use super::{fields, owner};
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Host};
@@ -21,13 +21,13 @@ pub struct Directory {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default = "usual_mode", deserialize_with = "spec::mode")]
+    #[serde(default = "usual_mode", deserialize_with = "fields::mode")]
     mode: u32,
     #[serde(default = "owner::root")]
     owner: String,
     #[serde(default = "owner::root")]
     group: String,
-    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
+    #[serde(default, rename = "before_packages", deserialize_with = "fields::boolean")]
     _before_packages: bool,
 }
 
@@ -38,8 +38,8 @@ fn usual_mode() -> u32 {
 impl Directory {
     /// The directory `name` as a manifest declares it.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let path = spec::path("directory", name, module)?;
-        let fields = spec::read("directory", name, fields, module)?;
+        let path = fields::path("directory", name, module)?;
+        let fields = fields::read("directory", name, fields, module)?;
         Ok(Box::new(Directory { id: ResourceId::new("directory", name), path, fields }))
     }
 

@@ -6,7 +6,7 @@
 use super::file::Write;
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
-use super::{owner, spec};
+use super::{fields, owner};
 use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
 use crate::base::paths;
@@ -35,7 +35,7 @@ pub struct Download {
 struct Fields {
     url: String,
     sha256: String,
-    #[serde(default = "plain_mode", deserialize_with = "spec::mode")]
+    #[serde(default = "plain_mode", deserialize_with = "fields::mode")]
     mode: u32,
 }
 
@@ -46,9 +46,9 @@ fn plain_mode() -> u32 {
 impl Download {
     /// The download to `name` as a manifest declares it.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let path = spec::path("download", name, module)?;
-        let fields: Fields = spec::read("download", name, fields, module)?;
-        let invalid = |why: &str| spec::invalid("download", name, module, why);
+        let path = fields::path("download", name, module)?;
+        let fields: Fields = fields::read("download", name, fields, module)?;
+        let invalid = |why: &str| fields::invalid("download", name, module, why);
         let digest = Digest::parse(&fields.sha256).ok_or_else(|| invalid("sha256 must be 64 lower-case hex digits"))?;
         if !["https://", "http://"].iter().any(|scheme| fields.url.starts_with(scheme)) {
             return Err(invalid("the url must begin with https:// or http://"));

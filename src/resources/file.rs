@@ -2,7 +2,7 @@
 
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
-use super::{owner, spec};
+use super::{fields, owner};
 use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
 use crate::base::{diff, paths};
@@ -24,21 +24,21 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 struct Fields {
     content: String,
-    #[serde(default = "plain_mode", deserialize_with = "spec::mode")]
+    #[serde(default = "plain_mode", deserialize_with = "fields::mode")]
     mode: u32,
     #[serde(default = "owner::root")]
     owner: String,
     #[serde(default = "owner::root")]
     group: String,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     check: Vec<String>,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     check_after: Vec<String>,
-    #[serde(default, deserialize_with = "spec::boolean")]
+    #[serde(default, deserialize_with = "fields::boolean")]
     secret: bool,
-    #[serde(default, deserialize_with = "spec::boolean")]
+    #[serde(default, deserialize_with = "fields::boolean")]
     create_only: bool,
-    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
+    #[serde(default, rename = "before_packages", deserialize_with = "fields::boolean")]
     _before_packages: bool,
 }
 
@@ -49,8 +49,8 @@ fn plain_mode() -> u32 {
 impl File {
     /// The file `name` as a manifest declares it, its template already rendered into `content`.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let path = spec::path("file", name, module)?;
-        let fields: Fields = spec::read("file", name, fields, module)?;
+        let path = fields::path("file", name, module)?;
+        let fields: Fields = fields::read("file", name, fields, module)?;
         Ok(Box::new(File { id: ResourceId::new("file", name), path, fields }))
     }
 

@@ -4,7 +4,7 @@
 //! somebody uses it.
 
 use super::account_file::{self, GROUP, Lines, OF_A_GROUP, PASSWD};
-use super::spec;
+use super::fields;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Command, Host};
@@ -17,9 +17,9 @@ pub const UNDO: &str = "group";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default, deserialize_with = "spec::optional_number")]
+    #[serde(default, deserialize_with = "fields::optional_number")]
     gid: Option<u32>,
-    #[serde(default, deserialize_with = "spec::boolean")]
+    #[serde(default, deserialize_with = "fields::boolean")]
     system: bool,
 }
 
@@ -34,9 +34,9 @@ pub struct Group {
 impl Group {
     /// The group that a manifest asks for.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let read: Fields = spec::read("group", name, fields, module)?;
+        let read: Fields = fields::read("group", name, fields, module)?;
         if !account_file::is_name(name) {
-            return Err(spec::invalid("group", name, module, "this is no name for a group"));
+            return Err(fields::invalid("group", name, module, "this is no name for a group"));
         }
         Ok(Box::new(Group { id: ResourceId::new("group", name), gid: read.gid, system: read.system }))
     }

@@ -2,10 +2,10 @@
 //! installer leaves them (hostname(5), hosts(5)). A full name (`web.example.org`) goes to `/etc/hosts`; the host itself
 //! is called by its first label.
 
+use super::fields;
 use super::live;
 use super::part::{self, Part};
 use super::preimage::{self, Image, Intent, Paths};
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host};
@@ -49,13 +49,13 @@ impl Hostname {
     /// # Errors
     /// `manifest-invalid` when it is none (RFC 1123 labels, at most 64 bytes, the kernel's limit).
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let Fields {} = spec::read(KIND, name, fields, module)?;
+        let Fields {} = fields::read(KIND, name, fields, module)?;
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let label = |l: &str| {
             !l.is_empty() && l.len() <= 63 && l.chars().all(inner) && !l.starts_with('-') && !l.ends_with('-')
         };
         if name.len() > 64 || !name.split('.').all(label) {
-            return Err(spec::invalid(KIND, name, module, "a host name has lower-case letters, digits and hyphens"));
+            return Err(fields::invalid(KIND, name, module, "a host name has lower-case letters, digits and hyphens"));
         }
         Ok(Box::new(Hostname { id: ResourceId::new(KIND, name), full: name.to_owned() }))
     }

@@ -2,8 +2,8 @@
 //! no kernel of its own: there it is not applicable.
 
 use super::container::is_container;
+use super::fields;
 use super::preimage::{self, Image, Intent, Paths};
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host};
@@ -36,10 +36,10 @@ struct Found {
 impl KernelModule {
     /// The kernel module `name`.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let Fields {} = spec::read(KIND, name, fields, module)?;
+        let Fields {} = fields::read(KIND, name, fields, module)?;
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.starts_with('-') || !name.chars().all(word) {
-            return Err(spec::invalid(KIND, name, module, "that is no name of a kernel module"));
+            return Err(fields::invalid(KIND, name, module, "that is no name of a kernel module"));
         }
         let path = PathBuf::from(format!("/etc/modules-load.d/vps-configurator-{name}.conf"));
         Ok(Box::new(KernelModule { id: ResourceId::new(KIND, name), name: name.to_owned(), path }))

@@ -4,9 +4,9 @@
 //! still has a file there, PAM reads that file, so both are set. The line in `locale.gen` is uncommented in its place,
 //! because the postinst of `locales` comments out what it finds elsewhere.
 
+use super::fields;
 use super::part::{self, Part};
 use super::preimage::{self, Image, Intent, Paths};
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host, Kind};
@@ -51,10 +51,10 @@ impl Locale {
     /// # Errors
     /// `manifest-invalid` when it has not the form of a locale's name with its character set.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let Fields {} = spec::read(KIND, name, fields, module)?;
+        let Fields {} = fields::read(KIND, name, fields, module)?;
         let clean = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
         if name.is_empty() || name.starts_with('-') || !name.chars().all(clean) {
-            return Err(spec::invalid(KIND, name, module, "a locale is named like en_US.UTF-8"));
+            return Err(fields::invalid(KIND, name, module, "a locale is named like en_US.UTF-8"));
         }
         Ok(Box::new(Locale { id: ResourceId::new(KIND, name), name: name.to_owned() }))
     }

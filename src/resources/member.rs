@@ -1,7 +1,7 @@
 //! A user's membership in a group, made with gpasswd(1). The name is `user/group`.
 
 use super::account_file::{self, GROUP, GSHADOW, OF_A_GROUP, PASSWD};
-use super::spec;
+use super::fields;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Command, Host};
@@ -26,11 +26,11 @@ pub struct Member {
 impl Member {
     /// The membership that a manifest asks for.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let _: Fields = spec::read("member", name, fields, module)?;
+        let _: Fields = fields::read("member", name, fields, module)?;
         let Some((user, group)) =
             name.split_once('/').filter(|(u, g)| account_file::is_name(u) && account_file::is_name(g))
         else {
-            return Err(spec::invalid("member", name, module, "the name must be user/group"));
+            return Err(fields::invalid("member", name, module, "the name must be user/group"));
         };
         let (user, group) = (user.to_owned(), group.to_owned());
         Ok(Box::new(Member { id: ResourceId::new("member", name), user, group }))

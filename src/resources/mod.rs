@@ -2,7 +2,6 @@
 
 pub mod account_file;
 pub mod apt_source;
-pub mod asked;
 pub mod assembly;
 pub mod authorized_key;
 pub mod block;
@@ -10,11 +9,9 @@ pub mod command;
 pub mod container;
 pub mod directory;
 pub mod download;
+pub mod fields;
 pub mod file;
 pub mod firewall;
-pub mod firewall_live;
-pub mod firewall_rule;
-pub mod firewall_undo;
 pub mod group;
 pub mod home;
 pub mod hostname;
@@ -36,9 +33,6 @@ pub mod symlink;
 pub mod sysctl;
 pub mod timezone;
 pub mod unit;
-pub mod unit_debt;
-pub mod unit_survey;
-pub mod unit_undo;
 pub mod user;
 pub mod user_undo;
 
@@ -47,5 +41,5 @@ mod bench;
 #[cfg(test)]
 mod system_tests;
 
-pub use asked::Spec;
 pub use registry::{Units, undoers};
+pub use spec::Spec;

@@ -1,8 +1,7 @@
 //! What the engine needs to know of all kinds: how their changes are undone, and who pays debts.
 
 use super::{
-    command, firewall, group, hostname, kernel_module, locale, member, package, preimage, swap, sysctl, unit,
-    unit_debt, user,
+    command, firewall, group, hostname, kernel_module, locale, member, package, preimage, swap, sysctl, unit, user,
 };
 use crate::engine::{Debt, Result, Services, Undoers};
 use crate::host::Host;
@@ -32,9 +31,9 @@ pub struct Units;
 
 impl Services for Units {
     fn pay(&self, host: &dyn Host, debt: &Debt, made: i64) -> Result<bool> {
-        if unit_debt::already_paid(host, debt, i128::from(made))? {
+        if unit::debt::already_paid(host, debt, i128::from(made))? {
             return Ok(false);
         }
-        Ok(matches!(unit_debt::pay(host, debt)?, unit_debt::Paid::Done))
+        Ok(matches!(unit::debt::pay(host, debt)?, unit::debt::Paid::Done))
     }
 }

@@ -4,9 +4,9 @@
 //! file. A container can't swap: there it is not applicable.
 
 use super::container::is_container;
+use super::fields;
 use super::part::{self, Part, Place};
 use super::preimage::{self, Image, Intent, Paths};
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host, Kind};
@@ -36,7 +36,7 @@ pub struct Swap {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(deserialize_with = "spec::number")]
+    #[serde(deserialize_with = "fields::number")]
     size_mb: u64,
 }
 
@@ -59,11 +59,11 @@ struct Found {
 impl Swap {
     /// The swap file `name`.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let path = spec::path(KIND, name, module)?;
+        let path = fields::path(KIND, name, module)?;
         if name.contains(char::is_whitespace) {
-            return Err(spec::invalid(KIND, name, module, "a swap file's path may hold no blanks"));
+            return Err(fields::invalid(KIND, name, module, "a swap file's path may hold no blanks"));
         }
-        let Fields { size_mb } = spec::read(KIND, name, fields, module)?;
+        let Fields { size_mb } = fields::read(KIND, name, fields, module)?;
         Ok(Box::new(Swap { id: ResourceId::new(KIND, name), path, size_mb }))
     }
 

@@ -1,8 +1,8 @@
 //! The kind `symlink`: a symbolic link of ours.
 
+use super::fields;
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::Seen;
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Host};
@@ -25,17 +25,17 @@ pub struct Symlink {
 #[serde(deny_unknown_fields)]
 struct Fields {
     target: String,
-    #[serde(default, rename = "before_packages", deserialize_with = "spec::boolean")]
+    #[serde(default, rename = "before_packages", deserialize_with = "fields::boolean")]
     _before_packages: bool,
 }
 
 impl Symlink {
     /// The link `name` as a manifest declares it.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let path = spec::path("symlink", name, module)?;
-        let Fields { target, .. } = spec::read("symlink", name, fields, module)?;
+        let path = fields::path("symlink", name, module)?;
+        let Fields { target, .. } = fields::read("symlink", name, fields, module)?;
         if target.is_empty() || target.contains('\0') {
-            return Err(spec::invalid("symlink", name, module, "the target must not be empty"));
+            return Err(fields::invalid("symlink", name, module, "the target must not be empty"));
         }
         Ok(Box::new(Symlink { id: ResourceId::new("symlink", name), path, target }))
     }

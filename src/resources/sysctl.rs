@@ -3,9 +3,9 @@
 //! What is in force is read in `/proc/sys`. A key that this kernel has not, or that a container may not write, gets
 //! its line in the drop-in and is not demanded live.
 
+use super::fields;
 use super::live;
 use super::preimage::{self, Image, Intent, Paths};
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host};
@@ -29,9 +29,9 @@ pub struct Sysctl {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Setting {
-    #[serde(deserialize_with = "spec::text")]
+    #[serde(deserialize_with = "fields::text")]
     value: String,
-    #[serde(default, deserialize_with = "spec::boolean")]
+    #[serde(default, deserialize_with = "fields::boolean")]
     at_least: bool,
 }
 
@@ -52,15 +52,15 @@ impl Sysctl {
         for (key, fields) in specs {
             let clean = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
             if key.is_empty() || key.contains("..") || !key.chars().all(clean) {
-                return Err(spec::invalid(KIND, key, module, "that is no key of the kernel"));
+                return Err(fields::invalid(KIND, key, module, "that is no key of the kernel"));
             }
-            let mut setting: Setting = spec::read(KIND, key, fields, module)?;
+            let mut setting: Setting = fields::read(KIND, key, fields, module)?;
             setting.value = live::one_line(&setting.value);
             if setting.at_least && numbers(&setting.value).is_none() {
-                return Err(spec::invalid(KIND, key, module, "at_least needs numbers"));
+                return Err(fields::invalid(KIND, key, module, "at_least needs numbers"));
             }
             if settings.insert(key.clone(), setting).is_some() {
-                return Err(spec::invalid(KIND, key, module, "the key is declared twice"));
+                return Err(fields::invalid(KIND, key, module, "the key is declared twice"));
             }
         }
         let path = PathBuf::from(format!("/etc/sysctl.d/60-vps-configurator-{module}.conf"));

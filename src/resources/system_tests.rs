@@ -1,8 +1,8 @@
 //! The kinds that drive systemd, shadow and ufw, there and back on a temporary root with simulated programs.
 
 use super::bench::{Bench, survives_every_crash, undoers};
-use super::unit_debt::{Paid, already_paid, pay};
-use super::unit_survey::UnitSurvey;
+use super::unit::debt::{Paid, already_paid, pay};
+use super::unit::survey::UnitSurvey;
 use super::{command, firewall, group, member, unit, user};
 use crate::engine::{Action, Debt, DebtKind, Error, Outcome, Resource, Scope};
 use serde_json::{Map, Value, json};

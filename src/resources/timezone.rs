@@ -1,9 +1,9 @@
 //! The kind `timezone`: the `/etc/localtime` link (localtime(5)). Debian 13's tzdata keeps `/etc/timezone` up only
 //! where it is there already; so do we. Never through timedated: in a container it moves the clock of the host.
 
+use super::fields;
 use super::live;
 use super::preimage::{self, Image, Intent, Paths};
-use super::spec;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Host, Kind};
@@ -39,13 +39,13 @@ impl Timezone {
     /// # Errors
     /// `manifest-invalid` when it has not the form of a zone's name.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let Fields {} = spec::read("timezone", name, fields, module)?;
+        let Fields {} = fields::read("timezone", name, fields, module)?;
         let word = |w: &str| {
             w.starts_with(|c: char| c.is_ascii_alphabetic())
                 && w.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
         };
         if !name.split('/').all(word) {
-            return Err(spec::invalid("timezone", name, module, "a zone is named like Europe/Stockholm"));
+            return Err(fields::invalid("timezone", name, module, "a zone is named like Europe/Stockholm"));
         }
         Ok(Box::new(Timezone { id: ResourceId::new("timezone", name), zone: name.to_owned() }))
     }

@@ -7,7 +7,7 @@
 
 use super::account_file::{self, GROUP, Lines, OF_A_USER, PASSWD, SHADOW, SUBGID, SUBUID};
 use super::user_undo::UndoUser;
-use super::{home, spec};
+use super::{fields, home};
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Command, Host, Kind};
@@ -20,19 +20,19 @@ pub use super::user_undo::{UNDO, decode};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default, deserialize_with = "spec::optional_number")]
+    #[serde(default, deserialize_with = "fields::optional_number")]
     uid: Option<u32>,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     group: Option<String>,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     home: Option<String>,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     shell: Option<String>,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     comment: Option<String>,
-    #[serde(default, deserialize_with = "spec::boolean")]
+    #[serde(default, deserialize_with = "fields::boolean")]
     system: bool,
-    #[serde(default, deserialize_with = "spec::boolean")]
+    #[serde(default, deserialize_with = "fields::boolean")]
     locked: bool,
 }
 
@@ -46,16 +46,16 @@ pub struct User {
 impl User {
     /// The user that a manifest asks for.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let read: Fields = spec::read("user", name, fields, module)?;
+        let read: Fields = fields::read("user", name, fields, module)?;
         let texts = [&read.group, &read.home, &read.shell, &read.comment];
         if !account_file::is_name(name) {
-            return Err(spec::invalid("user", name, module, "this is no login name"));
+            return Err(fields::invalid("user", name, module, "this is no login name"));
         }
         if texts.into_iter().flatten().any(|text| text.contains([':', '\n'])) {
-            return Err(spec::invalid("user", name, module, "a colon or a line end would break /etc/passwd"));
+            return Err(fields::invalid("user", name, module, "a colon or a line end would break /etc/passwd"));
         }
         if [&read.home, &read.shell].into_iter().flatten().any(|path| !path.starts_with('/')) {
-            return Err(spec::invalid("user", name, module, "home and shell are absolute paths"));
+            return Err(fields::invalid("user", name, module, "home and shell are absolute paths"));
         }
         Ok(Box::new(User { id: ResourceId::new("user", name), fields: read }))
     }

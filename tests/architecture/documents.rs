@@ -1,18 +1,46 @@
 //! Documents that are made from the program are as the program is now; examples parse; the top level is the owner's.
 
-use super::sources::top;
+use super::sources::{below, top};
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_vps-configurator"))
 }
 
+/// A tree that has the shipped data where the package puts it.
+fn root() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    copy(&top().join("config"), &root.path().join("usr/share/vps-configurator"));
+    root
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
 #[test]
 fn the_generated_reference_is_up_to_date() {
     let fresh = tempfile::tempdir().unwrap();
-    let status = program().args(["internal", "generate", "reference"]).arg(fresh.path()).status().unwrap();
+    let root = root();
+    let status = program()
+        .arg("--root")
+        .arg(root.path())
+        .args(["internal", "generate", "reference"])
+        .arg(fresh.path())
+        .status()
+        .unwrap();
     assert!(status.success());
     let kept = top().join("docs/reference");
     let mut stale = Vec::new();
@@ -71,4 +99,17 @@ fn the_top_level_is_the_owners_list() {
         .filter(|name| !name.starts_with('.') && !allowed.contains(name.as_str()))
         .collect();
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn every_shipped_file_of_configuration_is_good() {
+    let root = root();
+    let names = below("config/profiles", "yaml");
+    assert!(!names.is_empty());
+    for source in names {
+        let name = source.path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let output =
+            program().arg("--root").arg(root.path()).args(["config", "validate", "--profile", &name]).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -3,4 +3,5 @@
 mod codes;
 mod documents;
 mod layers;
+mod packaging;
 mod sources;

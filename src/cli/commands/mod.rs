@@ -23,9 +23,9 @@ use super::session::Session;
 /// What a command returns.
 pub type Outcome = Result<Exit, Problem>;
 
-/// Runs the command that was asked for.
-pub fn run(args: &Args, environment: &Environment, output: &Output) -> Outcome {
-    let session = |name: &str| Session::new(&args.global, name, environment, output);
+/// Runs the command that was asked for; `line` is how it was asked, for the records.
+pub fn run(args: &Args, line: &str, environment: &Environment, output: &Output) -> Outcome {
+    let session = |name: &str| Session::new(&args.global, name, line, environment, output);
     match &args.command {
         Command::Install(flags) => install::run(&session("install"), flags),
         Command::Plan(flags) => plan::run(&session("plan"), flags),

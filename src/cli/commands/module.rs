@@ -144,7 +144,7 @@ pub fn reference(session: &Session<'_>) -> Result<Vec<Generated>, Problem> {
         ("kinds.md".to_owned(), kinds().into_bytes()),
     ];
     for module in catalogue.iter().filter(|module| module.builtin) {
-        files.push((format!("modules-{}.md", module.name), markdown(module).into_bytes()));
+        files.push((format!("modules/{}.md", module.name), markdown(module).into_bytes()));
     }
     Ok(files)
 }

@@ -9,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
+use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
 use crate::cli::story;
 use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
@@ -48,6 +49,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     if !flags.yes && !session.output.is_json() {
         session.output.text(&shown.0);
     }
+    session.require_writable()?;
     confirm(session, flags.yes, "Take this back?")?;
     drop(journal);
     story::begin(session.output.is_verbose());
@@ -88,7 +90,7 @@ fn preview(works: &Works<'_>, selection: &Selection) -> Result<(String, Value), 
             if step.shared.is_empty() { step.module.clone() } else { step.shared.join(", ") }
         ));
         for line in &lines {
-            text.push_str(&format!("      {line}\n"));
+            text.push_str(&wrap("      ", line));
         }
         all.push(json!({"resource": id, "transaction": step.tx, "module": step.module, "lines": lines}));
     }
@@ -116,7 +118,7 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
         time::length(seconds)
     );
     for line in &report.kept {
-        text.push_str(&format!("  kept: {line}\n"));
+        text.push_str(&wrap("  ", &format!("kept: {line}")));
     }
     for debt in &report.unpaid {
         text.push_str(&format!("  owed: {} ({})\n", debt.debt, debt.error));

@@ -4,6 +4,7 @@ use super::Outcome;
 use crate::cli::args::Verify;
 use crate::cli::exit::Exit;
 use crate::cli::render::plan as page;
+use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
 use crate::cli::setup::Setup;
 use crate::modules::probing::{Prober, Verdict};
@@ -50,7 +51,7 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
         for step in &plan.steps {
             text.push_str(&format!("  {} [{}]: {}\n", step.id, step.module, step.change.summary));
             for line in &step.change.details {
-                text.push_str(&format!("      {line}\n"));
+                text.push_str(&wrap("      ", line));
             }
         }
         text.push_str(&format!("{}\n", page::sums(&plan)));

@@ -1,6 +1,7 @@
 //! A plan, for people: module by module, each change with its lines and its diff; the sums at the end.
 
 use super::size;
+use super::wrap::wrap;
 use crate::engine::Action;
 use crate::engine::plan::{Plan, Step};
 use serde_json::Value;
@@ -20,6 +21,9 @@ pub fn text(plan: &Plan, profile: &str, colour: bool, verbose: bool) -> String {
         }
         text.push_str(&one(step, colour, verbose));
     }
+    for note in &plan.notes {
+        text.push_str(&wrap("  ", note));
+    }
     text.push_str(&format!("\n{}\n", sums(plan)));
     text.push_str(&format!("Plan {}; nothing was changed.\n", plan.hash.short()));
     text
@@ -31,15 +35,12 @@ fn one(step: &Step, colour: bool, verbose: bool) -> String {
         Action::Remove => paint("-", "31", colour),
         _ => paint("~", "33", colour),
     };
-    let mut text = format!("  {sign} {}: {}", step.id, step.change.summary);
-    if step.change.irreversible {
-        text.push_str(" (cannot be taken back)");
-    }
-    text.push('\n');
+    let note = if step.change.irreversible { " (cannot be taken back)" } else { "" };
+    let mut text = wrap(&format!("  {sign} "), &format!("{}: {}{note}", step.id, step.change.summary));
     let details = &step.change.details;
     let shown = if verbose { details.len() } else { details.len().min(400) };
     for line in &details[..shown] {
-        text.push_str(&format!("      {line}\n"));
+        text.push_str(&wrap("      ", line));
     }
     if let Some(diff) = &step.change.diff {
         let lines: Vec<&str> =
@@ -99,9 +100,14 @@ pub struct Packages {
 /// The package transaction of a plan, read from what the package resource saw.
 pub fn packages(plan: &Plan) -> Option<Packages> {
     let step = plan.steps.iter().find(|step| step.id.kind() == "package")?;
-    let list = step.seen.0.get("solution")?.get("packages")?.as_array()?;
-    let sum = |field: &str| list.iter().filter_map(|p| p.get(field).and_then(Value::as_u64)).sum();
-    Some(Packages { count: list.len(), download: sum("download"), installed: sum("installed") })
+    let solution = step.seen.0.get("solution")?;
+    let count = |list: &str| solution.get(list).and_then(Value::as_array).map_or(0, Vec::len);
+    let bytes = |field: &str| solution.get(field).and_then(Value::as_u64).unwrap_or(0);
+    Some(Packages {
+        count: count("new") + count("upgrades"),
+        download: bytes("download"),
+        installed: bytes("installed"),
+    })
 }
 
 fn paint(text: &str, code: &str, colour: bool) -> String {

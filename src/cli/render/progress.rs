@@ -59,7 +59,11 @@ impl Drawn {
             bar.set_position(state.done as u64);
             bar.set_message(what.to_owned());
         }
-        let text = format!("step {}/{}: {what}", (state.done + 1).min(state.total.max(1)), state.total);
+        // Healing dpkg and taking back have no count of steps.
+        let text = match state.total {
+            0 => what.to_owned(),
+            total => format!("step {}/{total}: {what}", (state.done + 1).min(total)),
+        };
         // Without systemd nobody listens, and that is no failure.
         let _ = daemon::notify(false, &[NotifyState::Status(text)]);
     }

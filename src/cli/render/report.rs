@@ -1,6 +1,7 @@
 //! The result of an install: JSON for programs (the form of the blueprint, and more), and a page for people.
 
 use super::time;
+use super::wrap::wrap;
 use crate::engine::apply::Report;
 use crate::engine::plan::Plan;
 use crate::journal::TransactionState;
@@ -29,8 +30,16 @@ pub struct Result<'a> {
 /// The result for programs.
 pub fn json(result: &Result<'_>) -> Value {
     let mut summary = Map::new();
-    let touched: BTreeSet<&str> =
-        result.report.iter().flat_map(|r| r.applied.iter().map(|step| step.module.as_str())).collect();
+    // A module is touched by its own steps and by those that it shares: packages.
+    let touched: BTreeSet<&str> = result
+        .report
+        .iter()
+        .flat_map(|r| &r.applied)
+        .flat_map(|step| {
+            let shared = result.plan.step(&step.id).into_iter().flat_map(|planned| &planned.shared);
+            shared.chain([&step.module]).map(String::as_str)
+        })
+        .collect();
     for module in result.modules {
         let failed = result.report.is_some_and(|r| r.failed_modules.contains(module));
         let seconds: f64 = result
@@ -39,7 +48,7 @@ pub fn json(result: &Result<'_>) -> Value {
             .flat_map(|r| r.applied.iter())
             .filter(|step| step.module == *module)
             .map(|step| step.seconds)
-            .sum();
+            .fold(0.0, |sum, seconds| sum + seconds);
         let status = if failed {
             "failed"
         } else if touched.contains(module.as_str()) {
@@ -119,10 +128,10 @@ pub fn text(result: &Result<'_>) -> String {
         text.push_str(&format!("  {:>10}  {}\n", time::length(step.seconds), step.id));
     }
     for line in &report.deviations {
-        text.push_str(&format!("  deviation: {line}\n"));
+        text.push_str(&wrap("  ", &format!("deviation: {line}")));
     }
     for line in report.rollbacks.iter().flat_map(|r| &r.kept) {
-        text.push_str(&format!("  kept: {line}\n"));
+        text.push_str(&wrap("  ", &format!("kept: {line}")));
     }
     for debt in &report.unpaid {
         text.push_str(&format!("  owed: {} ({})\n", debt.debt, debt.error));
@@ -130,7 +139,7 @@ pub fn text(result: &Result<'_>) -> String {
     if !result.next_steps.is_empty() {
         text.push_str("\nNext:\n");
         for line in result.next_steps {
-            text.push_str(&format!("  {line}\n"));
+            text.push_str(&wrap("  ", line));
         }
     }
     text.push_str(&format!(

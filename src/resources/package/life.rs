@@ -4,7 +4,7 @@ use super::set::{Claim, PackageSet};
 use super::undo::decode;
 use crate::engine::{Change, Context, Error, Outcome, Resource, Scope, State, UndoRecord};
 use crate::host::fake::{FakeHost, Fault};
-use crate::resources::bench::Bench;
+use crate::resources::bench::{Bench, dies};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -204,14 +204,14 @@ fn a_death_at_any_effect_is_resumed_and_taken_back() {
             let faulty = FakeHost::with_fault(bench.at("/"), number, fault);
             let context = Context { host: &faulty, ..bench.context() };
             if !undoes {
-                drop(set.apply(&context, &seen, &change));
+                dies(|| drop(set.apply(&context, &seen, &change)));
             }
             set.apply(&bench.context(), &seen, &change).unwrap();
             let found = set.observe(bench.host()).unwrap();
             assert_eq!(found, change.after, "{fault:?} at effect {number}");
             let after = undo.settle(&bench.context()).unwrap();
             if undoes {
-                drop(undo.undo(&context, &Scope::Whole, after.as_ref()));
+                dies(|| drop(undo.undo(&context, &Scope::Whole, after.as_ref())));
             }
             let _ = undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap();
             assert_eq!(tree(&bench), before, "{fault:?} at effect {number}, while undoing: {undoes}");

@@ -21,6 +21,7 @@ pub mod mirror;
 pub mod net;
 pub mod place;
 pub mod record;
+pub mod repository;
 pub mod serve;
 pub mod snapshot;
 pub mod teardown;

@@ -10,7 +10,7 @@ use std::path::Path;
 use vps_configurator::engine::{Context, Outcome, Resource, Scope, Silent, UndoRecord, Undoers};
 use vps_configurator::host::{Host, real::RealHost};
 use vps_configurator::journal::Objects;
-use vps_configurator::resources::unit_survey::UnitSurvey;
+use vps_configurator::resources::unit::survey::UnitSurvey;
 use vps_configurator::resources::{firewall, group, member, unit, user};
 
 pub const SCENARIOS: &[Scenario] = &[

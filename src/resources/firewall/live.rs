@@ -4,7 +4,7 @@
 //! chains, `ufw reload` sets the policy to drop without putting the jumps back, which shuts everybody out: so a broken
 //! ruleset is taken out before ufw builds it anew.
 
-use super::firewall_rule::Family;
+use super::rule::Family;
 use crate::engine::Result;
 use crate::host::{Command, Host};
 

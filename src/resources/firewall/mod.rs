@@ -4,10 +4,13 @@
 //! kept open. A session never breaks: rules first, then policies, then the switch. Nothing of ufw is run to observe (its
 //! Python costs 100 ms): its files are read, and the kernel is asked with one `iptables -S` (3 ms).
 
-use super::firewall_live as live;
-use super::firewall_rule::{Family, Rule, added, kept_in};
-use super::firewall_undo::UndoFirewall;
-use super::spec;
+pub mod live;
+pub mod rule;
+pub mod undo;
+
+use self::rule::{Family, Rule, added, kept_in};
+use self::undo::UndoFirewall;
+use super::fields;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Command, Host};
@@ -16,7 +19,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use super::firewall_undo::{UNDO, decode};
+pub use self::undo::{UNDO, decode};
 
 /// Whether it is on at boot: `ENABLED=yes`.
 pub(super) const CONF: &str = "/etc/ufw/ufw.conf";
@@ -32,13 +35,13 @@ const IPV6: &str = "/proc/sys/net/ipv6";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     incoming: Option<String>,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     outgoing: Option<String>,
-    #[serde(default, deserialize_with = "spec::optional_text")]
+    #[serde(default, deserialize_with = "fields::optional_text")]
     routed: Option<String>,
-    #[serde(default, deserialize_with = "spec::list")]
+    #[serde(default, deserialize_with = "fields::list")]
     rules: Vec<String>,
 }
 
@@ -59,8 +62,8 @@ impl Firewall {
         module: &str,
         keep_open: &[u16],
     ) -> Result<Box<dyn Resource>> {
-        let read: Fields = spec::read("firewall", name, fields, module)?;
-        let invalid = |why: String| spec::invalid("firewall", name, module, why);
+        let read: Fields = fields::read("firewall", name, fields, module)?;
+        let invalid = |why: String| fields::invalid("firewall", name, module, why);
         if name != "ufw" {
             return Err(invalid("the only firewall is ufw".to_owned()));
         }

@@ -4,9 +4,13 @@
 //! `static` and generated units have nothing that could be enabled: they satisfy either wish. A unit that isn't there
 //! satisfies the wish that it be disabled and stopped.
 
-use super::spec;
-use super::unit_survey::{self, UnitFacts, UnitSurvey};
-use super::unit_undo::{self, UndoUnit};
+pub mod debt;
+pub mod survey;
+pub mod undo;
+
+use self::survey::{UnitFacts, UnitSurvey};
+use self::undo::UndoUnit;
+use super::fields;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{self, Command, Host};
@@ -15,7 +19,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::unit_undo::{UNDO, decode};
+pub use self::undo::{UNDO, decode};
 
 /// How long a unit may take to start or stop (systemd's own limits are mostly 90 s; oneshot units have none).
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -27,11 +31,11 @@ const LINES: &str = "15";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(default, deserialize_with = "spec::optional_boolean")]
+    #[serde(default, deserialize_with = "fields::optional_boolean")]
     enabled: Option<bool>,
-    #[serde(default, deserialize_with = "spec::optional_boolean")]
+    #[serde(default, deserialize_with = "fields::optional_boolean")]
     active: Option<bool>,
-    #[serde(default, deserialize_with = "spec::boolean")]
+    #[serde(default, deserialize_with = "fields::boolean")]
     masked: bool,
 }
 
@@ -60,15 +64,15 @@ impl Unit {
         module: &str,
         survey: &Arc<UnitSurvey>,
     ) -> Result<Box<dyn Resource>> {
-        let read: Fields = spec::read("unit", name, fields, module)?;
+        let read: Fields = fields::read("unit", name, fields, module)?;
         if !is_unit_name(name) {
-            return Err(spec::invalid("unit", name, module, "this is no whole name of a unit, such as ssh.service"));
+            return Err(fields::invalid("unit", name, module, "this is no whole name of a unit, such as ssh.service"));
         }
         if read.masked && (read.enabled == Some(true) || read.active == Some(true)) {
-            return Err(spec::invalid("unit", name, module, "a masked unit can be neither enabled nor active"));
+            return Err(fields::invalid("unit", name, module, "a masked unit can be neither enabled nor active"));
         }
         if !read.masked && read.enabled.is_none() && read.active.is_none() {
-            return Err(spec::invalid("unit", name, module, "it asks for nothing: say enabled, active or masked"));
+            return Err(fields::invalid("unit", name, module, "it asks for nothing: say enabled, active or masked"));
         }
         survey.register(name);
         Ok(Box::new(Unit { id: ResourceId::new("unit", name), fields: read, survey: survey.clone() }))
@@ -124,7 +128,7 @@ impl Unit {
 
     fn start(&self, context: &Context<'_>, facts: &UnitFacts) -> Result<()> {
         let host = context.host;
-        if !unit_survey::is_booted(host)? {
+        if !survey::is_booted(host)? {
             let why = "systemd does not run here (a chroot or an image that is being built)";
             return Err(Error::refused("systemd-not-running", format!("start {}", self.name()), why)
                 .fix("run it on the booted host, or leave out `active`"));
@@ -138,7 +142,7 @@ impl Unit {
             }
             started => started?,
         }
-        let begun = unit_survey::show_one(host, self.name())?;
+        let begun = survey::show_one(host, self.name())?;
         if begun.kind != "oneshot" && self.name().ends_with(".service") {
             host.pause(STABLE);
         }
@@ -153,13 +157,13 @@ impl Unit {
 
 /// Waits until the unit is on its way to no other state.
 fn settled(host: &dyn Host, name: &str) -> Result<UnitFacts> {
-    let mut facts = unit_survey::show_one(host, name)?;
+    let mut facts = survey::show_one(host, name)?;
     let step = Duration::from_millis(200);
     let mut waited = Duration::ZERO;
     while facts.is_changing() && waited < PATIENCE {
         host.pause(step);
         waited += step;
-        facts = unit_survey::show_one(host, name)?;
+        facts = survey::show_one(host, name)?;
     }
     Ok(facts)
 }
@@ -214,7 +218,7 @@ impl Resource for Unit {
     }
 
     fn capture(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<UndoRecord> {
-        let facts = unit_survey::show_one(context.host, self.name())?;
+        let facts = survey::show_one(context.host, self.name())?;
         let undo = UndoUnit::capture(context.host, self.name(), &facts, self.fields.active)?;
         Ok(UndoRecord::new(UNDO, serde_json::to_value(undo).unwrap_or_default()))
     }
@@ -222,11 +226,11 @@ impl Resource for Unit {
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
         self.survey.forget();
         let host = context.host;
-        let booted = unit_survey::is_booted(host)?;
-        let mut facts = unit_survey::show_one(host, self.name())?;
+        let booted = survey::is_booted(host)?;
+        let mut facts = survey::show_one(host, self.name())?;
         if booted && (facts.stale || facts.load == "not-found") {
-            unit_undo::daemon_reload(host)?;
-            facts = unit_survey::show_one(host, self.name())?;
+            undo::daemon_reload(host)?;
+            facts = survey::show_one(host, self.name())?;
         }
         let state = self.state(&facts);
         if state["load"] == "not-found" {
@@ -236,7 +240,7 @@ impl Resource for Unit {
         }
         for verb in self.verbs(&state) {
             if verb == "start" {
-                self.start(context, &unit_survey::show_one(host, self.name())?)?;
+                self.start(context, &survey::show_one(host, self.name())?)?;
             } else {
                 systemctl(host, verb, self.name())?;
             }

@@ -3,7 +3,7 @@
 //! Enabling is nothing but links (systemctl(1), enable), so exactly the links that came are taken away and those that
 //! went are put back: what `systemctl disable` would do differs as soon as an administrator linked a unit by hand.
 
-use super::unit_survey::{self, UnitFacts};
+use super::survey::{self, UnitFacts};
 use crate::engine::{Context, Error, Outcome, Result, Scope, Undo};
 use crate::host::{self, Attributes, Command, Host, Kind};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub(super) struct UndoUnit {
 
 /// Reads the undo record of a unit.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::preimage::from_data::<UndoUnit>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
+    crate::resources::preimage::from_data::<UndoUnit>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
 /// Lets systemd read its files again.
@@ -139,10 +139,10 @@ impl UndoUnit {
         let Some(active) = self.active.filter(|_| host.has_program("systemctl")) else {
             return Ok(None);
         };
-        if !unit_survey::is_booted(host)? {
+        if !survey::is_booted(host)? {
             return Ok(None);
         }
-        let now = unit_survey::show_one(host, &self.unit)?;
+        let now = survey::show_one(host, &self.unit)?;
         let gone = !now.is_loaded();
         Ok(match (active, now.is_active() || now.is_changing()) {
             (false, true) => Some("stop"),
@@ -165,7 +165,7 @@ impl Undo for UndoUnit {
         let host = context.host;
         let verb = self.verb(host)?;
         if verb == Some("stop") {
-            super::unit::systemctl(host, "stop", &self.unit)?;
+            super::systemctl(host, "stop", &self.unit)?;
         }
         let (came, back) = self.differences(host, after)?;
         for path in &came {
@@ -192,14 +192,14 @@ impl Undo for UndoUnit {
             host.make_link(path, target, &Attributes::root(0o777))?;
         }
         let moved = emptied || !came.is_empty() || !back.is_empty();
-        if moved && unit_survey::is_booted(host)? && host.has_program("systemctl") {
+        if moved && survey::is_booted(host)? && host.has_program("systemctl") {
             daemon_reload(host)?;
         }
         // Only now: it may have been masked.
         if self.verb(host)? == Some("start") {
-            match super::unit::systemctl(host, "start", &self.unit) {
+            match super::systemctl(host, "start", &self.unit) {
                 Err(Error::Host(host::Error::Failed { tail, .. })) => {
-                    return Err(super::unit::failure(host, &self.unit, &tail));
+                    return Err(super::failure(host, &self.unit, &tail));
                 }
                 started => started?,
             }

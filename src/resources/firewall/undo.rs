@@ -1,8 +1,8 @@
 //! Taking the firewall back: its files as they were, and the kernel's ruleset and settings as they were.
 
-use super::firewall::{CONF, DEFAULTS, RULES, RULES6, observe, ufw};
-use super::firewall_live as live;
-use super::firewall_rule::{Family, arguments_of_kept};
+use super::live;
+use super::rule::{Family, arguments_of_kept};
+use super::{CONF, DEFAULTS, RULES, RULES6, observe, ufw};
 use crate::base::digest::Digest;
 use crate::engine::{Context, Outcome, Result, Scope, Undo};
 use crate::host::{Attributes, Command, Host, Kind};
@@ -45,7 +45,8 @@ pub(super) struct UndoFirewall {
 
 /// Reads the undo record of the firewall.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    super::preimage::from_data::<UndoFirewall>(UNDO, version, data).map(|undo| Box::new(undo) as Box<dyn Undo>)
+    crate::resources::preimage::from_data::<UndoFirewall>(UNDO, version, data)
+        .map(|undo| Box::new(undo) as Box<dyn Undo>)
 }
 
 /// The settings that a sysctl.conf of ufw names, as paths below /proc/sys.
