@@ -126,7 +126,7 @@ impl Solution {
     }
 
     /// The room that the packages need, on each file system that they use.
-    fn check_room(&self, host: &dyn Host) -> Result<()> {
+    pub fn check_room(&self, host: &dyn Host) -> Result<()> {
         let needs = [("/var/cache/apt/archives", self.download), ("/usr", self.installed)];
         let mut devices: BTreeMap<u64, (u64, u64, Vec<&str>)> = BTreeMap::new();
         for (path, bytes) in needs {
