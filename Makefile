@@ -83,7 +83,7 @@ demo: repo ## build, sign, boot a box, apt install, apply the profile beginner, 
 	tests/box/with-packages demo report
 
 bench: build ## performance ratios, in one run
-	cargo bench --locked
+	cargo test --locked --test performance
 
 clean: ## removes what was built; keeps the signing key and the tools
 	find target -mindepth 1 -maxdepth 1 ! -name keys ! -name tools -exec rm -rf {} +
