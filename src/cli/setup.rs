@@ -164,7 +164,11 @@ pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
     let machine = Machine::read(&session.host)?;
     let connection = session.environment.get("SSH_CONNECTION").map(String::as_str);
     let used = connection.and_then(|words| words.split(' ').nth(3)?.parse().ok());
-    let ports: Vec<u16> = ssh_ports(&session.host, connection)?.into_iter().collect();
+    let mut ports: Vec<u16> = ssh_ports(&session.host, connection)?.into_iter().collect();
+    if ports.is_empty() {
+        // No sshd yet: the one that comes listens there, and no firewall may be in its way.
+        ports.push(22);
+    }
     Ok(Facts {
         architecture: machine.architecture,
         codename: machine.os.codename,

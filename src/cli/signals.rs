@@ -2,8 +2,8 @@
 //! termination stops it at the next step, and what was done is taken back.
 
 use nix::sys::signal::{SigSet, Signal};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Signals, held back and watched by a thread of their own. Children get none of the mask: the standard library
 /// resets it.
@@ -11,9 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Signals(Arc<AtomicBool>);
 
 impl Signals {
-    /// Begins to watch. Threads that are started earlier must be started by [`held_back`]: one that still takes these
-    /// signals as they come would end the program.
+    /// Begins to watch, once: whoever watches later gets the same flag. Threads that are started earlier must be started
+    /// by [`held_back`]: one that still takes these signals as they come would end the program.
     pub fn watch() -> Self {
+        static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+        Signals(Arc::clone(STOP.get_or_init(Self::begin)))
+    }
+
+    fn begin() -> Arc<AtomicBool> {
         let stop = Arc::new(AtomicBool::new(false));
         let set = watched();
         if set.thread_block().is_ok() {
@@ -26,7 +31,7 @@ impl Signals {
                 }
             });
         }
-        Signals(stop)
+        stop
     }
 
     /// Set once somebody asked to stop.

@@ -72,7 +72,11 @@ pub fn select(works: &Works<'_>, target: &Target) -> Result<Selection> {
         Target::Module(_) => {}
     }
     if let Scope::Module(name) = &scope {
-        steps.retain(|step| step.module == *name || step.shared.contains(name));
+        // Who shares a step counts, not in whose name it was made: once a module is out of it, it has no more to undo.
+        steps.retain(|step| match step.shared.is_empty() {
+            true => step.module == *name,
+            false => step.shared.contains(name),
+        });
     }
     Ok(Selection { steps, scope })
 }
@@ -108,7 +112,7 @@ pub fn roll_back(works: &Works<'_>, target: &Target, actor: &Value) -> Result<Ro
         now: works.now(),
     })?;
     events::begun(tx, "rollback");
-    carry_on(works, tx, &selection)
+    carry_on(works, tx, &selection, Vec::new())
 }
 
 /// Goes on with a rollback that a crash cut off.
@@ -117,11 +121,17 @@ pub(super) fn resume(works: &Works<'_>, row: &TransactionRow) -> Result<Rollback
         .map_err(|e| crate::journal::Error::Corrupt(format!("a rollback that cannot be read: {e}")))?;
     let mut selection = select(works, &target)?;
     selection.steps.retain(|step| row.undoes.contains(&step.tx));
-    carry_on(works, row.id, &selection)
+    carry_on(works, row.id, &selection, row.undoes.clone())
 }
 
-fn carry_on(works: &Works<'_>, tx: TransactionId, selection: &Selection) -> Result<RollbackReport> {
-    let mut report = RollbackReport { tx: Some(tx), ..RollbackReport::default() };
+/// `undoes`: the transactions that are known to be touched, though nothing of them may stand any more.
+fn carry_on(
+    works: &Works<'_>,
+    tx: TransactionId,
+    selection: &Selection,
+    undoes: Vec<TransactionId>,
+) -> Result<RollbackReport> {
+    let mut report = RollbackReport { tx: Some(tx), undoes, ..RollbackReport::default() };
     for step in &selection.steps {
         if !report.undoes.contains(&step.tx) {
             report.undoes.push(step.tx);

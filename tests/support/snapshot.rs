@@ -29,6 +29,9 @@ pub fn steady(text: &str, root: &Path) -> String {
         (r"\b\d+(\.\d+)? (s|ms|min)\b( \d+ s)?", "LENGTH"),
         (r"Plan [0-9a-f]{8,}", "Plan HASH"),
         (r"pid \d+", "pid N"),
+        (r"-p \d+", "-p N"),
+        (r"\d+(\.\d+)? [GT]B", "MANY GB"),
+        (r"candidate-[0-9a-f]+", "candidate-HASH"),
         (r"sha256:[0-9a-f]+|[0-9a-f]{64}", "HASH"),
         (r#""(duration_seconds|seconds|duration)": [0-9.e-]+"#, "\"$1\": 0"),
     ] {

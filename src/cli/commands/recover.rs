@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
+use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::{Works, debts};
@@ -21,6 +22,8 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         return quiet(session);
     }
     story::begin(session.output.is_verbose());
+    // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
+    let _signals = Signals::watch();
     let lock = session.lock()?;
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
@@ -55,8 +58,10 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
 pub fn prepare(session: &Session<'_>, works: &Works<'_>) -> Result<(), Problem> {
     if is_needed(works)? {
         resources::package::adopt(&session.host, works.progress)?;
+        // The guard goes last: healing goes on under it, keeps its list of who is owed a start, and may take it anew.
+        let healed = resources::package::heal(&session.host, works.progress);
         resources::package::release_guard(&session.host)?;
-        resources::package::heal(&session.host, works.progress)?;
+        healed?;
     }
     Ok(())
 }

@@ -53,6 +53,8 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     session.require_writable()?;
     confirm(session, flags.yes, "Take this back?")?;
     drop(journal);
+    // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
+    let _signals = Signals::watch();
     story::begin(session.output.is_verbose());
     let _lock = session.lock()?;
     // Once begun it goes on to its end: there is nothing that a stop could take back.
@@ -61,11 +63,27 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let progress = Drawn::new(session.output);
     let works = session.works(&journal, &progress);
     let before = std::time::Instant::now();
+    refuse_if_changed(&selection, &select(&works, &target)?)?;
     super::recover::prepare(session, &works)?;
     recover::settle_all(&works)?;
     let report = roll_back(&works, &target, &session.actor())?;
     progress.finish();
     tell(session, &report, before.elapsed().as_secs_f64())
+}
+
+/// Refuses to take back anything but what was shown: another run may have ended between the question and the lock.
+fn refuse_if_changed(shown: &Selection, now: &Selection) -> Result<(), Problem> {
+    let ids = |selection: &Selection| selection.steps.iter().map(|step| step.id).collect::<Vec<_>>();
+    if ids(shown) == ids(now) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Exit::Failed,
+        "host-moved",
+        "what stands has changed since it was shown",
+        "another run of vps-configurator ended in between",
+    )
+    .fix("look again: vps-configurator rollback --dry-run"))
 }
 
 fn nothing(session: &Session<'_>, target: &Target) -> Outcome {
@@ -137,7 +155,7 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
             report.undone.len(),
             report.failed.len()
         ))
-        .fix("mend what it says, then run vps-configurator rollback again");
+        .fix("mend what it says, then run the same rollback again; --dry-run shows what it would take back");
     problem.details = report.tx.map(|tx| format!("vps-configurator transaction show {tx}"));
     Err(problem)
 }
