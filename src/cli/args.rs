@@ -84,7 +84,7 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// For packages and units
+    /// For the package build
     #[command(subcommand, hide = true)]
     Internal(Internal),
 }
@@ -303,7 +303,7 @@ pub enum Config {
     Schema,
 }
 
-/// For packages and units.
+/// For the package build.
 #[derive(Debug, Subcommand)]
 pub enum Internal {
     /// Generate documentation
@@ -313,11 +313,6 @@ pub enum Internal {
         what: Generated,
         /// Where to
         dir: PathBuf,
-    },
-    /// Say in the journal that a unit failed
-    Alert {
-        /// The unit
-        unit: String,
     },
 }
 
