@@ -1,8 +1,7 @@
 //! Courtesy towards others who work with packages: they are named, waited for, and never pushed aside.
 
-use super::database::read_text;
 use crate::engine::{Error, Event, Progress, Result};
-use crate::host::Host;
+use crate::host::{Host, read_text};
 use std::path::Path;
 use std::time::Duration;
 

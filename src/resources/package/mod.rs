@@ -37,5 +37,4 @@ pub use apt::{adopt, heal};
 pub use archive::PlannedSource;
 pub use guard::{held_units, release_guard};
 pub use set::{Claim, PackageSet};
-pub use solution::bytes;
 pub use undo::{KIND, decode};

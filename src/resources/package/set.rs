@@ -2,19 +2,20 @@
 
 use super::apt;
 use super::archive::{Archive, Pending, PlannedSource, cached_deb, update};
-use super::database::{Database, read_if_there};
+use super::database::Database;
 use super::failure;
 use super::guard;
 use super::locks::wait_for_locks;
 use super::memory::Memory;
 use super::simulation::Item;
-use super::solution::{Solution, Wanted, bytes};
+use super::solution::{Solution, Wanted};
 use super::traces::Traces;
 use super::tree::Tree;
 use super::undo::{Before, Record, Upgrade};
 use crate::base::ids::ResourceId;
+use crate::base::size::bytes;
 use crate::engine::{Action, Change, Context, Error, Event, Progress, Resource, Result, State, UndoRecord};
-use crate::host::{Command, Host, Output};
+use crate::host::{Command, Host, Output, read_if_there};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

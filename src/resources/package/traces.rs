@@ -1,9 +1,8 @@
 //! Traces that a package's programs leave in the kernel and in empty directories once they run: no maintainer script
 //! makes them, so no picture taken right after the installation shows them. They are few and known; here is the list.
 
-use super::database::read_text;
 use crate::engine::{Event, Progress, Result};
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, read_text};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
