@@ -41,7 +41,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         None => configured(session)?,
     };
     let direction = match direction {
-        Direction::Finish if !is_as_agreed(session, &works)? => {
+        Direction::Finish if flags.direction.is_none() && !is_as_agreed(session, &works)? => {
             session.output.error("The configuration was changed since the run was agreed to: it is taken back.\n");
             Direction::Undo
         }
