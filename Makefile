@@ -34,7 +34,7 @@ build: ## the program: target/release/vps-configurator
 	cargo build --release --locked
 
 debs: build ## the Debian packages: target/debian/*.deb
-	@$(NEED) cargo-deb dpkg-deb gpg xz
+	@$(NEED) cargo-deb dpkg-deb dpkg-shlibdeps gpg xz
 	@debian/make-key $(KEYS)
 	rm -rf $(GENERATED) target/debian
 	@# The schema is of the modules in config/, wherever they will lie.
@@ -83,7 +83,7 @@ demo: repo ## build, sign, boot a box, apt install, apply the profile beginner, 
 	tests/box/with-packages demo report
 
 bench: build ## performance ratios, in one run
-	cargo bench --locked
+	cargo test --locked --test performance
 
 clean: ## removes what was built; keeps the signing key and the tools
 	find target -mindepth 1 -maxdepth 1 ! -name keys ! -name tools -exec rm -rf {} +

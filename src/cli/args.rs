@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "vps-configurator", version, propagate_version = false, max_term_width = 80)]
 #[command(
-    after_help = "Exit codes: 0 done or nothing to do, 1 failed (host unchanged or undone), 2 usage or configuration,\n3 undo incomplete, 4 findings or pending changes, 5 another run is under way, 6 needs root."
+    after_help = "Exit codes: 0 done or nothing to do, 1 failed (host unchanged or undone), 2 usage or configuration, 3 undo incomplete, 4 findings or pending changes, 5 another run is under way, 6 needs root."
 )]
 pub struct Args {
     /// Flags that every command takes.

@@ -95,6 +95,18 @@ impl<'a> Session<'a> {
         .fix("use a server with Debian 13"))
     }
 
+    /// Refuses a host whose file systems are read-only, before a package or a file is half changed.
+    pub fn require_writable(&self) -> Result<(), Problem> {
+        for path in ["/etc", "/usr", "/var/lib", "/var/cache"] {
+            if self.host.space(Path::new(path))?.read_only {
+                let what = "cannot change this host";
+                return Err(Problem::new(Exit::Failed, "read-only", what, format!("{path} is mounted read-only"))
+                    .fix(format!("mount -o remount,rw {path}, or look why it is not writable: dmesg")));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the lock of changing runs.
     pub fn lock(&self) -> Result<Box<dyn Guard>, Problem> {
         let note = format!("vps-configurator {}", self.command);

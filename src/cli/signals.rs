@@ -11,7 +11,8 @@ use std::sync::{Arc, OnceLock};
 pub struct Signals(Arc<AtomicBool>);
 
 impl Signals {
-    /// Begins to watch, once: whoever watches later gets the same flag. To be called before other threads are started.
+    /// Begins to watch, once: whoever watches later gets the same flag. Threads that are started earlier must be started
+    /// by [`held_back`]: one that still takes these signals as they come would end the program.
     pub fn watch() -> Self {
         static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
         Signals(Arc::clone(STOP.get_or_init(Self::begin)))
@@ -19,10 +20,7 @@ impl Signals {
 
     fn begin() -> Arc<AtomicBool> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            set.add(signal);
-        }
+        let set = watched();
         if set.thread_block().is_ok() {
             let stop = Arc::clone(&stop);
             std::thread::spawn(move || {
@@ -40,4 +38,19 @@ impl Signals {
     pub fn stop(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }
+}
+
+/// Starts something whose threads live on into the watched part of a run. They take no signals, ever.
+pub fn held_back<T>(start: impl FnOnce() -> T) -> T {
+    let before = SigSet::thread_get_mask();
+    let blocked = watched().thread_block().is_ok();
+    let started = start();
+    if let (true, Ok(before)) = (blocked, before) {
+        let _ = before.thread_set_mask();
+    }
+    started
+}
+
+fn watched() -> SigSet {
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }

@@ -187,6 +187,8 @@ struct Run<'a> {
 enum Done {
     Unchanged,
     Changed(Applied),
+    /// Everything stopped while it was only looked at.
+    NotBegun,
 }
 
 impl Run<'_> {
@@ -314,6 +316,9 @@ impl Run<'_> {
             }
             return Ok(Done::Unchanged);
         }
+        if self.policy.is_stopped() || lock(board).stopped {
+            return Ok(Done::NotBegun);
+        }
         works.progress.tell(&Event::StepBegins { id, module: &node.module, summary: &change.summary });
         let undo = resource.capture(&context, &seen, &change)?;
         intent.undo = Some(serde_json::to_value(&undo).unwrap_or_default());
@@ -405,6 +410,11 @@ impl Run<'_> {
             Ok(Done::Changed(applied)) => {
                 board.status[at] = Status::Changed;
                 board.applied.push(applied);
+                return;
+            }
+            Ok(Done::NotBegun) => {
+                board.stopped = true;
+                board.status[at] = Status::Skipped;
                 return;
             }
             Err(error) => error,

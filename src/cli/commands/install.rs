@@ -116,6 +116,7 @@ fn carry_out(
     if plan.is_empty() {
         return nothing_to_do(session, &works, &setup, &plan, resumed, began);
     }
+    session.require_writable()?;
     if order.download_only {
         if let Some(packages) = &setup.packages {
             packages.download(&session.host, &progress)?;

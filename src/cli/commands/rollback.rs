@@ -56,12 +56,15 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     if !flags.yes && !session.output.is_json() {
         session.output.text(&shown.0);
     }
+    session.require_writable()?;
     confirm(session, flags.yes, "Take this back?")?;
     drop(journal);
     // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
     let _signals = Signals::watch();
     story::begin(session.output.is_verbose());
     let _lock = session.lock()?;
+    // Once begun it goes on to its end: there is nothing that a stop could take back.
+    let _signals = Signals::watch();
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
     let works = session.works(&journal, &progress);

@@ -100,9 +100,14 @@ pub struct Packages {
 /// The package transaction of a plan, read from what the package resource saw.
 pub fn packages(plan: &Plan) -> Option<Packages> {
     let step = plan.steps.iter().find(|step| step.id.kind() == "package")?;
-    let list = step.seen.0.get("solution")?.get("packages")?.as_array()?;
-    let sum = |field: &str| list.iter().filter_map(|p| p.get(field).and_then(Value::as_u64)).sum();
-    Some(Packages { count: list.len(), download: sum("download"), installed: sum("installed") })
+    let solution = step.seen.0.get("solution")?;
+    let count = |list: &str| solution.get(list).and_then(Value::as_array).map_or(0, Vec::len);
+    let bytes = |field: &str| solution.get(field).and_then(Value::as_u64).unwrap_or(0);
+    Some(Packages {
+        count: count("new") + count("upgrades"),
+        download: bytes("download"),
+        installed: bytes("installed"),
+    })
 }
 
 fn paint(text: &str, code: &str, colour: bool) -> String {

@@ -30,8 +30,16 @@ pub struct Result<'a> {
 /// The result for programs.
 pub fn json(result: &Result<'_>) -> Value {
     let mut summary = Map::new();
-    let touched: BTreeSet<&str> =
-        result.report.iter().flat_map(|r| r.applied.iter().map(|step| step.module.as_str())).collect();
+    // A module is touched by its own steps and by those that it shares: packages.
+    let touched: BTreeSet<&str> = result
+        .report
+        .iter()
+        .flat_map(|r| &r.applied)
+        .flat_map(|step| {
+            let shared = result.plan.step(&step.id).into_iter().flat_map(|planned| &planned.shared);
+            shared.chain([&step.module]).map(String::as_str)
+        })
+        .collect();
     for module in result.modules {
         let failed = result.report.is_some_and(|r| r.failed_modules.contains(module));
         let seconds: f64 = result
@@ -40,7 +48,7 @@ pub fn json(result: &Result<'_>) -> Value {
             .flat_map(|r| r.applied.iter())
             .filter(|step| step.module == *module)
             .map(|step| step.seconds)
-            .sum();
+            .fold(0.0, |sum, seconds| sum + seconds);
         let status = if failed {
             "failed"
         } else if touched.contains(module.as_str()) {

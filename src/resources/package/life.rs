@@ -233,3 +233,24 @@ fn a_death_at_any_effect_is_resumed_and_taken_back() {
         }
     }
 }
+
+#[test]
+fn a_solution_is_reused_while_nothing_that_it_was_made_from_changes() {
+    let changes = [
+        ("/etc/apt/preferences.d/pin", "Package: jq\n"),
+        ("/etc/apt/sources.list", "deb http://other.example trixie main\n"),
+        ("/var/lib/apt/lists/fake_dists_trixie_InRelease", "Label: Debian\nx\n"),
+        ("/var/lib/apt/extended_states", "Package: x\nAuto-Installed: 1\n"),
+        ("/var/lib/dpkg/status", "Package: x\nStatus: install ok installed\nVersion: 1\n\n"),
+    ];
+    for (path, text) in changes {
+        let bench = bench();
+        let set = set(&[("a", "jq")]);
+        let first = set.observe(bench.host()).unwrap();
+        // Whoever asks apt from now on gets no answer.
+        bench.put("/usr/sbin/apt-get", "#!/bin/sh\nexit 100\n");
+        assert_eq!(set.observe(bench.host()).unwrap(), first);
+        bench.put(path, text);
+        assert!(set.observe(bench.host()).is_err(), "{path} changed, and apt was not asked again");
+    }
+}

@@ -46,6 +46,11 @@ fn nanoseconds(count: i128) -> Duration {
     Duration::from_nanos(u64::try_from(count).unwrap_or(0))
 }
 
+/// Whether someone works with packages now.
+pub fn is_held(host: &dyn Host) -> Result<bool> {
+    Ok(holder(host)?.is_some())
+}
+
 /// The first lock that is held, and by whom.
 fn holder(host: &dyn Host) -> Result<Option<(&'static str, u32)>> {
     for path in LOCKS {

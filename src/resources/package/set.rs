@@ -6,6 +6,7 @@ use super::database::{Database, read_if_there};
 use super::failure;
 use super::guard;
 use super::locks::wait_for_locks;
+use super::memory::Memory;
 use super::simulation::Item;
 use super::solution::{Solution, Wanted, bytes};
 use super::traces::Traces;
@@ -41,6 +42,7 @@ pub struct PackageSet {
     sources: Vec<PlannedSource>,
     foreign: BTreeSet<PathBuf>,
     lock_wait: Duration,
+    solved: Memory,
 }
 
 /// The state: what is there of what is wanted, and, when something is not, exactly how it will be.
@@ -74,6 +76,7 @@ impl PackageSet {
             sources: Vec::new(),
             foreign: BTreeSet::new(),
             lock_wait: LOCK_WAIT,
+            solved: Memory::default(),
         }
     }
 
@@ -142,7 +145,9 @@ impl PackageSet {
         let solution = if missing.is_empty() && pending.is_empty() {
             None
         } else {
-            Some(Solution::find(host, archive, &database, &missing, &pending)?)
+            let question = format!("{archive:?} {missing:?} {pending:?}");
+            let find = || Solution::find(host, archive, &database, &missing, &pending);
+            Some(self.solved.solve(host, &question, find)?)
         };
         Ok(Seen { packages, security: wants_security.then_some(pending), solution })
     }

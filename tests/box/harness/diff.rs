@@ -51,7 +51,7 @@ fn exception(line: &str) -> Option<Exception> {
 }
 
 /// `*` stands for any text, also across slashes.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
@@ -60,9 +60,23 @@ fn matches(pattern: &str, text: &str) -> bool {
     })
 }
 
+/// One thing that is not as before.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    pub kind: String,
+    pub name: String,
+    /// What is different, for a person.
+    pub line: String,
+}
+
 /// One line a difference; none if all is as before.
 pub fn compare(before: &Snapshot, after: &Snapshot, exceptions: &[Exception]) -> Vec<String> {
-    let mut lines = Vec::new();
+    differences(before, after, exceptions).into_iter().map(|difference| difference.line).collect()
+}
+
+/// One for each thing that came or went, and for each attribute that changed.
+pub fn differences(before: &Snapshot, after: &Snapshot, exceptions: &[Exception]) -> Vec<Difference> {
+    let mut found = Vec::new();
     let nothing = std::collections::BTreeMap::new();
     let kinds: std::collections::BTreeSet<&String> = before.0.keys().chain(after.0.keys()).collect();
     for kind in kinds {
@@ -73,15 +87,16 @@ pub fn compare(before: &Snapshot, after: &Snapshot, exceptions: &[Exception]) ->
             if excused(None) {
                 continue;
             }
+            let mut note = |line: String| found.push(Difference { kind: kind.clone(), name: name.clone(), line });
             match (old.get(name), new.get(name)) {
-                (None, Some(new)) => lines.push(format!("added {kind} {name}: {}", summary(new))),
-                (Some(old), None) => lines.push(format!("removed {kind} {name}: {}", summary(old))),
+                (None, Some(new)) => note(format!("added {kind} {name}: {}", summary(new))),
+                (Some(old), None) => note(format!("removed {kind} {name}: {}", summary(old))),
                 (Some(old), Some(new)) => {
                     let attributes: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
                     for attribute in attributes {
                         let (old, new) = (old.get(attribute), new.get(attribute));
                         if old != new && !excused(Some(attribute)) {
-                            lines.push(format!("changed {kind} {name}: {attribute} {} -> {}", text(old), text(new)));
+                            note(format!("changed {kind} {name}: {attribute} {} -> {}", text(old), text(new)));
                         }
                     }
                 }
@@ -89,7 +104,7 @@ pub fn compare(before: &Snapshot, after: &Snapshot, exceptions: &[Exception]) ->
             }
         }
     }
-    lines
+    found
 }
 
 fn summary(attributes: &Attributes) -> String {

@@ -1,8 +1,14 @@
 //! Every scenario, in one list. A new file of scenarios: a `mod` line and its `SCENARIOS` below.
 
+mod bad_days;
+mod beginner;
+mod courtesy;
 mod harness;
+mod kills;
 pub mod kinds;
 mod packages;
+mod program;
+mod promise;
 mod snapshot;
 mod workloads;
 
@@ -14,5 +20,16 @@ pub struct Scenario {
 }
 
 pub fn all() -> Vec<Scenario> {
-    [harness::SCENARIOS, snapshot::SCENARIOS, workloads::SCENARIOS, kinds::SCENARIOS, packages::SCENARIOS].concat()
+    [
+        harness::SCENARIOS,
+        snapshot::SCENARIOS,
+        workloads::SCENARIOS,
+        kinds::SCENARIOS,
+        kills::SCENARIOS,
+        beginner::SCENARIOS,
+        courtesy::SCENARIOS,
+        bad_days::SCENARIOS,
+        packages::SCENARIOS,
+    ]
+    .concat()
 }

@@ -1,0 +1,16 @@
+//! The program on a tree that stands for a host: what it prints, how it ends, and that it refuses what it must.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod json;
+mod refusals;
+mod streams;
+mod words;
+
+use std::path::PathBuf;
+
+/// The folder of a suite's snapshots.
+fn snapshots() -> PathBuf {
+    support::top().join("tests/cli/snapshots")
+}

@@ -1,0 +1,111 @@
+//! The chapters of the report.
+
+use crate::contender::{Contender, contenders};
+use crate::gauge::{Cost, tree, whole};
+use crate::report::Report;
+use crate::stage::Stage;
+
+/// Executions that one sample of something that takes milliseconds is the mean of.
+const MANY: u32 = 20;
+
+/// `count` samples in turn of each of `commands`, so that what else goes on on this machine meets them alike.
+fn in_turn<const N: usize>(count: usize, mut sample: impl FnMut(usize) -> Cost) -> [Vec<Cost>; N] {
+    let mut all: [Vec<Cost>; N] = std::array::from_fn(|_| Vec::new());
+    for _ in 0..count {
+        for (which, costs) in all.iter_mut().enumerate() {
+            costs.push(sample(which));
+        }
+    }
+    all
+}
+
+/// `--version` and `--help`.
+pub fn start(stage: &Stage, report: &mut Report) {
+    let machine = stage.boot("start");
+    let commands: [&[&str]; 3] = [&["vps-configurator", "--version"], &["vps-configurator", "--help"], &["/bin/true"]];
+    let [version, help, nothing] = in_turn(stage.rounds, |which| tree(&machine, MANY, commands[which]));
+    report.chapter("Start");
+    let version = report.row("--version", &version);
+    let help = report.row("--help", &help);
+    report.row("/bin/true, the floor of this machine", &nothing);
+    report.target("--version, CPU", version.cpu(), 5.0, "ms");
+    report.target("--help, CPU", help.cpu(), 5.0, "ms");
+    report.target("--version, wall", version.wall, 5.0, "ms");
+    report.target("--help, wall", help.wall, 5.0, "ms");
+}
+
+/// What lies on the disk.
+pub fn size(stage: &Stage, report: &mut Report) {
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    report.chapter("Size");
+    let program = std::fs::metadata(&stage.program).expect("it was built").len();
+    report.target("the program, stripped", megabytes(program), 10.0, "MB");
+    match stage.installed_size() {
+        Some(kib) => report.target("the Debian package, installed", megabytes(kib * 1024), 10.0, "MB"),
+        None => report.note("no Debian package in target/debian: `make debs` makes it"),
+    }
+}
+
+/// `plan` where nothing is installed yet, beside what apt alone needs to say as much about packages.
+pub fn plan(stage: &Stage, report: &mut Report) {
+    let machine = stage.boot("plan");
+    let apt = [&["apt-get", "-s", "--no-install-recommends", "install"], names(&stage.packages).as_slice()].concat();
+    // It ends with 4, since there is something to do.
+    let ours = "vps-configurator plan --profile beginner; test $? = 4";
+    let commands: [&[&str]; 2] = [&["sh", "-c", ours], &apt];
+    let [cold_ours, cold_apt] = in_turn(stage.rounds, |which| {
+        machine.ok("rm -f /var/cache/apt/*.bin");
+        tree(&machine, 1, commands[which])
+    });
+    let [warm_ours, warm_apt] = in_turn(stage.rounds, |which| tree(&machine, 1, commands[which]));
+    report.chapter("`plan` on a fresh host");
+    report.row("apt-get -s install, same set, no cache", &cold_apt);
+    let cold = report.row("plan, apt has no cache", &cold_ours);
+    report.row("apt-get -s install, same set, cache there", &warm_apt);
+    let warm = report.row("plan, apt has its cache", &warm_ours);
+    report.target("plan, CPU, no cache", cold.cpu() / 1e3, 2.0, "s");
+    report.target("plan, CPU, cache there", warm.cpu() / 1e3, 2.0, "s");
+}
+
+/// The same packages, files, units, firewall, kernel values, language and time zone in a fresh box for each.
+pub fn first_run(stage: &Stage, report: &mut Report) {
+    let all = contenders(stage, report);
+    let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); all.len()];
+    for round in 0..stage.first_rounds {
+        for (contender, costs) in all.iter().zip(&mut costs) {
+            eprintln!("performance:   round {}: {}", round + 1, contender.name);
+            let machine = stage.boot("first");
+            contender.put(stage, &machine);
+            costs.push(whole(&machine, &contender.script));
+        }
+    }
+    report.chapter("First run of `beginner`: what the whole box spends");
+    let medians: Vec<Cost> = all.iter().zip(&costs).map(|(c, costs)| report.row(&c.name, costs)).collect();
+    if let [apt, ours, ..] = medians[..] {
+        report.target("user CPU, ours over bare apt-get", ours.user / apt.user, 1.05, "x");
+    }
+}
+
+/// Nothing to do, on a box that has it all. One after another, each after a run of its own: what the peers would do
+/// differently from one another would give them work.
+pub fn noop(stage: &Stage, report: &mut Report) {
+    let machine = stage.boot("noop");
+    machine.ok("vps-configurator install --profile beginner --yes");
+    let sample = |argv: &[&str]| -> Vec<Cost> { (0..stage.rounds).map(|_| tree(&machine, 1, argv)).collect() };
+    let all: Vec<Contender> = contenders(stage, report).into_iter().filter(|c| !c.is_bare).collect();
+    report.chapter("Nothing to do");
+    let ours = report
+        .row("vps-configurator install", &sample(&["vps-configurator", "install", "--profile", "beginner", "-y"]));
+    report.row("vps-configurator verify", &sample(&["vps-configurator", "verify", "--profile", "beginner"]));
+    for contender in all.iter().skip(1) {
+        contender.put(stage, &machine);
+        machine.ok(&contender.script);
+        report.row(&contender.name, &sample(&["sh", "-c", &contender.script]));
+    }
+    report.target("install with nothing to do, CPU", ours.cpu() / 1e3, 0.05, "s");
+    report.target("install with nothing to do, peak RSS", ours.rss / 1024.0, 20.0, "MB");
+}
+
+fn names(packages: &[String]) -> Vec<&str> {
+    packages.iter().map(String::as_str).collect()
+}
