@@ -86,10 +86,12 @@ pub fn describe(works: &Works<'_>, selection: &Selection) -> Result<Vec<(Resourc
     let context = works.context();
     let mut all = Vec::new();
     for step in &selection.steps {
-        let lines = match record(step)? {
-            Some(record) => works.undoers.decode(&record)?.describe(&context, &scope_of(step, &selection.scope))?,
-            None => Vec::new(),
-        };
+        let described = record(step).and_then(|record| match record {
+            Some(record) => works.undoers.decode(&record)?.describe(&context, &scope_of(step, &selection.scope)),
+            None => Ok(Vec::new()),
+        });
+        // One that can't be looked at must not keep the others from being taken back.
+        let lines = described.unwrap_or_else(|error| vec![format!("cannot be told now: {error}")]);
         all.push((step.resource.clone(), lines));
     }
     Ok(all)
@@ -152,9 +154,10 @@ pub(super) fn take_back(
     report: &mut RollbackReport,
 ) -> Result<()> {
     let scope = scope_of(step, scope);
-    let outcome = match record(step)? {
-        None => Ok(Outcome::AlreadyGone),
-        Some(record) => {
+    let outcome = match record(step) {
+        Err(error) => Err(error),
+        Ok(None) => Ok(Outcome::AlreadyGone),
+        Ok(Some(record)) => {
             works.undoers.decode(&record).and_then(|undo| undo.undo(&works.context(), &scope, step.settled.as_ref()))
         }
     };

@@ -535,3 +535,33 @@ fn the_units_that_a_failed_step_held_back_are_started_all_the_same() {
     install(&works, vec![failing("word:bad", "bad", &[])], &policy(1), None).unwrap();
     assert_eq!(*paid.0.lock().unwrap(), ["start held.service"]);
 }
+
+#[test]
+fn a_record_that_nobody_can_read_keeps_no_other_step_from_being_taken_back() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let (report, _) = bench.with(&host, |works| {
+        let tx = install(works, vec![node("word:good", &[])], &policy(1), None).unwrap().tx;
+        for undo in [json!({"kind": "later", "version": 9, "data": {}}), json!("no record at all")] {
+            let intent = crate::journal::Intent {
+                tx,
+                resource: ResourceId::new("word", "later"),
+                module: "sample".into(),
+                shared: vec![],
+                action: "create".into(),
+                summary: String::new(),
+                before: Value::Null,
+                after: Value::Null,
+                notify: vec![],
+                undo: Some(undo),
+                now: 1,
+            };
+            works.journal.intend(&intent).unwrap();
+        }
+        let selection = rollback::select(works, &Target::Last).unwrap();
+        assert_eq!(rollback::describe(works, &selection).unwrap().len(), 3);
+        roll_back(works, &Target::Last, &Value::Null).unwrap()
+    });
+    assert_eq!((report.undone.len(), report.failed.len()), (1, 2));
+    assert!(bench.tree().is_empty());
+}

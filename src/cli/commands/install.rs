@@ -145,7 +145,7 @@ fn carry_out(
         None => journal.begin(&Begin {
             kind: TransactionKind::Install,
             undoes: Vec::new(),
-            request: setup.request.clone(),
+            request: setup.kept_request(),
             plan: serde_json::to_value(&plan).unwrap_or_default(),
             actor: actor.clone(),
             now: works.now(),
@@ -172,7 +172,7 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
     };
     let recovery = recover(works, direction, &session.actor())?;
     let Some(row) = recovery.to_finish else { return Ok(None) };
-    if row.request == setup.request {
+    if row.request == setup.kept_request() {
         return Ok(Some(row.id));
     }
     works.journal.set_transaction(row.id, TransactionState::Interrupted, Some(works.now()), None)?;

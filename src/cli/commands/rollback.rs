@@ -18,6 +18,7 @@ use crate::engine::{Silent, Works, recover};
 use crate::host::ReadOnly;
 use crate::journal::{Journal, StepState, TransactionState};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Runs it.
 pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
@@ -38,7 +39,12 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     if selection.steps.is_empty() {
         return nothing(session, &target);
     }
-    let shown = preview(&works, &selection)?;
+    let mut shown = preview(&works, &selection)?;
+    if let Target::Module(name) = &target
+        && let Some(line) = left_without(session, &works, name)?
+    {
+        shown.0.push_str(&wrap("  ", &line));
+    }
     if flags.dry_run {
         if session.output.is_json() {
             session.output.value(&json!({"status": "dry-run", "steps": shown.1}));
@@ -69,6 +75,32 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let report = roll_back(&works, &target, &session.actor())?;
     progress.finish();
     tell(session, &report, before.elapsed().as_secs_f64())
+}
+
+/// A warning about the modules that stand and depend on `name`, which is to go.
+fn left_without(session: &Session<'_>, works: &Works<'_>, name: &str) -> Result<Option<String>, Problem> {
+    // A rollback must work where the modules of now can't even be read.
+    let Ok(catalogue) = crate::cli::setup::catalogue(session) else { return Ok(None) };
+    let mut gone = BTreeSet::from([name.to_owned()]);
+    loop {
+        let more: Vec<String> = catalogue
+            .iter()
+            .filter(|module| module.depends_on.iter().any(|need| gone.contains(&need.name)))
+            .map(|module| module.name.clone())
+            .filter(|module| !gone.contains(module))
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        gone.extend(more);
+    }
+    gone.remove(name);
+    let standing = works.journal.standing()?;
+    gone.retain(|module| standing.iter().any(|step| step.module == *module || step.shared.contains(module)));
+    Ok((!gone.is_empty()).then(|| {
+        let names = gone.into_iter().collect::<Vec<_>>().join(", ");
+        format!("warning: {names} depend on {name} and stay; to be on the safe side, take them back first")
+    }))
 }
 
 /// Refuses to take back anything but what was shown: another run may have ended between the question and the lock.

@@ -2,6 +2,7 @@
 
 use super::set::{Claim, PackageSet};
 use super::undo::decode;
+use crate::base::digest::Digest;
 use crate::engine::{Change, Context, Error, Outcome, Resource, Scope, State, UndoRecord};
 use crate::host::fake::{FakeHost, Fault};
 use crate::resources::bench::{Bench, dies};
@@ -114,7 +115,13 @@ fn what_someone_needs_or_changed_since_stays_and_is_told() {
     let Outcome::Kept(lines) = outcome else { panic!("{outcome:?}") };
     assert!(lines[0].contains("libjq1 stay: theirs"), "{lines:?}");
     assert!(lines[1].contains("a copy is /var/lib/vps-configurator/kept"), "{lines:?}");
-    assert_eq!(bench.text("/var/lib/vps-configurator/kept/packages/etc/web/web.conf"), "mine\n");
+    assert_eq!(
+        bench.text(&format!(
+            "/var/lib/vps-configurator/kept/packages/etc/web/{}-web.conf",
+            Digest::of(b"mine\n").short()
+        )),
+        "mine\n"
+    );
     assert!(bench.text("/var/lib/dpkg/status").contains("Package: libjq1"));
 }
 
