@@ -15,8 +15,8 @@ const DEATHS: [Fault; 3] = [Fault::DieBefore, Fault::DieMiddle, Fault::DieAfter]
 fn effects(modules: &'static [&'static str]) -> (u64, u64) {
     let bench = Bench::new(modules);
     let host = bench.host();
-    bench.install(&host, None);
-    assert!(bench.is_installed());
+    let report = bench.install(&host, None).unwrap();
+    assert!(bench.is_installed(), "{:?} {:?}", report.state, report.failures);
     let back = bench.host();
     assert!(bench.roll_back(&back).is_complete());
     bench.must_be_back("without a fault");
@@ -76,7 +76,7 @@ fn an_error_in_an_install(modules: &'static [&'static str], what: &str) {
         let when = format!("{what}: an error at {number} of {last}");
         let bench = Bench::new(modules);
         let report = bench.install(&bench.faulty(*number, Fault::Fail), None).unwrap();
-        assert!(report.is_undo_complete(), "{when}: {:?}", report.rollbacks);
+        assert!(report.is_undo_complete(), "{when}: {:?} {:?}", report.failures, report.rollbacks);
         assert!(bench.roll_back(&bench.host()).is_complete(), "{when}");
         bench.must_be_back(&when);
     });
