@@ -102,7 +102,7 @@ fn a_yaml_bomb_is_refused_at_once() {
 fn what_is_no_text_or_no_yaml_is_refused() {
     refuses("not-utf-8", &with_config(b"profile: sm\xffll\n"), "install --yes", 2, "yaml-not-utf8");
     refuses("not-yaml", &with_config("profile: [small\n"), "install --yes", 2, "yaml-syntax");
-    refuses("key-twice", &with_config("profile: small\nprofile: full\n"), "install --yes", 2, "key-twice");
+    refuses("key-twice", &with_config("profile: small\nprofile: full\n"), "install --yes", 2, "yaml-duplicate-key");
 }
 
 #[test]

@@ -13,8 +13,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often the waiting is told.
 const TELL: Duration = Duration::from_secs(5);
 
-/// Waits until nobody holds one of the locks, for at most `limit`; then refuses with `apt-lock-held`.
-pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration) -> Result<()> {
+/// Waits until nobody holds one of the locks, for at most `limit`; then refuses with `apt-lock-held`. Says whether it
+/// had to wait: what was seen before may be out of date then.
+pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration) -> Result<bool> {
     let began = host.now();
     let mut told: Option<i128> = None;
     while let Some((path, pid)) = holder(host)? {
@@ -38,16 +39,11 @@ pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration)
         }
         host.pause(LOOK);
     }
-    Ok(())
+    Ok(told.is_some())
 }
 
 fn nanoseconds(count: i128) -> Duration {
     Duration::from_nanos(u64::try_from(count).unwrap_or(0))
-}
-
-/// Whether someone works with packages now.
-pub fn is_held(host: &dyn Host) -> Result<bool> {
-    Ok(holder(host)?.is_some())
 }
 
 /// The first lock that is held, and by whom.

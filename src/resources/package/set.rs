@@ -333,9 +333,13 @@ impl Resource for PackageSet {
         Ok(change)
     }
 
+    /// Others are waited for here, before there is anything to undo: what they change meanwhile is theirs.
     fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
-        let seen = self.read(seen)?;
         let host = context.host;
+        if wait_for_locks(host, context.progress, self.lock_wait)? && self.observe(host)? != *seen {
+            return Err(Error::Moved { id: self.id().clone() });
+        }
+        let seen = self.read(seen)?;
         let database = Database::read(host)?;
         let before = |claim: &Claim| {
             let before = match seen.packages.get(&claim.name) {

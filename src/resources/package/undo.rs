@@ -8,7 +8,7 @@ use super::apt;
 use super::database::{Database, Known, is_interrupted};
 use super::failure;
 use super::guard::{held_units, release_guard};
-use super::locks::{is_held, wait_for_locks};
+use super::locks::wait_for_locks;
 use super::purge;
 use super::set::mark;
 use super::side_effects::{Pictures, is_accounts};
@@ -323,23 +323,6 @@ impl Record {
         }
     }
 
-    /// Whether every package is as it was before.
-    fn never_began(&self, host: &dyn crate::host::Host) -> Result<bool> {
-        let database = Database::read(host)?;
-        let claims_stand = self.claims.values().flatten().all(|(name, before)| match before {
-            Before::Absent => !database.known(name).is_some_and(Known::is_present),
-            Before::Installed { version, auto } => {
-                database.installed(name).is_some_and(|now| now.version == *version && now.auto == *auto)
-            }
-        });
-        let old = |upgrade: &Upgrade| {
-            let now = database.installed(&upgrade.item.name).map(|now| now.version.as_str());
-            now == upgrade.item.old.as_deref()
-        };
-        let absent = Record::present(&database, self.new.iter().map(|item| item.name.clone())).is_empty();
-        Ok(claims_stand && absent && self.upgrades.iter().all(old))
-    }
-
     /// Those of `names` that are there, in whatever state.
     fn present(database: &Database, names: impl Iterator<Item = String>) -> BTreeSet<String> {
         names.filter(|n| database.known(n).is_some_and(|p| p.is_present())).collect()
@@ -601,11 +584,6 @@ impl Undo for Record {
     fn undo(&self, context: &Context<'_>, scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let (host, progress) = (context.host, context.progress);
         apt::adopt(host, progress)?;
-        // Someone else's work was waited for in vain, and ours never began: there is nothing to wait for once more.
-        if after.is_none() && self.settled.is_none() && is_held(host)? && self.never_began(host)? {
-            release_guard(host)?;
-            return Ok(Outcome::AlreadyGone);
-        }
         wait_for_locks(host, progress, LOCK_WAIT)?;
         let settled = self.heal(context, self.settled(after)?)?;
         release_guard(host)?;
