@@ -38,7 +38,7 @@ fn a_run_that_is_killed_is_recovered_and_taken_back() {
         let before = tree.listing();
         let length = Duration::from_millis(1800);
         let mut cut = u64::from(killed(&tree, install, moment(number, length)));
-        let direction = if number % 2 == 0 { "finish" } else { "undo" };
+        let direction = if number.is_multiple_of(2) { "finish" } else { "undo" };
         tree.run(["recover", "--direction", direction]).ends(0);
         if direction == "finish" {
             tree.call(install).ends(0);
