@@ -38,7 +38,7 @@ fn a_run_that_is_killed_is_recovered_and_taken_back() {
         let before = tree.listing();
         let length = Duration::from_millis(1800);
         let mut cut = u64::from(killed(&tree, install, moment(number, length)));
-        let direction = if number % 2 == 0 { "finish" } else { "undo" };
+        let direction = if number.is_multiple_of(2) { "finish" } else { "undo" };
         tree.run(["recover", "--direction", direction]).ends(0);
         if direction == "finish" {
             tree.call(install).ends(0);
@@ -52,9 +52,9 @@ fn a_run_that_is_killed_is_recovered_and_taken_back() {
         cut
     };
     let cut: u64 = std::thread::scope(|scope| {
-        let halves: Vec<_> =
-            (0..2).map(|half| scope.spawn(move || (half..KILLS).step_by(2).map(one).sum::<u64>())).collect();
-        halves.into_iter().map(|half| half.join().unwrap()).sum()
+        let parts: Vec<_> =
+            (0..3).map(|part| scope.spawn(move || (part..KILLS).step_by(3).map(one).sum::<u64>())).collect();
+        parts.into_iter().map(|part| part.join().unwrap()).sum()
     });
     println!("{KILLS} installs and as many rollbacks as were finished: {cut} were killed in their work");
     assert!(cut > KILLS / 3, "only {cut} were killed in their work");
