@@ -52,9 +52,9 @@ fn a_run_that_is_killed_is_recovered_and_taken_back() {
         cut
     };
     let cut: u64 = std::thread::scope(|scope| {
-        let halves: Vec<_> =
-            (0..2).map(|half| scope.spawn(move || (half..KILLS).step_by(2).map(one).sum::<u64>())).collect();
-        halves.into_iter().map(|half| half.join().unwrap()).sum()
+        let parts: Vec<_> =
+            (0..3).map(|part| scope.spawn(move || (part..KILLS).step_by(3).map(one).sum::<u64>())).collect();
+        parts.into_iter().map(|part| part.join().unwrap()).sum()
     });
     println!("{KILLS} installs and as many rollbacks as were finished: {cut} were killed in their work");
     assert!(cut > KILLS / 3, "only {cut} were killed in their work");
