@@ -230,7 +230,9 @@ impl Run<'_> {
                 continue;
             }
             let Some(resource) = self.left(at, board) else {
-                board.status[at] = Status::Skipped;
+                // Of what was shared nothing is left to do: those of other modules that only come after it go on.
+                let is_shared = !self.nodes[at].resource().shared_by().is_empty();
+                board.status[at] = if is_shared { Status::Unchanged } else { Status::Skipped };
                 continue;
             };
             let shared = !resource.shared_by().is_empty();

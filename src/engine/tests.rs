@@ -565,3 +565,15 @@ fn a_record_that_nobody_can_read_keeps_no_other_step_from_being_taken_back() {
     assert_eq!((report.undone.len(), report.failed.len()), (1, 2));
     assert!(bench.tree().is_empty());
 }
+
+#[test]
+fn where_nothing_shared_is_left_what_only_comes_after_it_goes_on() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let mut all = of("word:all", "docker", &["word:source"], 0);
+    all.resource = Box::new(Shared(ResourceId::new("word", "all"), vec!["docker".to_owned()]));
+    let nodes = vec![failing("word:source", "docker", &[]), all, of("word:git", "git", &["word:all"], 0)];
+    let (report, _) = bench.with(&host, |works| install(works, nodes, &policy(1), None).unwrap());
+    assert_eq!(report.failed_modules, BTreeSet::from(["docker".to_owned()]));
+    assert_eq!(bench.tree().into_keys().collect::<Vec<_>>(), ["git"]);
+}
