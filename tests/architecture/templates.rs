@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use std::path::Path;
 use vps_configurator::base::paths::MODULES_D;
 use vps_configurator::host::RealHost;
+use vps_configurator::modules::OptionType;
 use vps_configurator::modules::catalogue::Catalogue;
 use vps_configurator::modules::expand::{OptionValues, expand};
 use vps_configurator::modules::facts::Facts;
-use vps_configurator::modules::OptionType;
 
 /// Hosts that templates may meet: a fresh one, and one with people on it.
 fn hosts() -> [Facts; 2] {
