@@ -94,7 +94,7 @@ fn configured_ports(host: &dyn Host) -> Result<BTreeSet<u16>> {
     let mut text = read_text(host, Path::new("/etc/ssh/sshd_config"))?;
     for name in host.list(directory)?.iter().filter(|name| name.as_encoded_bytes().ends_with(b".conf")) {
         text.push('\n');
-        text.push_str(&read_text(host, &directory.join(name))?);
+        text.push_str(&read_text(host, directory.join(name))?);
     }
     let lines: Vec<String> = text.lines().map(|line| line.trim().to_lowercase().replace('\t', " ")).collect();
     let ports = parse_sshd_ports(&lines.join("\n"));

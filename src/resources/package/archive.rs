@@ -122,7 +122,7 @@ impl Archive {
         let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
         let target = Path::new(paths::APT_SOURCES);
         for name in host.list(Path::new(SOURCES))? {
-            if let Some(content) = read_if_there(host, &Path::new(SOURCES).join(&name))? {
+            if let Some(content) = read_if_there(host, Path::new(SOURCES).join(&name))? {
                 files.insert(target.join(&name), content);
             }
         }
@@ -164,7 +164,7 @@ impl Archive {
         let mut newest: BTreeMap<String, Pending> = BTreeMap::new();
         let names: Vec<String> = host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok()).collect();
         for release in self.releases(host)? {
-            let text = read_if_there(host, &self.dir().join(&release))?.unwrap_or_default();
+            let text = read_if_there(host, self.dir().join(&release))?.unwrap_or_default();
             if !String::from_utf8_lossy(&text).lines().take(40).any(|l| l == "Label: Debian-Security") {
                 continue;
             }
@@ -174,7 +174,7 @@ impl Archive {
                 if !list.ends_with("_Packages") {
                     return self.security_by_apt(host, database);
                 }
-                let text = read_if_there(host, &self.dir().join(list))?.unwrap_or_default();
+                let text = read_if_there(host, self.dir().join(list))?.unwrap_or_default();
                 for paragraph in paragraphs(&String::from_utf8_lossy(&text)) {
                     if let Some(pending) = newer(paragraph, database) {
                         let known = newest.get(&pending.name);
@@ -212,7 +212,7 @@ impl Archive {
         }
         for list in host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok()) {
             if list.ends_with("_Packages") && !open.is_empty() {
-                let text = read_if_there(host, &self.dir().join(&list))?.unwrap_or_default();
+                let text = read_if_there(host, self.dir().join(&list))?.unwrap_or_default();
                 weigh_from(&text, &mut open, items);
             }
         }

@@ -57,7 +57,7 @@ fn holder(host: &dyn Host) -> Result<Option<(&'static str, u32)>> {
 
 /// A process for people: `unattended-upgr (pid 734, for 94 s)`.
 fn describe(host: &dyn Host, pid: u32) -> String {
-    let text = |name: &str| read_text(host, &format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let text = |name: &str| read_text(host, format!("/proc/{pid}/{name}")).unwrap_or_default();
     let command: String =
         text("cmdline").split(|c: char| c == '\0' || c.is_whitespace()).take(4).collect::<Vec<_>>().join(" ");
     let uptime = read_text(host, "/proc/uptime").unwrap_or_default();

@@ -87,9 +87,9 @@ pub fn disposable(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<&'
 pub fn units(host: &dyn Host, packages: &BTreeSet<String>, architecture: &str) -> Result<Vec<String>> {
     let mut units = BTreeSet::new();
     for package in packages {
-        let mut list = read_text(host, &format!("/var/lib/dpkg/info/{package}.list"))?;
+        let mut list = read_text(host, format!("/var/lib/dpkg/info/{package}.list"))?;
         if list.is_empty() {
-            list = read_text(host, &format!("/var/lib/dpkg/info/{package}:{architecture}.list"))?;
+            list = read_text(host, format!("/var/lib/dpkg/info/{package}:{architecture}.list"))?;
         }
         units.extend(list.lines().filter_map(unit));
     }

@@ -343,7 +343,7 @@ impl Resource for PackageSet {
         let mut upgrades = Vec::new();
         for item in solution.upgrades {
             let old = item.old.clone().unwrap_or_default();
-            let deb = match read_if_there(host, &cached_deb(&item.name, &old, &item.architecture))? {
+            let deb = match read_if_there(host, cached_deb(&item.name, &old, &item.architecture))? {
                 Some(content) => Some(context.objects.put(&content)?),
                 None => None,
             };

@@ -85,7 +85,7 @@ fn link_path(link: &str) -> String {
 }
 
 fn setting(host: &dyn Host, key: &str) -> Result<String> {
-    Ok(read_text(host, &format!("/proc/sys/{}", key.replace('.', "/")))?.trim().to_owned())
+    Ok(read_text(host, format!("/proc/sys/{}", key.replace('.', "/")))?.trim().to_owned())
 }
 
 impl Traces {
@@ -142,7 +142,7 @@ impl Traces {
     pub fn put_back(&self, host: &dyn Host, packages: &BTreeSet<String>) -> Result<()> {
         let mut files = read_text(host, "/etc/sysctl.conf")?;
         for name in host.list(Path::new("/etc/sysctl.d"))? {
-            files.push_str(&read_text(host, &format!("/etc/sysctl.d/{}", name.to_string_lossy()))?);
+            files.push_str(&read_text(host, format!("/etc/sysctl.d/{}", name.to_string_lossy()))?);
         }
         let mut done = BTreeSet::new();
         for known in of(packages) {
