@@ -91,7 +91,7 @@ box: repo ## boots a Debian 13 box with the package installed from the signed re
 demo: repo ## build, sign, boot a box, apt install, apply the profile beginner, show the report
 	tests/box/with-packages demo report
 
-bench: repo ## performance ratios, in one run (tests/performance; an hour or so, root)
+bench: build ## performance ratios, in one run
 	cargo test --locked --test performance
 
 clean: ## removes what was built; keeps the signing key and the tools

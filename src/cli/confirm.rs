@@ -17,7 +17,8 @@ pub fn confirm(session: &Session<'_>, yes: bool, question: &str) -> Result<(), P
             "nobody can be asked",
             "standard input is no terminal, and --yes was not given",
         )
-        .fix(format!("vps-configurator {} --yes", session.command)));
+        // The whole line: a rollback of a module without its name would take back something else.
+        .fix(format!("{} --yes", session.line())));
     }
     session.output.error(&format!("{question} [y/N] "));
     let mut answer = String::new();
@@ -26,4 +27,23 @@ pub fn confirm(session: &Session<'_>, yes: bool, question: &str) -> Result<(), P
         return Ok(());
     }
     Err(Problem::new(Exit::Failed, "not-confirmed", "stopped", "the answer was no"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Environment;
+    use crate::cli::args::Args;
+    use crate::cli::output::Output;
+    use clap::Parser;
+
+    #[test]
+    fn the_advice_is_the_same_command_and_not_a_wider_one() {
+        let args = Args::try_parse_from(["x", "--json", "rollback", "--module", "git"]).unwrap();
+        let environment = Environment::default();
+        let output = Output::new(&args.global, &environment);
+        let line = "vps-configurator rollback --module git";
+        let session = Session::new(&args.global, "rollback", line, &environment, &output);
+        assert_eq!(confirm(&session, false, "?").unwrap_err().fix, ["vps-configurator rollback --module git --yes"]);
+    }
 }

@@ -168,7 +168,7 @@ impl Problem {
             )
             .state("partly rolled back; nothing more is applied until this is resolved")
             .fix(format!("see why: vps-configurator transaction show {transaction}"))
-            .fix("then run vps-configurator rollback again"),
+            .fix("mend it, then run the rollback that failed again (rollback, or rollback --module NAME)"),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod confirm;
 pub mod exit;
 pub mod explain;
 pub mod generate;
+pub mod lockout;
 pub mod output;
 pub mod render;
 pub mod session;

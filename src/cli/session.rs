@@ -50,6 +50,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The command line, as it may be shown: without the values of `--set`.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
     /// Whether this is the machine itself, not a tree that stands for it.
     pub fn is_real(&self) -> bool {
         self.root == Path::new("/")

@@ -3,7 +3,9 @@
 use super::args::Select;
 use super::exit::Exit;
 use super::explain::Problem;
+use super::lockout;
 use super::session::Session;
+use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::base::yaml::Problems;
 use crate::engine::graph::Order;
@@ -47,6 +49,8 @@ pub struct Setup {
     pub settings: Settings,
     /// What was asked for, to be kept with the transaction and with a saved plan.
     pub request: Value,
+    /// Names the modules and the values of all their options: what recovery must not change behind anybody's back.
+    pub agreed: Digest,
     /// Which modules are mandatory, and which need which.
     pub policy: Policy,
 }
@@ -69,7 +73,12 @@ impl Setup {
         let facts = facts(session)?;
         let modules = configuration.order();
         require(&catalogue, &modules, &facts)?;
-        let expansion = expand(&catalogue, &modules, &configuration.option_values(), &facts)?;
+        let values = configuration.option_values();
+        let agreed = Digest::of(format!("{modules:?} {values:?}").as_bytes());
+        let expansion = expand(&catalogue, &modules, &values, &facts)?;
+        if lockout::is_possible(&expansion.specs) {
+            lockout::refuse(&expansion.specs, &facts, lockout::Access::see(&session.host, &facts.users)?.as_ref())?;
+        }
         let Assembled { nodes, packages } = assemble(
             &expansion.specs,
             &Assembly { keep_open: facts.ssh_ports.clone(), lock_wait: configuration.settings.lock_wait },
@@ -87,6 +96,7 @@ impl Setup {
         }
         Ok(Setup {
             request: request(&profile, select),
+            agreed,
             profile,
             available: catalogue.iter().count(),
             modules,
@@ -98,6 +108,18 @@ impl Setup {
             settings: configuration.settings,
             policy,
         })
+    }
+
+    /// What was asked for, as the journal keeps it: with the name of the configuration that it meant.
+    pub fn kept_request(&self) -> Value {
+        let mut request = self.request.clone();
+        request["configuration"] = self.agreed.to_string().into();
+        request
+    }
+
+    /// Whether a request that the journal kept means the configuration that is in force now.
+    pub fn is_meant_by(&self, kept: &Value) -> bool {
+        kept.get("configuration").and_then(Value::as_str).is_none_or(|word| word == self.agreed.as_str())
     }
 
     /// Plans, on a host that refuses every effect.
@@ -164,7 +186,11 @@ pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
     let machine = Machine::read(&session.host)?;
     let connection = session.environment.get("SSH_CONNECTION").map(String::as_str);
     let used = connection.and_then(|words| words.split(' ').nth(3)?.parse().ok());
-    let ports: Vec<u16> = ssh_ports(&session.host, connection)?.into_iter().collect();
+    let mut ports: Vec<u16> = ssh_ports(&session.host, connection)?.into_iter().collect();
+    if ports.is_empty() {
+        // No sshd yet: the one that comes listens there, and no firewall may be in its way.
+        ports.push(22);
+    }
     Ok(Facts {
         architecture: machine.architecture,
         codename: machine.os.codename,

@@ -8,7 +8,7 @@ use super::{Action, Error, Event, Node, Policy, Resource, Result, Works, debts, 
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::{Intent, StepState, TransactionState};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// One step that was made.
@@ -229,13 +229,20 @@ impl Run<'_> {
             if board.status[at] != Status::Waiting {
                 continue;
             }
-            let before = &self.order.before[at];
-            let lost = |s: Status| matches!(s, Status::Failed | Status::Skipped);
-            let module = &self.nodes[at].node.module;
-            let resource = self.nodes[at].resource();
-            let shared = !resource.shared_by().is_empty();
-            if before.iter().any(|&b| lost(board.status[b])) || (!shared && board.failed_modules.contains(module)) {
+            let Some(resource) = self.left(at, board) else {
                 board.status[at] = Status::Skipped;
+                continue;
+            };
+            let shared = !resource.shared_by().is_empty();
+            // What is shared goes on without what only a failed module had needed before it.
+            let excused = |b: usize| shared && board.failed_modules.contains(&self.nodes[b].node.module);
+            let before: Vec<usize> = self.order.before[at].iter().copied().filter(|&b| !excused(b)).collect();
+            if let Some(&b) = before.iter().find(|&&b| matches!(board.status[b], Status::Failed | Status::Skipped)) {
+                board.status[at] = Status::Skipped;
+                self.fail_for_need(at, b, board);
+                if board.stopped {
+                    return None;
+                }
                 continue;
             }
             let free = before.iter().all(|&b| matches!(board.status[b], Status::Unchanged | Status::Changed))
@@ -250,6 +257,32 @@ impl Run<'_> {
         None
     }
 
+    /// What is left of a node's resource without the modules that failed; `None` when nothing is.
+    fn left(&self, at: usize, board: &Board) -> Option<std::sync::Arc<dyn Resource>> {
+        let slot = &self.nodes[at];
+        let mut resource = slot.resource();
+        let shared = resource.shared_by();
+        if shared.is_empty() {
+            return (!board.failed_modules.contains(&slot.node.module)).then_some(resource);
+        }
+        for module in shared.iter().filter(|module| board.failed_modules.contains(*module)) {
+            resource = std::sync::Arc::from(resource.without(module)?);
+        }
+        *slot.resource.lock().unwrap_or_else(PoisonError::into_inner) = std::sync::Arc::clone(&resource);
+        Some(resource)
+    }
+
+    /// A module of which something can't be made, because what it needs of another module is not there, has failed: it
+    /// must not stand half made.
+    fn fail_for_need(&self, at: usize, need: usize, board: &mut Board) {
+        let (node, id) = (&self.nodes[at].node, self.nodes[at].resource().id().clone());
+        let needed = self.nodes[need].resource().id().clone();
+        let error = Error::refused("need-failed", id.to_string(), format!("it needs {needed}, which failed"))
+            .fix("mend what failed first, then run this again");
+        self.fail_module(&node.module, board);
+        board.failures.push(Failure { id, module: node.module.clone(), error });
+    }
+
     /// Observe, compare, write down, apply, verify, mark.
     fn step(&self, at: usize, resource: &dyn Resource, board: &Mutex<Board>) -> Result<Done> {
         let works = self.works;
@@ -258,7 +291,7 @@ impl Run<'_> {
         let began = works.now();
         let promised = self.plan.step(id);
         let seen = resource.observe(works.host)?;
-        self.refuse_if_moved(at, id, &seen, board)?;
+        self.refuse_if_moved(at, resource, &seen, board)?;
         let change = resource.compare(&seen)?;
         let context = works.context();
         let mut intent = Intent {
@@ -300,10 +333,12 @@ impl Run<'_> {
             Ok(seen)
         });
         let settled = works.undoers.decode(&undo)?.settle(&context)?;
+        // Also when it failed: what was configured before that was held back, too. And before the step is marked: a
+        // crash in between owes it twice, which is paid once.
+        debts::owe_settled(works, self.tx, &node.module, id, settled.as_ref())?;
         match made {
             Ok(seen) => {
                 works.journal.set_step(step, StepState::Verified, settled.as_ref(), None, works.now())?;
-                debts::owe_settled(works, self.tx, &node.module, id, settled.as_ref())?;
                 self.note_deviation(id, &seen, board);
                 events::applied(self.tx, &node.module, id, &change.summary);
                 works.progress.tell(&Event::StepDone { id, module: &node.module });
@@ -326,7 +361,14 @@ impl Run<'_> {
     }
 
     /// A resource that nothing changed before in this run must still be as the plan saw it.
-    fn refuse_if_moved(&self, at: usize, id: &ResourceId, seen: &super::State, board: &Mutex<Board>) -> Result<()> {
+    fn refuse_if_moved(
+        &self,
+        at: usize,
+        resource: &dyn Resource,
+        seen: &super::State,
+        board: &Mutex<Board>,
+    ) -> Result<()> {
+        let id = resource.id();
         let Some(step) = self.plan.step(id) else { return Ok(()) };
         if step.seen == *seen {
             return Ok(());
@@ -343,7 +385,7 @@ impl Run<'_> {
             }
         }
         // What is left of a shared resource without a failed module sees less than the plan did.
-        if !board.failed_modules.is_empty() {
+        if !board.failed_modules.is_empty() && !resource.shared_by().is_empty() {
             return Ok(());
         }
         Err(Error::Moved { id: id.clone() })
@@ -389,48 +431,39 @@ impl Run<'_> {
             _ => node.module.clone(),
         };
         let shared = resource.shared_by();
-        let rest = (shared.len() > 1 && shared.contains(&module) && !self.policy.mandatory.contains(&module))
-            .then(|| resource.without(&module))
-            .flatten();
+        let is_to_blame = shared.contains(&module);
         self.fail_module(&module, board);
         board.failures.push(Failure { id: resource.id().clone(), module, error });
-        match rest {
-            Some(mut rest) if !board.stopped => {
-                for other in board.failed_modules.clone() {
-                    if rest.shared_by().contains(&other) {
-                        match rest.without(&other) {
-                            Some(less) => rest = less,
-                            None => break,
-                        }
-                    }
-                }
-                let slot = &self.nodes[at];
-                *slot.resource.lock().unwrap_or_else(PoisonError::into_inner) = std::sync::Arc::from(rest);
-                board.status[at] = Status::Waiting;
-            }
-            _ => {
-                board.status[at] = Status::Failed;
-                if !shared.is_empty() {
-                    board.stopped = true;
-                }
-            }
+        if shared.is_empty() {
+            board.status[at] = Status::Failed;
+        } else if is_to_blame {
+            // Once more without it, and without those that depend on it, if something is left then.
+            board.status[at] = Status::Waiting;
+        } else {
+            board.status[at] = Status::Failed;
+            board.stopped = true;
         }
     }
 
     /// A failed module takes the modules that depend on it with it; a mandatory one stops everything.
     fn fail_module(&self, module: &str, board: &mut Board) {
-        let mut ahead = vec![module.to_owned()];
-        while let Some(name) = ahead.pop() {
-            if self.policy.mandatory.contains(&name) {
-                board.stopped = true;
-            }
-            for (other, needs) in &self.policy.depends_on {
-                if needs.contains(&name) && !board.failed_modules.contains(other) {
-                    ahead.push(other.clone());
-                }
-            }
-            board.failed_modules.insert(name);
+        fail(self.policy, module, board);
+    }
+}
+
+/// A failed module takes the modules that depend on it with it; a mandatory one stops everything.
+fn fail(policy: &Policy, module: &str, board: &mut Board) {
+    let mut ahead = vec![module.to_owned()];
+    while let Some(name) = ahead.pop() {
+        if policy.mandatory.contains(&name) {
+            board.stopped = true;
         }
+        for (other, needs) in &policy.depends_on {
+            if needs.contains(&name) && !board.failed_modules.contains(other) {
+                ahead.push(other.clone());
+            }
+        }
+        board.failed_modules.insert(name);
     }
 }
 
@@ -460,35 +493,42 @@ fn finish(works: &Works<'_>, tx: TransactionId, policy: &Policy, actor: &Value, 
     let mut rollbacks = Vec::new();
     let mut unpaid = Vec::new();
     if !board.stopped {
-        take_back_modules(works, tx, &board.failed_modules, actor, &mut rollbacks)?;
-        let mut late: BTreeMap<String, Vec<debts::Unpaid>> = BTreeMap::new();
-        for debt in debts::pay(works)? {
-            late.entry(debt.module.clone()).or_default().push(debt);
+        take_back_modules(works, tx, policy, board.failed_modules.clone(), actor, &mut rollbacks)?;
+        let mut late = debts::pay(works)?;
+        // A unit that does not come back takes back the newest change of this run that owes it, and, where that doesn't
+        // help, the one before. What earlier runs owe is told, and is nobody's fault here.
+        while let Some((at, module)) = late.iter().enumerate().find_map(|(at, debt)| {
+            let ours = |(of, module): &&(TransactionId, String)| *of == tx && !board.failed_modules.contains(module);
+            debt.owed_by.iter().find(ours).map(|(_, module)| (at, module.clone()))
+        }) {
+            let debt = late.swap_remove(at);
+            let id = ResourceId::new("unit", &debt.debt.unit);
+            events::failed(tx, &module, &id, &debt.error.to_string());
+            let before = board.failed_modules.clone();
+            fail(policy, &module, &mut board);
+            board.failures.push(Failure { id, module, error: debt.error });
+            if board.stopped {
+                break;
+            }
+            let fallen = board.failed_modules.difference(&before).cloned().collect();
+            take_back_modules(works, tx, policy, fallen, actor, &mut rollbacks)?;
+            late = debts::pay(works)?;
         }
-        for (module, debts) in late {
-            if policy.mandatory.contains(&module) {
-                board.stopped = true;
+        if !board.stopped {
+            for report in &mut rollbacks {
+                report.unpaid.clear();
             }
-            board.failed_modules.insert(module.clone());
-            for debt in debts {
-                let id = ResourceId::new("unit", &debt.debt.unit);
-                events::failed(tx, &module, &id, &debt.error.to_string());
-                board.failures.push(Failure { id, module: module.clone(), error: debt.error });
-            }
-            if !board.stopped {
-                take_back_modules(works, tx, &BTreeSet::from([module]), actor, &mut rollbacks)?;
-            }
+            unpaid.append(&mut late);
         }
     }
     let why = board.failures.first().map(|failure| failure.error.to_string());
     let state = if board.stopped {
-        // Marked first: a crash from here on goes on with the rollback, not with the install.
-        works.journal.set_transaction(tx, TransactionState::Failed, Some(works.now()), why.as_deref())?;
+        // Marked afterwards: the rollback's own row says from its first commit on that this is being taken back.
         rollbacks.push(rollback::roll_back(works, &Target::Only(tx), actor)?);
         TransactionState::Failed
     } else if board.failures.is_empty() {
         TransactionState::Done
-    } else if board.applied.iter().any(|step| !board.failed_modules.contains(&step.module)) {
+    } else if works.journal.steps(tx)?.iter().any(|step| step.state.stands()) {
         TransactionState::Partial
     } else {
         TransactionState::Failed
@@ -512,15 +552,21 @@ fn finish(works: &Works<'_>, tx: TransactionId, policy: &Policy, actor: &Value, 
     })
 }
 
+/// Takes modules back, each before those that it depends on.
 fn take_back_modules(
     works: &Works<'_>,
     tx: TransactionId,
-    modules: &BTreeSet<String>,
+    policy: &Policy,
+    mut modules: BTreeSet<String>,
     actor: &Value,
     rollbacks: &mut Vec<RollbackReport>,
 ) -> Result<()> {
-    for module in modules {
-        rollbacks.push(rollback::roll_back(works, &Target::ModuleOf(module.clone(), tx), actor)?);
+    let needed = |module: &String, by: &BTreeSet<String>| {
+        by.iter().any(|other| other != module && policy.depends_on.get(other).is_some_and(|n| n.contains(module)))
+    };
+    while let Some(module) = modules.iter().find(|module| !needed(module, &modules)).or(modules.first()).cloned() {
+        modules.remove(&module);
+        rollbacks.push(rollback::roll_back(works, &Target::ModuleOf(module, tx), actor)?);
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub struct Unpaid {
     /// The module.
     pub module: String,
+    /// Every change that owes it, newest first: its transaction and its module.
+    pub owed_by: Vec<(TransactionId, String)>,
     /// What is owed.
     pub debt: Debt,
     /// Why it could not be paid.
@@ -72,7 +74,8 @@ pub fn pay(works: &Works<'_>) -> Result<Vec<Unpaid>> {
             }
             Err(error) => {
                 let module = rows.last().map(|row| row.module.clone()).unwrap_or_default();
-                unpaid.push(Unpaid { module, debt, error });
+                let owed_by = rows.iter().rev().map(|row| (row.tx, row.module.clone())).collect();
+                unpaid.push(Unpaid { module, owed_by, debt, error });
             }
         }
     }

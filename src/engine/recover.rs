@@ -5,6 +5,7 @@ use super::{Result, UndoRecord, Works, debts, events};
 use crate::base::ids::TransactionId;
 use crate::journal::{StepState, TransactionKind, TransactionRow, TransactionState};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// What to do with an install that was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub fn is_needed(works: &Works<'_>) -> Result<bool> {
 /// and has healed dpkg. Safe to be cut off itself, and to be called again.
 pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result<Recovery> {
     let mut recovery = Recovery::default();
+    let mut taken_back = BTreeSet::new();
+    // Newest first: a rollback comes before the install that it takes back.
     for tx in works.journal.transactions()? {
         if tx.state != TransactionState::Running {
             continue;
@@ -40,8 +43,14 @@ pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result
         match tx.kind {
             TransactionKind::Rollback => {
                 events::recovered(tx.id, "its rollback goes on");
+                if let Ok(Target::Only(id)) = serde_json::from_value(tx.request.clone()) {
+                    // Before the rollback is marked as done: an install that was being taken back is not finished.
+                    works.journal.set_transaction(id, TransactionState::Failed, Some(works.now()), None)?;
+                    taken_back.insert(id);
+                }
                 recovery.rolled_back.push(rollback::resume(works, &tx)?);
             }
+            TransactionKind::Install if taken_back.contains(&tx.id) => {}
             TransactionKind::Install => {
                 settle(works, tx.id)?;
                 match direction {
@@ -60,8 +69,9 @@ pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result
                     }
                     Direction::Undo => {
                         events::recovered(tx.id, "it is taken back");
-                        works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
+                        // Marked afterwards: cut off in between, it is still found.
                         recovery.rolled_back.push(rollback::roll_back(works, &Target::Only(tx.id), actor)?);
+                        works.journal.set_transaction(tx.id, TransactionState::Failed, Some(works.now()), None)?;
                     }
                 }
             }
@@ -91,8 +101,9 @@ fn settle(works: &Works<'_>, tx: TransactionId) -> Result<()> {
         let Ok(record) = serde_json::from_value::<UndoRecord>(record.clone()) else { continue };
         let settled = works.undoers.decode(&record)?.settle(&works.context())?;
         if settled.is_some() {
-            works.journal.set_step(step.id, StepState::Intent, settled.as_ref(), None, works.now())?;
+            // Owed first: a crash in between owes it twice, which is paid once.
             debts::owe_settled(works, tx, &step.module, &step.resource, settled.as_ref())?;
+            works.journal.set_step(step.id, StepState::Intent, settled.as_ref(), None, works.now())?;
         }
     }
     Ok(())

@@ -72,7 +72,11 @@ pub fn select(works: &Works<'_>, target: &Target) -> Result<Selection> {
         Target::Module(_) => {}
     }
     if let Scope::Module(name) = &scope {
-        steps.retain(|step| step.module == *name || step.shared.contains(name));
+        // Who shares a step counts, not in whose name it was made: once a module is out of it, it has no more to undo.
+        steps.retain(|step| match step.shared.is_empty() {
+            true => step.module == *name,
+            false => step.shared.contains(name),
+        });
     }
     Ok(Selection { steps, scope })
 }
@@ -82,10 +86,12 @@ pub fn describe(works: &Works<'_>, selection: &Selection) -> Result<Vec<(Resourc
     let context = works.context();
     let mut all = Vec::new();
     for step in &selection.steps {
-        let lines = match record(step)? {
-            Some(record) => works.undoers.decode(&record)?.describe(&context, &scope_of(step, &selection.scope))?,
-            None => Vec::new(),
-        };
+        let described = record(step).and_then(|record| match record {
+            Some(record) => works.undoers.decode(&record)?.describe(&context, &scope_of(step, &selection.scope)),
+            None => Ok(Vec::new()),
+        });
+        // One that can't be looked at must not keep the others from being taken back.
+        let lines = described.unwrap_or_else(|error| vec![format!("cannot be told now: {error}")]);
         all.push((step.resource.clone(), lines));
     }
     Ok(all)
@@ -108,7 +114,7 @@ pub fn roll_back(works: &Works<'_>, target: &Target, actor: &Value) -> Result<Ro
         now: works.now(),
     })?;
     events::begun(tx, "rollback");
-    carry_on(works, tx, &selection)
+    carry_on(works, tx, &selection, Vec::new())
 }
 
 /// Goes on with a rollback that a crash cut off.
@@ -117,11 +123,17 @@ pub(super) fn resume(works: &Works<'_>, row: &TransactionRow) -> Result<Rollback
         .map_err(|e| crate::journal::Error::Corrupt(format!("a rollback that cannot be read: {e}")))?;
     let mut selection = select(works, &target)?;
     selection.steps.retain(|step| row.undoes.contains(&step.tx));
-    carry_on(works, row.id, &selection)
+    carry_on(works, row.id, &selection, row.undoes.clone())
 }
 
-fn carry_on(works: &Works<'_>, tx: TransactionId, selection: &Selection) -> Result<RollbackReport> {
-    let mut report = RollbackReport { tx: Some(tx), ..RollbackReport::default() };
+/// `undoes`: the transactions that are known to be touched, though nothing of them may stand any more.
+fn carry_on(
+    works: &Works<'_>,
+    tx: TransactionId,
+    selection: &Selection,
+    undoes: Vec<TransactionId>,
+) -> Result<RollbackReport> {
+    let mut report = RollbackReport { tx: Some(tx), undoes, ..RollbackReport::default() };
     for step in &selection.steps {
         if !report.undoes.contains(&step.tx) {
             report.undoes.push(step.tx);
@@ -142,15 +154,21 @@ pub(super) fn take_back(
     report: &mut RollbackReport,
 ) -> Result<()> {
     let scope = scope_of(step, scope);
-    let outcome = match record(step)? {
-        None => Ok(Outcome::AlreadyGone),
-        Some(record) => {
+    let outcome = match record(step) {
+        Err(error) => Err(error),
+        Ok(None) => Ok(Outcome::AlreadyGone),
+        Ok(Some(record)) => {
             works.undoers.decode(&record).and_then(|undo| undo.undo(&works.context(), &scope, step.settled.as_ref()))
         }
     };
     let (state, word, lines, rest) = match outcome {
         Ok(Outcome::Undone) => (StepState::Undone, "undone", Vec::new(), None),
         Ok(Outcome::AlreadyGone) => (StepState::Undone, "already-gone", Vec::new(), None),
+        // It may be kept only for what could not be undone before it: a group for its user. It is tried again with that.
+        Ok(Outcome::Kept(lines)) if !report.failed.is_empty() => {
+            report.kept.extend(lines.iter().cloned());
+            (StepState::UndoFailed, "kept", lines, None)
+        }
         Ok(Outcome::Kept(lines)) => (StepState::Undone, "kept", lines, None),
         Ok(Outcome::Partly(rest)) => (step.state, "partly", Vec::new(), Some(rest)),
         Err(error) => {

@@ -297,3 +297,271 @@ fn an_undo_that_fails_is_named_and_tried_again_by_the_next_rollback() {
     assert!(again.is_complete() && bench.tree().is_empty());
     assert!(host.meta(Path::new("/x/a")).unwrap().is_none());
 }
+
+fn of(id: &str, module: &str, needs: &[&str], priority: i32) -> Node {
+    let mut node = node(id, needs);
+    node.module = module.into();
+    node.priority = priority;
+    node
+}
+
+fn owing(mut node: Node, unit: &str) -> Node {
+    node.notify.push(Debt { kind: DebtKind::Restart, unit: unit.into() });
+    node
+}
+
+fn begin(kind: TransactionKind, request: Value) -> Begin {
+    Begin { kind, undoes: vec![], request, plan: json!({}), actor: Value::Null, now: 1 }
+}
+
+/// A word that several modules share: it is their names.
+#[derive(Debug, Clone)]
+struct Shared(ResourceId, Vec<String>);
+
+impl Shared {
+    fn word(&self) -> Word {
+        Word { id: self.0.clone(), want: self.1.join(","), fails: false }
+    }
+}
+
+impl Resource for Shared {
+    fn id(&self) -> &ResourceId {
+        &self.0
+    }
+    fn observe(&self, host: &dyn Host) -> Result<State> {
+        self.word().observe(host)
+    }
+    fn compare(&self, seen: &State) -> Result<Change> {
+        self.word().compare(seen)
+    }
+    fn capture(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<UndoRecord> {
+        self.word().capture(context, seen, change)
+    }
+    fn apply(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<()> {
+        self.word().apply(context, seen, change)
+    }
+    fn shared_by(&self) -> Vec<String> {
+        self.1.clone()
+    }
+    fn without(&self, module: &str) -> Option<Box<dyn Resource>> {
+        let rest: Vec<String> = self.1.iter().filter(|m| *m != module).cloned().collect();
+        (!rest.is_empty()).then(|| Box::new(Shared(self.0.clone(), rest)) as Box<dyn Resource>)
+    }
+}
+
+#[test]
+fn a_module_that_is_out_of_a_shared_step_takes_nothing_more_of_it_back() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    bench.with(&host, |works| {
+        let tx = works.journal.begin(&begin(TransactionKind::Install, json!({}))).unwrap();
+        let intent = crate::journal::Intent {
+            tx,
+            resource: ResourceId::new("package", "all"),
+            module: "git".into(),
+            shared: vec!["docker".into()],
+            action: "create".into(),
+            summary: String::new(),
+            before: Value::Null,
+            after: Value::Null,
+            notify: vec![],
+            undo: None,
+            now: 1,
+        };
+        works.journal.intend(&intent).unwrap();
+        let steps = |name: &str| rollback::select(works, &Target::Module(name.into())).unwrap().steps.len();
+        assert_eq!((steps("git"), steps("docker")), (0, 1));
+    });
+}
+
+#[test]
+fn modules_are_taken_back_before_those_that_they_depend_on() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let mut late = failing("word:late", "base", &["word:user"]);
+    late.priority = 9;
+    let nodes = vec![of("word:base", "base", &[], -5), of("word:user", "zebra", &["word:base"], 0), late];
+    let mut policy = policy(1);
+    policy.depends_on.insert("zebra".into(), BTreeSet::from(["base".to_owned()]));
+    let (report, _) = bench.with(&host, |works| install(works, nodes, &policy, None).unwrap());
+    let order: Vec<String> = report.rollbacks.iter().map(|r| r.undone[0].to_string()).collect();
+    assert_eq!(order, ["word:user", "word:late"]);
+    assert!(bench.tree().is_empty());
+}
+
+#[test]
+fn what_an_earlier_run_owes_and_cannot_be_paid_is_told_and_takes_nothing_back() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let mut policy = policy(1);
+    policy.mandatory.insert("web".into());
+    let (report, _) = bench.with(&host, |works| {
+        let old = works.journal.begin(&begin(TransactionKind::Install, json!({}))).unwrap();
+        works.journal.set_transaction(old, TransactionState::Failed, Some(1), None).unwrap();
+        let debt = json!({"kind": "restart", "unit": "broken.service"});
+        works.journal.owe(old, "web", &debt, "x", 1).unwrap();
+        install(works, vec![node("word:good", &[])], &policy, None).unwrap()
+    });
+    assert_eq!((report.state, report.unpaid.len()), (TransactionState::Done, 1));
+    assert_eq!(bench.tree().len(), 1);
+}
+
+#[test]
+fn a_unit_that_does_not_come_back_takes_back_all_that_owe_it_and_all_that_depend_on_them() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let nodes = vec![
+        owing(of("word:one", "one", &[], 0), "broken.service"),
+        owing(of("word:two", "two", &[], 1), "broken.service"),
+        of("word:top", "top", &[], 2),
+        of("word:good", "good", &[], 3),
+    ];
+    let mut policy = policy(1);
+    policy.depends_on.insert("top".into(), BTreeSet::from(["two".to_owned()]));
+    let (report, _) = bench.with(&host, |works| install(works, nodes, &policy, None).unwrap());
+    assert_eq!(report.state, TransactionState::Partial);
+    assert_eq!(report.failed_modules, BTreeSet::from(["one", "two", "top"].map(str::to_owned)));
+    assert_eq!(bench.tree().into_keys().collect::<Vec<_>>(), ["good"]);
+}
+
+#[test]
+fn a_module_that_needs_something_of_a_failed_one_does_not_stand_half_made() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let nodes = vec![
+        of("word:half", "other", &[], -5),
+        failing("word:bad", "bad", &[]),
+        of("word:rest", "other", &["word:bad"], 0),
+        of("word:good", "good", &[], 9),
+    ];
+    let (report, _) = bench.with(&host, |works| install(works, nodes, &policy(1), None).unwrap());
+    assert_eq!(report.failed_modules, BTreeSet::from(["bad", "other"].map(str::to_owned)));
+    assert_eq!(bench.tree().into_keys().collect::<Vec<_>>(), ["good"]);
+}
+
+#[test]
+fn what_is_shared_goes_on_without_a_module_that_failed_before_it() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let mut all = of("word:all", "docker", &["word:source"], 0);
+    let shared = ["docker".to_owned(), "git".to_owned()].to_vec();
+    all.resource = Box::new(Shared(ResourceId::new("word", "all"), shared));
+    let nodes = vec![
+        failing("word:source", "docker", &[]),
+        all,
+        of("word:git", "git", &["word:all"], 0),
+        of("word:docker", "docker", &["word:all"], 0),
+    ];
+    let (report, _) = bench.with(&host, |works| install(works, nodes, &policy(2), None).unwrap());
+    assert_eq!(report.state, TransactionState::Partial);
+    let tree = bench.tree();
+    assert_eq!(tree.keys().collect::<Vec<_>>(), ["all", "git"]);
+    assert_eq!(tree["all"], "git");
+}
+
+#[test]
+fn a_failed_module_does_not_excuse_that_the_host_moved() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let mut bad = failing("word:bad", "bad", &[]);
+    bad.priority = -5;
+    let nodes = vec![bad, of("word:mine", "good", &[], 0)];
+    let order = Order::of(&nodes).unwrap();
+    let plan = Plan::make(&nodes, &order, &host).unwrap();
+    std::fs::write(bench.root().join("x/mine"), "mine").unwrap();
+    let (report, _) = bench.with(&host, |works| {
+        let tx = works.journal.begin(&begin(TransactionKind::Install, json!({}))).unwrap();
+        apply::apply(works, nodes, &order, &plan, tx, &policy(1), &Value::Null).unwrap()
+    });
+    assert!(matches!(report.failures[1].error, Error::Moved { .. }));
+    assert_eq!(bench.tree()["mine"], "mine");
+}
+
+#[test]
+fn an_install_that_was_being_taken_back_is_not_finished_after_a_crash() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    bench.with(&host, |works| {
+        let tx = install(works, three(), &policy(1), None).unwrap().tx;
+        works.journal.set_transaction(tx, TransactionState::Running, None, None).unwrap();
+        let mut cut_off = begin(TransactionKind::Rollback, serde_json::to_value(Target::Only(tx)).unwrap());
+        cut_off.undoes = vec![tx];
+        works.journal.begin(&cut_off).unwrap();
+        let recovery = recover(works, Direction::Finish, &Value::Null).unwrap();
+        assert!(recovery.to_finish.is_none());
+        assert!(!super::recover::is_needed(works).unwrap());
+    });
+    assert!(bench.tree().is_empty());
+}
+
+#[test]
+fn a_rollback_that_was_cut_off_at_its_very_end_marks_what_it_took_back() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    bench.with(&host, |works| {
+        let tx = install(works, three(), &policy(1), None).unwrap().tx;
+        let back = roll_back(works, &Target::Last, &Value::Null).unwrap().tx.unwrap();
+        works.journal.set_transaction(tx, TransactionState::Done, Some(1), None).unwrap();
+        works.journal.set_transaction(back, TransactionState::Running, None, None).unwrap();
+        recover(works, Direction::Finish, &Value::Null).unwrap();
+        assert_eq!(works.journal.transaction(tx).unwrap().unwrap().state, TransactionState::Undone);
+    });
+}
+
+/// An undo whose step held a unit back.
+#[derive(Debug)]
+struct Holding;
+
+impl Undo for Holding {
+    fn describe(&self, _: &Context<'_>, _: &Scope) -> Result<Vec<String>> {
+        Ok(vec![])
+    }
+    fn undo(&self, _: &Context<'_>, _: &Scope, _: Option<&Value>) -> Result<Outcome> {
+        Ok(Outcome::Undone)
+    }
+    fn settle(&self, _: &Context<'_>) -> Result<Option<Value>> {
+        Ok(Some(json!({"debts": [{"kind": "start", "unit": "held.service"}]})))
+    }
+}
+
+#[test]
+fn the_units_that_a_failed_step_held_back_are_started_all_the_same() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let journal = bench.journal();
+    let paid = Paid::default();
+    let undoers = Undoers::new(&[("word", |_, _| Ok(Box::new(Holding)))]);
+    let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+    install(&works, vec![failing("word:bad", "bad", &[])], &policy(1), None).unwrap();
+    assert_eq!(*paid.0.lock().unwrap(), ["start held.service"]);
+}
+
+#[test]
+fn a_record_that_nobody_can_read_keeps_no_other_step_from_being_taken_back() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let (report, _) = bench.with(&host, |works| {
+        let tx = install(works, vec![node("word:good", &[])], &policy(1), None).unwrap().tx;
+        for undo in [json!({"kind": "later", "version": 9, "data": {}}), json!("no record at all")] {
+            let intent = crate::journal::Intent {
+                tx,
+                resource: ResourceId::new("word", "later"),
+                module: "sample".into(),
+                shared: vec![],
+                action: "create".into(),
+                summary: String::new(),
+                before: Value::Null,
+                after: Value::Null,
+                notify: vec![],
+                undo: Some(undo),
+                now: 1,
+            };
+            works.journal.intend(&intent).unwrap();
+        }
+        let selection = rollback::select(works, &Target::Last).unwrap();
+        assert_eq!(rollback::describe(works, &selection).unwrap().len(), 3);
+        roll_back(works, &Target::Last, &Value::Null).unwrap()
+    });
+    assert_eq!((report.undone.len(), report.failed.len()), (1, 2));
+    assert!(bench.tree().is_empty());
+}

@@ -21,7 +21,8 @@ impl Guard for Held {}
 pub(super) fn take(place: &Place, path: &Path, note: &str, now: i128) -> Result<Box<dyn Guard>> {
     let failed = |source: io::Error| Error::Io { act: "lock", path: path.to_owned(), source };
     let flags = OFlag::O_RDWR | OFlag::O_CREAT;
-    let file = File::from(place.open(flags, 0o644).map_err(failed)?);
+    // Root's alone: flock(2) takes whoever can open the file, if only to read it.
+    let file = File::from(place.open(flags, 0o600).map_err(failed)?);
     let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => lock,
         Err((mut file, Errno::EWOULDBLOCK)) => {
@@ -110,6 +111,10 @@ mod tests {
         let Err(Error::Locked { holder, .. }) = two.lock(path, "rollback") else { panic!("locked twice") };
         assert!(holder.starts_with(&format!("pid {} (apply advanced) since ", std::process::id())), "{holder}");
         assert!(holder.ends_with('Z'), "{holder}");
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(dir.path().join("run/lock")).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600, "anybody who may open it may hold it");
         drop(guard);
         two.lock(path, "rollback").unwrap();
     }

@@ -8,7 +8,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The database refused.
     #[error("the journal: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(rusqlite::Error),
     /// A file of the store refused.
     #[error("the object store: {0}")]
     Io(#[from] std::io::Error),
@@ -26,4 +26,16 @@ pub enum Error {
         /// What is known.
         known: i64,
     },
+}
+
+impl From<rusqlite::Error> for Error {
+    /// A file that is no database, or no whole one, is damage; anything else is the database's refusal.
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                Error::Corrupt(format!("no database that can be read: {error}"))
+            }
+            _ => Error::Database(error),
+        }
+    }
 }

@@ -217,7 +217,8 @@ impl Write<'_> {
             return Ok(());
         };
         let code = if program.ends_with("sshd") { "ssh-config-rejected" } else { "check-failed" };
-        Err(Error::refused(code, format!("cannot write {}", self.path.display()), why.to_string()))
+        Err(Error::refused(code, format!("cannot write {}", self.path.display()), why.to_string())
+            .fix("correct the option or the template that gives this line, then run vps-configurator plan"))
     }
 }
 

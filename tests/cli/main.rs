@@ -3,5 +3,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod json;
 mod refusals;
+mod streams;
 mod words;
+
+use std::path::PathBuf;
+
+/// The folder of a suite's snapshots.
+fn snapshots() -> PathBuf {
+    support::top().join("tests/cli/snapshots")
+}

@@ -1,1 +1,406 @@
-//! Bad input.
+//! Bad input and bad hosts: each is refused with what, state, why, fix and a code, with its exit code, and the host is
+//! as it was before.
+
+use super::snapshots;
+use crate::support::snapshot::{compare, steady};
+use crate::support::tree::Tree;
+use crate::support::{Ran, program};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
+use nix::libc;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Runs a line that must be refused: with this exit code and code word, in the form of the house, and in JSON the same;
+/// and nothing changes. The words are compared with a snapshot.
+#[track_caller]
+fn refuses(name: &str, tree: &Tree, line: &str, exit: i32, code: &str) -> Ran {
+    let before = tree.listing();
+    let ran = tree.call(line).ends(exit);
+    is_explained(name, tree, &ran, code);
+    let told = tree.call(&format!("{line} --json")).ends(exit).json();
+    assert_eq!((&told["status"], &told["error_code"]), (&"error".into(), &code.into()), "{told:#}");
+    assert_eq!(told["exit_code"], exit);
+    tree.must_be(&before, name);
+    ran
+}
+
+/// Whether it is told in the form of the house.
+#[track_caller]
+fn is_explained(name: &str, tree: &Tree, ran: &Ran, code: &str) {
+    let text = ran.err.find("error: ").map_or("", |at| &ran.err[at..]);
+    for part in ["error: ", "\n  state: ", "\n  why:   ", "\n  fix:   ", &format!("\n  code:  {code}")] {
+        assert!(text.contains(part), "{name} lacks {part:?}:\n{}{}", ran.out, ran.err);
+    }
+    compare(&snapshots().join(format!("refused/{name}.txt")), &steady(text, tree.root()), "UPDATE_SNAPSHOTS");
+}
+
+fn with_config(text: impl AsRef<[u8]>) -> Tree {
+    let tree = Tree::new();
+    tree.put("/etc/vps-configurator/config.yaml", text);
+    tree
+}
+
+const INSTALL: &str = "install --profile small --yes";
+
+#[test]
+fn an_unknown_key_is_shown_in_its_place_with_the_nearest_right_name() {
+    let tree = with_config("profile: small\nmodules:\n  base:\n    gretting: hi\n");
+    let ran = refuses("unknown-key", &tree, "install --yes", 2, "key-unknown");
+    assert!(ran.err.contains("config.yaml") && ran.err.contains("greeting"), "{}", ran.err);
+}
+
+#[test]
+fn a_wrong_type_is_shown_in_its_place() {
+    let tree = with_config("profile: small\nmodules:\n  base:\n    level: loud\n");
+    refuses("wrong-type", &tree, "install --yes", 2, "type-wrong");
+    let tree = Tree::new();
+    refuses(
+        "wrong-type-on-the-command-line",
+        &tree,
+        &format!("{INSTALL} --set modules.base.level=loud"),
+        2,
+        "type-wrong",
+    );
+    refuses("not-a-key-and-a-value", &tree, &format!("{INSTALL} --set modules.base.level"), 2, "set-form");
+    refuses(
+        "unknown-key-on-the-command-line",
+        &tree,
+        &format!("{INSTALL} --set modules.base.lvel=1"),
+        2,
+        "key-unknown",
+    );
+}
+
+#[test]
+fn all_problems_of_all_files_are_told_in_one_run() {
+    let tree = with_config("profile: small\nmodules:\n  base:\n    level: 77\n    loud: true\n");
+    tree.put("/etc/vps-configurator/conf.d/10-more.yaml", "modules: {nosuch: {enabled: true}}\n");
+    let ran = refuses("many-problems", &tree, "config validate", 2, "value-out-of-range");
+    for word in ["3 problems", "config.yaml", "10-more.yaml", "77", "loud", "nosuch"] {
+        assert!(ran.err.contains(word), "{word}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_yaml_bomb_is_refused_at_once() {
+    let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
+    for (name, of) in "bcdefghij".chars().zip("abcdefghi".chars()) {
+        bomb.push_str(&format!("{name}: &{name} [*{of}, *{of}, *{of}, *{of}, *{of}, *{of}, *{of}, *{of}, *{of}]\n"));
+    }
+    let tree = with_config(&bomb);
+    let began = Instant::now();
+    refuses("yaml-bomb", &tree, "install --yes", 2, "yaml-too-large");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let tree = with_config("[".repeat(100_000));
+    refuses("yaml-deep", &tree, "install --yes", 2, "yaml-syntax");
+}
+
+#[test]
+fn what_is_no_text_or_no_yaml_is_refused() {
+    refuses("not-utf-8", &with_config(b"profile: sm\xffll\n"), "install --yes", 2, "yaml-not-utf8");
+    refuses("not-yaml", &with_config("profile: [small\n"), "install --yes", 2, "yaml-syntax");
+    refuses("key-twice", &with_config("profile: small\nprofile: full\n"), "install --yes", 2, "yaml-duplicate-key");
+}
+
+#[test]
+fn a_profile_that_does_not_exist_is_refused_with_near_names() {
+    let ran = refuses("no-such-profile", &Tree::new(), "install --profile smal --yes", 2, "profile-unknown");
+    assert!(ran.err.contains("small"), "{}", ran.err);
+    refuses("no-profile", &Tree::new(), "install --yes", 2, "profile-missing");
+    refuses("no-such-module", &Tree::new(), "install --profile small --module bsae --yes", 2, "module-unknown");
+}
+
+#[test]
+fn a_cycle_among_modules_is_refused() {
+    let tree = Tree::new();
+    tree.module("one", "depends_on: [two]\nresources: []\n");
+    tree.module("two", "depends_on: [one]\nresources: []\n");
+    refuses("module-cycle", &tree, INSTALL, 2, "module-cycle");
+}
+
+#[test]
+fn a_dependency_that_is_missing_is_refused() {
+    let tree = Tree::new();
+    tree.module("one", "depends_on: [bsae]\nresources: []\n");
+    let ran = refuses("module-missing", &tree, INSTALL, 2, "module-unknown");
+    assert!(ran.err.contains("base"), "{}", ran.err);
+    let tree = Tree::new();
+    tree.module("one", "resources:\n  - file: /etc/one\n    content: x\n    needs: [\"unit:nosuch.service\"]\n");
+    tree.enable(&["one"]);
+    refuses("need-unknown", &tree, INSTALL, 2, "need-unknown");
+}
+
+#[test]
+fn two_owners_of_one_file_are_refused_and_both_named() {
+    let tree = Tree::new();
+    for name in ["one", "two"] {
+        tree.module(name, &format!("resources:\n  - file: /etc/shared\n    content: {name}\n"));
+    }
+    tree.enable(&["one", "two"]);
+    let ran = refuses("two-owners", &tree, INSTALL, 2, "two-owners");
+    assert!(ran.err.contains("modules.d/one/") && ran.err.contains("modules.d/two/"), "{}", ran.err);
+}
+
+#[test]
+fn an_error_in_a_template_is_shown_in_its_place() {
+    let tree = Tree::new();
+    tree.module("one", "resources:\n  - file: /etc/one\n    content: \"{{ options.nosuch }}\"\n");
+    tree.enable(&["one"]);
+    refuses("template-name", &tree, INSTALL, 2, "template-undefined");
+    let tree = Tree::new();
+    tree.module("one", "resources:\n  - file: /etc/one\n    content: \"{% if %}\"\n");
+    tree.enable(&["one"]);
+    refuses("template-syntax", &tree, INSTALL, 2, "template-error");
+}
+
+#[test]
+fn a_package_that_does_not_exist_is_found_when_planning() {
+    let tree = Tree::new();
+    tree.module("one", "resources:\n  - package: toool\n");
+    tree.enable(&["one"]);
+    let ran = refuses("package-unknown", &tree, "plan", 1, "package-unknown");
+    assert!(ran.err.contains("near names: tool"), "{}", ran.err);
+    refuses("package-unknown-at-install", &tree, "install --yes", 1, "package-unknown");
+}
+
+#[test]
+fn without_a_network_nothing_is_touched() {
+    let tree = Tree::new();
+    std::fs::remove_dir_all(tree.at("/var/lib/apt/lists")).unwrap();
+    tree.put("/run/fake-offline", "");
+    refuses("no-network", &tree, "install --profile full --yes", 1, "network-unreachable");
+}
+
+#[test]
+fn packages_that_do_not_fit_are_refused_before_anything_is_touched() {
+    let tree = Tree::new();
+    tree.put(
+        "/var/lib/fake-repo/tool/control",
+        "Package: tool\nVersion: 1.0\nArchitecture: amd64\nSize: 1000\nInstalled-Size: 900000000000\n",
+    );
+    refuses("no-space", &tree, "install --profile full --yes", 1, "disk-full");
+}
+
+#[test]
+fn someone_who_is_not_root_is_told_so() {
+    if !nix::unistd::geteuid().is_root() {
+        let output = Command::new(env!("CARGO_BIN_EXE_vps-configurator")).arg("plan").output().unwrap();
+        assert!(Ran::of(&output).ends(6).err.contains("code:  needs-root"));
+        return;
+    }
+    // The build folder may not be open to others, so nobody gets a copy.
+    let dir = tempfile::Builder::new().prefix("vps-").tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let copy = dir.path().join("vps-configurator");
+    std::fs::copy(env!("CARGO_BIN_EXE_vps-configurator"), &copy).unwrap();
+    let tree = Tree::bare();
+    for line in ["plan", "verify", "status", "install --dry-run", "rollback --dry-run", "transaction list"] {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&copy).args(line.split(' '));
+        let ran = Ran::of(&command.current_dir("/").output().unwrap()).ends(6);
+        is_explained(&format!("not-root-{}", line.replace([' ', '-'], "")), &tree, &ran, "needs-root");
+    }
+}
+
+#[test]
+fn another_system_is_refused_with_its_name() {
+    for (name, text) in [
+        ("debian-12", "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n"),
+        ("ubuntu", "PRETTY_NAME=\"Ubuntu 24.04.1 LTS\"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"24.04\"\n"),
+        ("debian-testing", "PRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nID=debian\n"),
+        ("no-os-release", ""),
+    ] {
+        let tree = Tree::new();
+        tree.put("/etc/os-release", text);
+        refuses(name, &tree, INSTALL, 1, "system-unsupported");
+        tree.call("plan --profile small").ends(1);
+        tree.call("verify --profile small").ends(1);
+    }
+}
+
+#[test]
+fn a_host_that_is_too_small_or_of_another_kind_is_refused() {
+    let tree = Tree::new();
+    tree.module("one", "requires: {memory_mb: 64000, architectures: [arm64]}\nresources: []\n");
+    tree.enable(&["one"]);
+    refuses("requirements", &tree, INSTALL, 1, "requirements-unmet");
+}
+
+#[test]
+fn while_another_run_is_under_way_nobody_else_begins_and_the_holder_is_named() {
+    let tree = Tree::new();
+    tree.put("/run/vps-configurator/lock", "4711\nvps-configurator install\n2026-01-02T03:04:05Z\n");
+    let file = OpenOptions::new().write(true).open(tree.at("/run/vps-configurator/lock")).unwrap();
+    let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+    let ran = refuses("lock-held", &tree, INSTALL, 5, "lock-held");
+    assert!(ran.err.contains("pid 4711 (vps-configurator install)"), "{}", ran.err);
+    tree.call("config set modules.base.level 4").ends(5);
+    tree.call("plan --profile small").ends(4);
+    drop(held);
+    tree.call(INSTALL).ends(0);
+    let file = OpenOptions::new().write(true).open(tree.at("/run/vps-configurator/lock")).unwrap();
+    let _held = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+    refuses("lock-held-rollback", &tree, "rollback --yes", 5, "lock-held");
+    tree.call("recover").ends(5);
+    tree.call("status").ends(0);
+}
+
+/// Runs a line in a mount namespace of its own where the tree's /etc can't be written. `None` where the kernel
+/// gives no such namespace.
+fn with_read_only_etc(tree: &Tree, line: &str) -> Option<Ran> {
+    let etc = tree.at("/etc").display().to_string();
+    let script = format!("mount --bind {etc} {etc} && mount -o remount,bind,ro {etc} || exit 99; exec \"$@\"");
+    let mut command = Command::new("unshare");
+    command.arg(if nix::unistd::geteuid().is_root() { "-m" } else { "-rm" }).args(["sh", "-c", &script, "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_vps-configurator")).arg("--root").arg(tree.root()).args(line.split(' '));
+    let ran = Ran::of(&command.env("TERM", "dumb").output().ok()?);
+    if ran.code == 99 || ran.err.starts_with("unshare:") {
+        println!("skipped: no mount namespace here: {}", ran.err);
+        return None;
+    }
+    Some(ran)
+}
+
+#[test]
+fn a_read_only_etc_is_told_and_what_was_done_is_taken_back() {
+    let tree = Tree::new();
+    let before = tree.listing();
+    let Some(ran) = with_read_only_etc(&tree, "install --profile full --workers 1 --yes") else { return };
+    is_explained("read-only-etc", &tree, &ran.ends(1), "read-only");
+    tree.must_be(&before, "after an install on a read-only /etc");
+}
+
+/// Locks a file of the tree as dpkg does. The lock goes when the file is closed.
+fn lock_of_dpkg(tree: &Tree, path: &str) -> File {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(tree.at(path)).unwrap();
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_SETLK(&lock)).unwrap();
+    let pid = std::process::id();
+    tree.put(&format!("/proc/{pid}/cmdline"), "/usr/bin/python3\0/usr/bin/unattended-upgrade\0");
+    file
+}
+
+#[test]
+fn a_held_lock_of_dpkg_is_waited_for_and_its_holder_named() {
+    let tree = Tree::new();
+    let held = lock_of_dpkg(&tree, "/var/lib/dpkg/lock-frontend");
+    let mut running = program(tree.root())
+        .args(["install", "--profile", "full", "--yes"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut err = running.stderr.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = err.read_to_string(&mut text);
+        text
+    });
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(running.try_wait().unwrap().is_none(), "it waits");
+    drop(held);
+    let output = running.wait_with_output().unwrap();
+    let err = reader.join().unwrap();
+    assert!(output.status.success(), "{err}");
+    let who = format!("waiting: for /usr/bin/python3 /usr/bin/unattended-upgrade (pid {}", std::process::id());
+    assert!(err.contains(&who), "{err}");
+}
+
+#[test]
+fn a_lock_of_dpkg_that_is_held_too_long_ends_it_with_the_holder_named() {
+    let tree = Tree::new();
+    tree.put("/etc/vps-configurator/conf.d/wait.yaml", "apply: {lock_wait: 1}\n");
+    // Listing opens the file, and closing it would let the lock go: so before.
+    drop(lock_of_dpkg(&tree, "/var/lib/dpkg/lock-frontend"));
+    let before = tree.listing();
+    let held = lock_of_dpkg(&tree, "/var/lib/dpkg/lock-frontend");
+    let began = Instant::now();
+    let ran = tree.call("install --profile full --workers 1 --yes").ends(1);
+    is_explained("apt-lock-held", &tree, &ran, "apt-lock-held");
+    assert!(ran.err.contains("unattended-upgrade"), "{}", ran.err);
+    assert!(began.elapsed() < Duration::from_secs(30), "what never began is not waited for once more");
+    drop(held);
+    // Modules that need no package may stand: they are not what failed.
+    tree.call("rollback --to 0 --yes").ends(0);
+    tree.must_be(&before, "after the lock was held too long");
+}
+
+#[test]
+fn a_unit_that_does_not_start_takes_its_module_back_and_its_journal_is_shown() {
+    let tree = Tree::new();
+    tree.module(
+        "bad",
+        "resources:\n  - file: /etc/systemd/system/bad.service\n    content: \"[Service]\\n# FAKE-FAILS\\n[Install]\\nWantedBy=multi-user.target\\n\"\n\
+         \x20   notify: [daemon-reload]\n  - unit: bad.service\n    enabled: true\n    active: true\n    needs: [\"file:/etc/systemd/system/bad.service\"]\n",
+    );
+    tree.enable(&["bad"]);
+    tree.put("/run/fake-systemd/journal", "bad[7]: cannot bind: no such port 99999\n");
+    let before = tree.listing();
+    let ran = tree.call("install --workers 1 --yes").ends(1);
+    is_explained("unit-failed", &tree, &ran, "unit-failed");
+    assert!(ran.err.contains("no such port 99999"), "the journal's last lines are shown: {}", ran.err);
+    assert!(!tree.has("/etc/systemd/system/bad.service") && tree.has("/etc/base/greeting.conf"));
+    tree.call("rollback --yes").ends(0);
+    tree.must_be(&before, "after the other modules were taken back too");
+}
+
+#[test]
+fn a_package_whose_script_fails_takes_back_all_that_needs_it_and_dpkg_is_whole() {
+    let tree = Tree::new();
+    tree.program("/var/lib/fake-repo/tool/postinst", "#!/bin/sh\necho 'tool: no luck' >&2\nexit 1\n");
+    let before = tree.listing();
+    let ran = tree.call("install --profile full --workers 1 --yes");
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    is_explained("package-failed", &tree, &ran, "package-failed");
+    tree.call("rollback --to 0 --yes").ends(0);
+    tree.must_be(&before, "after a package failed");
+}
+
+#[test]
+fn a_checker_that_rejects_a_file_leaves_the_old_one() {
+    let tree = Tree::new();
+    tree.module(
+        "rules",
+        "resources:\n  - file: /etc/sudoers.d/rules\n    content: \"BROKEN\\n\"\n    mode: \"0440\"\n    check: [visudo, -cf, \"{path}\"]\n",
+    );
+    tree.put("/etc/sudoers.d/rules", "old\n");
+    tree.enable(&["rules"]);
+    let before = tree.listing();
+    let ran = tree.call("install --module rules --yes").ends(1);
+    is_explained("check-failed", &tree, &ran, "check-failed");
+    tree.must_be(&before, "after a rejected file");
+}
+
+#[test]
+fn a_mandatory_module_that_fails_takes_everything_back() {
+    let tree = Tree::new();
+    let before = tree.listing();
+    // What must become a directory is a file of someone's.
+    tree.put("/etc/base", "mine\n");
+    let ran = tree.call("install --profile full --yes");
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    tree.remove("/etc/base");
+    tree.must_be(&before, "after a mandatory module failed");
+}
+
+#[test]
+fn a_journal_that_is_damaged_or_newer_is_not_written_to() {
+    let tree = Tree::new();
+    tree.call(INSTALL).ends(0);
+    tree.put("/var/lib/vps-configurator/journal.db", "this is no database, but it is long enough to be read as one");
+    for file in ["journal.db-wal", "journal.db-shm"] {
+        let _ = std::fs::remove_file(tree.at(&format!("/var/lib/vps-configurator/{file}")));
+    }
+    refuses("journal-damaged", &tree, "rollback --yes", 1, "journal-damaged");
+    tree.call(INSTALL).ends(1);
+}

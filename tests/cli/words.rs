@@ -1,20 +1,212 @@
-//! What each command prints and how it ends.
+//! What each command prints and how it ends, with each of its flags, on one host from fresh to taken back.
 
+use super::snapshots;
+use crate::support::Ran;
+use crate::support::snapshot::{compare, steady};
 use crate::support::tree::Tree;
+use clap::CommandFactory;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use vps_configurator::cli::args::Args;
+
+/// A host, and the command lines that were run on it.
+struct Session {
+    tree: Tree,
+    lines: RefCell<BTreeSet<String>>,
+}
+
+impl Session {
+    fn new() -> Session {
+        Session { tree: Tree::new(), lines: RefCell::default() }
+    }
+
+    /// Runs a line (`ROOT` stands for the tree), which must end with `code` and print what the snapshot holds.
+    #[track_caller]
+    fn step(&self, name: &str, line: &str, code: i32) -> Ran {
+        self.lines.borrow_mut().insert(line.to_owned());
+        let ran = self.tree.call(&line.replace("ROOT", &self.tree.root().display().to_string())).ends(code);
+        let mut text = format!("$ vps-configurator {line}\n{}", ran.out);
+        if !ran.err.is_empty() {
+            text.push_str(&format!("--- standard error\n{}", ran.err));
+        }
+        text.push_str(&format!("--- exit {}\n", ran.code));
+        compare(&snapshots().join(format!("{name}.txt")), &steady(&text, self.tree.root()), "UPDATE_SNAPSHOTS");
+        ran
+    }
+}
 
 #[test]
-fn a_small_profile_is_planned_applied_verified_and_taken_back() {
+fn every_command_says_what_it_did_and_every_flag_is_tried() {
+    let session = Session::new();
+    let tree = &session.tree;
+    let before = tree.listing();
+
+    // Nothing is there yet.
+    session.step("status-fresh", "status", 0);
+    session.step("transaction-list-fresh", "transaction list", 0);
+    session.step("rollback-fresh", "rollback --yes", 0);
+    session.step("rollback-list-fresh", "rollback --list", 0);
+    session.step("recover-fresh", "recover --direction undo", 0);
+    session.step("plan-without-a-profile", "plan", 2);
+
+    // What there is.
+    session.step("profile-list", "profile list", 0);
+    session.step("profile-show", "profile show full", 0);
+    session.step("module-list", "module list", 0);
+    session.step("module-show", "module show base", 0);
+    session.step("module-show-unknown", "module show bsae", 2);
+    session.step("module-graph", "module graph --color never", 0);
+    session.step("module-graph-profile", "module graph --profile full --format ascii", 0);
+    session.step("module-graph-mermaid", "module graph --format mermaid", 0);
+    session.step("module-graph-dot", "module graph --format dot", 0);
+    session.step("module-graph-json", "module graph --format json", 0);
+
+    // The configuration.
+    session.step("config-show", "config show --profile full", 0);
+    session.step("config-show-origin", "config show modules.web --origin --profile full", 0);
+    session.step("config-show-unknown", "config show modules.wbe --profile full", 2);
+    session.step("config-set-dry-run", "config set modules.base.level 5 --dry-run", 0);
+    tree.must_be(&before, "nothing so far changes anything");
+    session.step("config-set", "config set modules.base.level 5", 0);
+    session.step("config-set-wrong", "config set modules.base.level loud", 2);
+    session.step("config-show-set", "config show modules.base.level --origin --profile small", 0);
+    session.step("config-set-unset", "config set modules.base.level --unset", 0);
+    session.step("config-validate", "config validate --profile full", 0);
+    session.step("profile-create-dry-run", "profile create mine --extends small --module kernel --dry-run", 0);
+    session.step("profile-create", "profile create mine --extends small --module kernel", 0);
+    session.step("profile-create-again", "profile create mine --module kernel", 2);
+    session.step("profile-show-own", "profile show mine", 0);
+    std::fs::remove_dir_all(tree.at("/etc/vps-configurator")).unwrap();
+
+    // Plans change nothing.
+    session.step("plan", "plan --profile full", 4);
+    session.step("plan-verbose", "plan --profile small --verbose", 4);
+    session.step("plan-quiet", "plan --profile full --quiet", 4);
+    session.step("plan-colour", "plan --profile small --color always", 4);
+    session.step("plan-module", "plan --profile full --module kernel", 4);
+    session.step("plan-skip", "plan --profile full --skip web,people", 4);
+    session.step("plan-set", "plan --profile small --set modules.base.level=7", 4);
+    session.step("plan-out", "plan --profile small --out ROOT/tmp/plan.json", 4);
+    session.step("install-dry-run", "install --profile full --dry-run", 0);
+    session.step("install-not-confirmed", "install --profile full", 2);
+    session.step("install-plan-and-set", "install --plan ROOT/tmp/plan.json --set modules.base.level=7 --yes", 2);
+    session.step("install-plan-missing", "install --plan ROOT/tmp/nothing.json --yes", 2);
+    let saved = tree.text("/tmp/plan.json");
+    tree.put("/tmp/edited.json", saved.replace("mode 0640", "mode 0666"));
+    session.step("install-plan-edited", "install --plan ROOT/tmp/edited.json --yes", 2);
+    tree.remove("/tmp/edited.json");
+
+    // There.
+    session.step("install-plan", "install --plan ROOT/tmp/plan.json --workers 1 --yes", 0);
+    session.step("install-plan-outdated", "install --plan ROOT/tmp/plan.json --yes", 1);
+    tree.remove("/tmp/plan.json");
+    session.step("install-download-only", "install --profile full --download-only --yes", 0);
+    assert!(tree.text("/var/lib/dpkg/status").lines().all(|line| line != "Package: web"), "fetched, not installed");
+    session.step("install-quiet", "install --profile full --module web --skip kernel --dry-run --quiet", 0);
+    session.step("install", "install --profile full --workers 1 --yes", 0);
+    session.step("install-again", "install --profile full --yes", 0);
+    session.step("plan-nothing", "plan --profile full", 0);
+    session.step("status", "status", 0);
+    session.step("verify", "verify --profile full", 0);
+    session.step("verify-verbose", "verify --profile full --verbose", 0);
+    session.step("verify-module", "verify --profile full --module kernel --skip web", 0);
+    session.step("transaction-list", "transaction list", 0);
+    session.step("transaction-show", "transaction show 2", 0);
+    session.step("transaction-show-unknown", "transaction show 9", 2);
+    session.step("transaction-diff", "transaction diff 1", 0);
+    session.step("recover-nothing", "recover", 0);
+
+    // Someone changes something.
+    tree.put("/etc/base/greeting.conf", "greeting = rude\n");
+    tree.put("/proc/sys/vm/swappiness", "99\n");
+    session.step("verify-set", "verify --profile full --module base --set modules.base.greeting=rude", 4);
+    session.step("verify-drift", "verify --profile full", 4);
+    session.step("plan-drift", "plan --profile full", 4);
+    session.step("install-mends-drift", "install --profile full --workers 1 --yes", 0);
+
+    // And back.
+    session.step("rollback-list", "rollback --list", 0);
+    session.step("rollback-status", "rollback --status", 0);
+    session.step("rollback-dry-run", "rollback --to 0 --dry-run", 0);
+    session.step("rollback-not-confirmed", "rollback", 2);
+    session.step("rollback", "rollback --yes", 0);
+    session.step("rollback-module", "rollback --module people --yes", 0);
+    session.step("rollback-module-again", "rollback --module people --yes", 0);
+    session.step("rollback-to", "rollback --to 0 --yes", 0);
+    session.step("rollback-nothing", "rollback --yes", 0);
+    session.step("status-taken-back", "status", 0);
+    session.step("transaction-list-taken-back", "transaction list", 0);
+    // What somebody else set in the kernel stays, and is told.
+    tree.put("/proc/sys/vm/swappiness", "60\n");
+    tree.must_be(&before, "after everything was taken back");
+
+    every_flag_is_tried(&session.lines.borrow());
+}
+
+/// Reads the program's own list of flags, so that a new one asks for a step above.
+fn every_flag_is_tried(lines: &BTreeSet<String>) {
+    fn walk(command: &clap::Command, path: &str, missing: &mut Vec<String>, lines: &BTreeSet<String>) {
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            let Some(long) = argument.get_long() else { continue };
+            let flag = format!("--{long}");
+            let begins = |line: &&String| line.starts_with(path.trim_start());
+            if !lines.iter().filter(begins).any(|line| line.split(' ').any(|word| word == flag)) {
+                missing.push(format!("{path} {flag}"));
+            }
+        }
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            walk(sub, &format!("{path} {}", sub.get_name()), missing, lines);
+        }
+    }
+    let mut missing = Vec::new();
+    walk(&Args::command(), "", &mut missing, lines);
+    // These are tried in `json` and `streams`.
+    missing.retain(|flag| flag != " --json");
+    assert!(missing.is_empty(), "no step tries {missing:#?}");
+}
+
+#[test]
+fn help_fits_eighty_columns_and_is_the_one_that_was_agreed_to() {
+    let session = Session::new();
+    fn walk(command: &clap::Command, path: &str, session: &Session) {
+        let line = format!("{path} --help").trim_start().to_owned();
+        let name = format!("help{}", path.replace(' ', "-"));
+        let ran = session.step(&name, &line, 0);
+        for long in ran.out.lines().filter(|line| line.chars().count() > 80) {
+            panic!("{line}: more than 80 columns: {long}");
+        }
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            walk(sub, &format!("{path} {}", sub.get_name()), session);
+        }
+    }
+    walk(&Args::command(), "", &session);
+}
+
+#[test]
+fn wrong_usage_ends_with_two_and_touches_nothing() {
     let tree = Tree::new();
     let before = tree.listing();
-    let plan = tree.call("plan --profile full").ends(4);
-    println!("{}", plan.out);
-    let done = tree.call("install --profile full --yes").ends(0);
-    println!("{}{}", done.out, done.err);
-    let verified = tree.call("verify --profile full");
-    println!("{}{}", verified.out, verified.err);
-    let again = tree.call("install --profile full --yes").ends(0);
-    println!("{}", again.out);
-    let back = tree.call("rollback --yes");
-    println!("{}{}", back.out, back.err);
-    tree.must_be(&before, "after the rollback");
+    for line in [
+        "instal",
+        "install --porfile full",
+        "install --workers 0",
+        "install --workers many",
+        "plan extra",
+        "rollback --to x",
+        "rollback --to 1 --module web",
+        "rollback --list --dry-run",
+        "recover --direction sideways",
+        "transaction show",
+        "transaction show one",
+        "module graph --format png",
+        "config set modules.base.level",
+        "config set modules.base.level 3 --unset",
+        "completion tcsh",
+        "install --quiet --verbose",
+        "install --plan x --dry-run",
+    ] {
+        let ran = tree.call(line).ends(2);
+        assert!(ran.out.is_empty() && ran.err.starts_with("error: "), "{line}: {}{}", ran.out, ran.err);
+    }
+    tree.must_be(&before, "after wrong usage");
 }

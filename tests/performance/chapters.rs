@@ -86,37 +86,25 @@ pub fn first_run(stage: &Stage, report: &mut Report) {
     }
 }
 
-/// Nothing to do, on a box that has it all.
+/// Nothing to do, on a box that has it all. One after another, each after a run of its own: what the peers would do
+/// differently from one another would give them work.
 pub fn noop(stage: &Stage, report: &mut Report) {
     let machine = stage.boot("noop");
-    let all: Vec<Contender> = contenders(stage, report).into_iter().filter(|c| !c.is_bare).collect();
     machine.ok("vps-configurator install --profile beginner --yes");
-    for contender in &all {
-        contender.put(stage, &machine);
-        // What it alone does differently is done now; from here on nobody has anything to do.
-        machine.ok(&contender.script);
-    }
-    let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); all.len() + 1];
-    for _ in 0..stage.rounds {
-        for (which, costs) in costs.iter_mut().enumerate() {
-            costs.push(match which.checked_sub(1).map(|which| all.get(which + 1)) {
-                None => tree(&machine, 1, NOOP),
-                Some(Some(peer)) => tree(&machine, 1, &["sh", "-c", &peer.script]),
-                Some(None) => tree(&machine, 1, &["vps-configurator", "verify", "--profile", "beginner"]),
-            });
-        }
-    }
+    let sample = |argv: &[&str]| -> Vec<Cost> { (0..stage.rounds).map(|_| tree(&machine, 1, argv)).collect() };
+    let all: Vec<Contender> = contenders(stage, report).into_iter().filter(|c| !c.is_bare).collect();
     report.chapter("Nothing to do");
-    let ours = report.row("vps-configurator install", &costs[0]);
-    for (contender, costs) in all.iter().zip(&costs).skip(1) {
-        report.row(&contender.name, costs);
+    let ours = report
+        .row("vps-configurator install", &sample(&["vps-configurator", "install", "--profile", "beginner", "-y"]));
+    report.row("vps-configurator verify", &sample(&["vps-configurator", "verify", "--profile", "beginner"]));
+    for contender in all.iter().skip(1) {
+        contender.put(stage, &machine);
+        machine.ok(&contender.script);
+        report.row(&contender.name, &sample(&["sh", "-c", &contender.script]));
     }
-    report.row("verify: every probe", costs.last().expect("verify was measured"));
     report.target("install with nothing to do, CPU", ours.cpu() / 1e3, 0.05, "s");
     report.target("install with nothing to do, peak RSS", ours.rss / 1024.0, 20.0, "MB");
 }
-
-const NOOP: &[&str] = &["vps-configurator", "install", "--profile", "beginner", "--yes"];
 
 fn names(packages: &[String]) -> Vec<&str> {
     packages.iter().map(String::as_str).collect()

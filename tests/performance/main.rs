@@ -17,8 +17,10 @@ use report::Report;
 use stage::Stage;
 use std::process::ExitCode;
 
-/// Each chapter of the report: its word on the command line, and what measures it.
-const CHAPTERS: &[(&str, fn(&Stage, &mut Report))] = &[
+/// A chapter of the report: its word on the command line, and what measures it.
+type Chapter = (&'static str, fn(&Stage, &mut Report));
+
+const CHAPTERS: &[Chapter] = &[
     ("start", chapters::start),
     ("size", chapters::size),
     ("plan", chapters::plan),

@@ -19,7 +19,7 @@ pub struct Stage {
     pub rounds: usize,
     /// Of chapters that take minutes a round; `VPS_BENCH_FIRST_ROUNDS`.
     pub first_rounds: usize,
-    /// The release build, without its debugging information: what the Debian package carries.
+    /// The release build, or the one that `VPS_BENCH_PROGRAM` names, without its debugging information: as it is packaged.
     pub program: PathBuf,
     /// The package set of the profile, `name=version` each.
     pub packages: Vec<String>,
@@ -35,7 +35,10 @@ impl Stage {
         };
         let rounds = number("VPS_BENCH_ROUNDS", 5);
         let program = folder.join("vps-configurator");
-        build(top, &program)?;
+        match std::env::var_os("VPS_BENCH_PROGRAM") {
+            Some(given) => strip(Path::new(&given), &program)?,
+            None => build(top, &program)?,
+        }
         let mut stage = Stage {
             folder,
             rounds,
@@ -128,8 +131,11 @@ fn build(top: &Path, program: &Path) -> Result<(), String> {
     if !built.is_ok_and(|status| status.success()) {
         return Err("the release build failed".into());
     }
-    let release = top.join("target/release/vps-configurator");
-    host::run("strip", &["-o", &program.to_string_lossy(), &release.to_string_lossy()]).map(drop)
+    strip(&top.join("target/release/vps-configurator"), program)
+}
+
+fn strip(from: &Path, to: &Path) -> Result<(), String> {
+    host::run("strip", &["-o", &to.to_string_lossy(), &from.to_string_lossy()]).map(drop)
 }
 
 /// `name=version` of everything that the plan installs or upgrades.

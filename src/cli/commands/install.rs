@@ -19,6 +19,7 @@ use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::{Works, debts};
 use crate::host::{Attributes, Guard, Host};
 use crate::journal::{Begin, StepState, TransactionKind, TransactionState};
+use crate::profiles::settings::Recovery;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Instant;
@@ -144,7 +145,7 @@ fn carry_out(
         None => journal.begin(&Begin {
             kind: TransactionKind::Install,
             undoes: Vec::new(),
-            request: setup.request.clone(),
+            request: setup.kept_request(),
             plan: serde_json::to_value(&plan).unwrap_or_default(),
             actor: actor.clone(),
             now: works.now(),
@@ -165,9 +166,13 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
         return Ok(None);
     }
     super::recover::prepare(session, works)?;
-    let recovery = recover(works, Direction::Finish, &session.actor())?;
+    let direction = match setup.settings.recovery {
+        Recovery::Finish => Direction::Finish,
+        Recovery::Undo => Direction::Undo,
+    };
+    let recovery = recover(works, direction, &session.actor())?;
     let Some(row) = recovery.to_finish else { return Ok(None) };
-    if row.request.get("profile").and_then(Value::as_str) == Some(setup.profile.as_str()) {
+    if row.request == setup.kept_request() {
         return Ok(Some(row.id));
     }
     works.journal.set_transaction(row.id, TransactionState::Interrupted, Some(works.now()), None)?;

@@ -8,6 +8,8 @@ use crate::cli::render::plan as page;
 use crate::cli::session::Session;
 use crate::cli::setup::Setup;
 use serde_json::json;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
 /// Runs it. Exit 0 when nothing is to do, 4 when changes are pending.
 pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
@@ -20,7 +22,9 @@ pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
     });
     if let Some(path) = &flags.out {
         let text = format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default());
-        std::fs::write(path, text).map_err(|e| {
+        // It holds what was set on the command line, which may be secret.
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| {
             Problem::new(Exit::Failed, "cannot-write", format!("cannot write {}", path.display()), e.to_string())
                 .fix("name a file in a directory that can be written")
         })?;

@@ -7,9 +7,12 @@ use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
+use crate::cli::setup::{Setup, select_of};
+use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::{Works, debts};
+use crate::journal::{TransactionKind, TransactionRow, TransactionState};
 use crate::profiles::settings::Recovery;
 use crate::resources;
 use serde_json::{Value, json};
@@ -21,6 +24,8 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         return quiet(session);
     }
     story::begin(session.output.is_verbose());
+    // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
+    let _signals = Signals::watch();
     let lock = session.lock()?;
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
@@ -34,6 +39,13 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         Some(args::Direction::Finish) => Direction::Finish,
         Some(args::Direction::Undo) => Direction::Undo,
         None => configured(session)?,
+    };
+    let direction = match direction {
+        Direction::Finish if flags.direction.is_none() && !is_as_agreed(session, &works)? => {
+            session.output.error("The configuration was changed since the run was agreed to: it is taken back.\n");
+            Direction::Undo
+        }
+        direction => direction,
     };
     let recovery = recover(&works, direction, &session.actor())?;
     for unpaid in debts::pay(&works)? {
@@ -55,8 +67,10 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
 pub fn prepare(session: &Session<'_>, works: &Works<'_>) -> Result<(), Problem> {
     if is_needed(works)? {
         resources::package::adopt(&session.host, works.progress)?;
+        // The guard goes last: healing goes on under it, keeps its list of who is owed a start, and may take it anew.
+        let healed = resources::package::heal(&session.host, works.progress);
         resources::package::release_guard(&session.host)?;
-        resources::package::heal(&session.host, works.progress)?;
+        healed?;
     }
     Ok(())
 }
@@ -69,6 +83,18 @@ fn configured(session: &Session<'_>) -> Result<Direction, Problem> {
     })
 }
 
+/// Whether the configuration still is what the install that was cut off had been agreed to with. Finishing another
+/// would be a change that nobody has looked at.
+fn is_as_agreed(session: &Session<'_>, works: &Works<'_>) -> Result<bool, Problem> {
+    let rows = works.journal.transactions()?;
+    let is_cut_off =
+        |row: &&TransactionRow| row.state == TransactionState::Running && row.kind == TransactionKind::Install;
+    match rows.iter().find(is_cut_off) {
+        Some(row) => Ok(Setup::make(session, &select_of(&row.request))?.is_meant_by(&row.request)),
+        None => Ok(true),
+    }
+}
+
 fn quiet(session: &Session<'_>) -> Outcome {
     if session.output.is_json() {
         session.output.value(&json!({"status": "success", "recovered": Value::Null}));
@@ -76,4 +102,60 @@ fn quiet(session: &Session<'_>) -> Outcome {
         session.output.text("Nothing was cut off.\n");
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::paths;
+    use crate::cli::Environment;
+    use crate::cli::args::Args;
+    use crate::cli::output::Output;
+    use crate::host::{Attributes, Host};
+    use crate::journal::Begin;
+    use clap::Parser;
+    use std::path::Path;
+
+    /// A root on which dpkg was killed between unpacking and configuring, under our guard, with one unit held back.
+    #[test]
+    fn healing_keeps_the_list_of_held_units_and_leaves_no_guard_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_string_lossy().into_owned();
+        let args = Args::try_parse_from(["x", "--quiet", "--root", &root, "recover"]).unwrap();
+        let environment = Environment::default();
+        let output = Output::new(&args.global, &environment);
+        let session = Session::new(&args.global, "recover", "", &environment, &output);
+        let host = &session.host;
+        let put = |path: &str, text: &str, mode: u32| {
+            crate::resources::preimage::make_parents(host, Path::new(path)).unwrap();
+            host.write(Path::new(path), text.as_bytes(), &Attributes::root(mode)).unwrap();
+        };
+        let status = |how: &str| format!("Package: ufw\nStatus: install ok {how}\nArchitecture: all\nVersion: 1\n\n");
+        put("/var/lib/dpkg/status", &status("unpacked"), 0o644);
+        put("/run/vps-configurator/x", "", 0o644);
+        put("/usr/sbin/x", "", 0o644);
+        // The run that was killed had its guard in place; this one fails at once, and leaves it.
+        put("/usr/bin/dpkg", "#!/bin/sh\nexit 1\n", 0o755);
+        put("/usr/bin/apt-get", "#!/bin/sh\nexit 0\n", 0o755);
+        let progress = Drawn::new(&output);
+        assert!(resources::package::heal(host, &progress).is_err());
+        assert!(host.meta(Path::new(paths::POLICY_RC_D)).unwrap().is_some());
+        put(paths::HELD_UNITS, "ufw start\n", 0o644);
+        put("/status.new", &status("installed"), 0o644);
+        put("/usr/bin/dpkg", "#!/bin/sh\ncp \"$VPS_ROOT/status.new\" \"$VPS_ROOT/var/lib/dpkg/status\"\n", 0o755);
+        put("/usr/bin/cp", "#!/bin/sh\nexec /bin/cp \"$@\"\n", 0o755);
+        let journal = session.journal().unwrap();
+        let begin = Begin {
+            kind: TransactionKind::Install,
+            undoes: vec![],
+            request: Value::Null,
+            plan: Value::Null,
+            actor: Value::Null,
+            now: 1,
+        };
+        journal.begin(&begin).unwrap();
+        prepare(&session, &session.works(&journal, &progress)).unwrap();
+        assert!(host.meta(Path::new(paths::POLICY_RC_D)).unwrap().is_none(), "the guard stays");
+        assert_eq!(host.read(Path::new(paths::HELD_UNITS)).unwrap(), b"ufw start\n");
+    }
 }

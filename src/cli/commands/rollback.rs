@@ -11,12 +11,14 @@ use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
 use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
+use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
 use crate::engine::{Silent, Works, recover};
 use crate::host::ReadOnly;
 use crate::journal::{Journal, StepState, TransactionState};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Runs it.
 pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
@@ -37,7 +39,12 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     if selection.steps.is_empty() {
         return nothing(session, &target);
     }
-    let shown = preview(&works, &selection)?;
+    let mut shown = preview(&works, &selection)?;
+    if let Target::Module(name) = &target
+        && let Some(line) = left_without(session, &works, name)?
+    {
+        shown.0.push_str(&wrap("  ", &line));
+    }
     if flags.dry_run {
         if session.output.is_json() {
             session.output.value(&json!({"status": "dry-run", "steps": shown.1}));
@@ -52,17 +59,63 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     session.require_writable()?;
     confirm(session, flags.yes, "Take this back?")?;
     drop(journal);
+    // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
+    let _signals = Signals::watch();
     story::begin(session.output.is_verbose());
     let _lock = session.lock()?;
+    // Once begun it goes on to its end: there is nothing that a stop could take back.
+    let _signals = Signals::watch();
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
     let works = session.works(&journal, &progress);
     let before = std::time::Instant::now();
+    refuse_if_changed(&selection, &select(&works, &target)?)?;
     super::recover::prepare(session, &works)?;
     recover::settle_all(&works)?;
     let report = roll_back(&works, &target, &session.actor())?;
     progress.finish();
     tell(session, &report, before.elapsed().as_secs_f64())
+}
+
+/// A warning about the modules that stand and depend on `name`, which is to go.
+fn left_without(session: &Session<'_>, works: &Works<'_>, name: &str) -> Result<Option<String>, Problem> {
+    // A rollback must work where the modules of now can't even be read.
+    let Ok(catalogue) = crate::cli::setup::catalogue(session) else { return Ok(None) };
+    let mut gone = BTreeSet::from([name.to_owned()]);
+    loop {
+        let more: Vec<String> = catalogue
+            .iter()
+            .filter(|module| module.depends_on.iter().any(|need| gone.contains(&need.name)))
+            .map(|module| module.name.clone())
+            .filter(|module| !gone.contains(module))
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        gone.extend(more);
+    }
+    gone.remove(name);
+    let standing = works.journal.standing()?;
+    gone.retain(|module| standing.iter().any(|step| step.module == *module || step.shared.contains(module)));
+    Ok((!gone.is_empty()).then(|| {
+        let names = gone.into_iter().collect::<Vec<_>>().join(", ");
+        format!("warning: {names} depend on {name} and stay; to be on the safe side, take them back first")
+    }))
+}
+
+/// Refuses to take back anything but what was shown: another run may have ended between the question and the lock.
+fn refuse_if_changed(shown: &Selection, now: &Selection) -> Result<(), Problem> {
+    let ids = |selection: &Selection| selection.steps.iter().map(|step| step.id).collect::<Vec<_>>();
+    if ids(shown) == ids(now) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Exit::Failed,
+        "host-moved",
+        "what stands has changed since it was shown",
+        "another run of vps-configurator ended in between",
+    )
+    .fix("look again: vps-configurator rollback --dry-run"))
 }
 
 fn nothing(session: &Session<'_>, target: &Target) -> Outcome {
@@ -134,7 +187,7 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
             report.undone.len(),
             report.failed.len()
         ))
-        .fix("mend what it says, then run vps-configurator rollback again");
+        .fix("mend what it says, then run the same rollback again; --dry-run shows what it would take back");
     problem.details = report.tx.map(|tx| format!("vps-configurator transaction show {tx}"));
     Err(problem)
 }

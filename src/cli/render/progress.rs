@@ -1,6 +1,7 @@
 //! Progress: a bar with an estimate on a terminal, plain lines in a pipe, `STATUS=` for systemd always.
 
 use crate::cli::output::Output;
+use crate::cli::signals::held_back;
 use crate::engine::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use libsystemd::daemon::{self, NotifyState};
@@ -28,10 +29,9 @@ impl Drawn {
     pub fn new(output: &Output) -> Self {
         let silent = output.is_json() || output.is_quiet();
         let bar = (output.is_terminal() && !silent).then(|| {
-            let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {bar:24} {pos}/{len} {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.enable_steady_tick(Duration::from_millis(250));
+            let bar = ProgressBar::new_spinner().with_message("looking at the host");
+            bar.set_style(style("{spinner} [{elapsed_precise}] {wide_msg}"));
+            held_back(|| bar.enable_steady_tick(Duration::from_millis(250)));
             bar
         });
         Drawn { plain: bar.is_none() && !silent, bar, state: Mutex::default() }
@@ -73,7 +73,12 @@ impl Progress for Drawn {
     fn tell(&self, event: &Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match event {
-            Event::Begin { total } => state.total = *total,
+            Event::Begin { total } => {
+                state.total = *total;
+                if let Some(bar) = &self.bar {
+                    bar.set_style(style("{spinner} [{elapsed_precise}] {bar:24} {pos}/{len} {wide_msg}"));
+                }
+            }
             Event::StepBegins { id, summary, .. } => {
                 state.within = 0;
                 self.line(&format!("  {id}: {summary}"));
@@ -106,4 +111,8 @@ impl Progress for Drawn {
             Event::Note { line } => self.line(&format!("  {line}")),
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

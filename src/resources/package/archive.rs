@@ -203,8 +203,9 @@ impl Archive {
         Ok(items.filter_map(pending).collect())
     }
 
-    /// Fills in what `items` cost, in bytes to download and bytes on the disk.
-    pub fn weigh(self, host: &dyn Host, items: &mut [Item]) -> Result<()> {
+    /// Fills in what `items` cost, in bytes to download and bytes on the disk, and their architecture where it is open:
+    /// `native` or `all`.
+    pub fn weigh(self, host: &dyn Host, native: &str, items: &mut [Item]) -> Result<()> {
         let mut open: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, item) in items.iter().enumerate() {
             let name = item.name.split(':').next().unwrap_or_default();
@@ -213,7 +214,7 @@ impl Archive {
         for list in host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok()) {
             if list.ends_with("_Packages") && !open.is_empty() {
                 let text = read_if_there(host, self.dir().join(&list))?.unwrap_or_default();
-                weigh_from(&text, &mut open, items);
+                weigh_from(&text, native, &mut open, items);
             }
         }
         if !open.is_empty() {
@@ -221,7 +222,10 @@ impl Archive {
                 open.values().flatten().map(|i| &items[*i]).map(|i| format!("{}={}", i.name, i.version)).collect();
             let output =
                 host.look(&Command::new("apt-cache").args(self.options()).arg("show").args(left).accept(&[0, 100]))?;
-            weigh_from(&output.stdout, &mut open, items);
+            weigh_from(&output.stdout, native, &mut open, items);
+        }
+        for item in items.iter_mut().filter(|item| item.architecture.is_empty()) {
+            item.architecture = native.to_owned();
         }
         Ok(())
     }
@@ -313,7 +317,7 @@ fn newer(paragraph: &str, database: &Database) -> Option<Pending> {
 
 /// Reads `Size` (bytes) and `Installed-Size` (KiB) of the wanted versions from the text of a Packages list. One pass
 /// over some 50 MB: only paragraphs with a wanted name are looked into.
-fn weigh_from(text: &[u8], open: &mut BTreeMap<String, Vec<usize>>, items: &mut [Item]) {
+fn weigh_from(text: &[u8], native: &str, open: &mut BTreeMap<String, Vec<usize>>, items: &mut [Item]) {
     let mut lines = text.split(|b| *b == b'\n');
     while let Some(line) = lines.next() {
         let Some(name) = line.strip_prefix(b"Package: ").and_then(|n| std::str::from_utf8(n).ok()) else {
@@ -331,8 +335,13 @@ fn weigh_from(text: &[u8], open: &mut BTreeMap<String, Vec<usize>>, items: &mut 
             let Some(item) = items.get_mut(*index) else {
                 return false;
             };
-            let is_it = version == Some(&item.version) && architecture == Some(&item.architecture);
+            let fits = |found: &str| match item.architecture.as_str() {
+                "" => found == native || found == "all",
+                asked => found == asked,
+            };
+            let is_it = version == Some(&item.version) && architecture.is_some_and(fits);
             if is_it {
+                item.architecture = architecture.unwrap_or_default().to_owned();
                 item.download = size;
                 item.installed = number("Installed-Size").unwrap_or(0) * 1024;
             }
@@ -373,17 +382,20 @@ pub(super) fn unreachable(hosts: &[String], lines: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::listing;
     use super::*;
 
     #[test]
     fn sizes_come_from_the_right_version_and_architecture() {
         let list = b"Package: jq\nVersion: 1.6\nArchitecture: amd64\nInstalled-Size: 1\nSize: 10\n\n\
+            Package: jq\nVersion: 1.7\nArchitecture: arm64\nSize: 1\n\n\
             Package: jq\nVersion: 1.7\nArchitecture: amd64\nInstalled-Size: 2\nSize: 20\n\n\
             Package: other\nVersion: 1.7\nArchitecture: amd64\nSize: 30\n";
-        let mut items = Simulation::parse("Inst jq (1.7 D [amd64])\nInst zz (1 D [all])\n").install;
+        let mut items =
+            listing::parse("The following NEW packages will be installed:\n   jq (1.7)\n   zz (1)\n").install;
         let mut open = BTreeMap::from([("jq".to_owned(), vec![0]), ("zz".to_owned(), vec![1])]);
-        weigh_from(list, &mut open, &mut items);
-        assert_eq!((items[0].download, items[0].installed), (20, 2048));
+        weigh_from(list, "amd64", &mut open, &mut items);
+        assert_eq!((items[0].download, items[0].installed, items[0].architecture.as_str()), (20, 2048, "amd64"));
         assert_eq!(open.keys().collect::<Vec<_>>(), ["zz"]);
     }
 

@@ -2,6 +2,7 @@
 
 use super::set::{Claim, PackageSet};
 use super::undo::decode;
+use crate::base::digest::Digest;
 use crate::engine::{Change, Context, Error, Outcome, Resource, Scope, State, UndoRecord};
 use crate::host::fake::{FakeHost, Fault};
 use crate::resources::bench::{Bench, dies};
@@ -114,7 +115,13 @@ fn what_someone_needs_or_changed_since_stays_and_is_told() {
     let Outcome::Kept(lines) = outcome else { panic!("{outcome:?}") };
     assert!(lines[0].contains("libjq1 stay: theirs"), "{lines:?}");
     assert!(lines[1].contains("a copy is /var/lib/vps-configurator/kept"), "{lines:?}");
-    assert_eq!(bench.text("/var/lib/vps-configurator/kept/packages/etc/web/web.conf"), "mine\n");
+    assert_eq!(
+        bench.text(&format!(
+            "/var/lib/vps-configurator/kept/packages/etc/web/{}-web.conf",
+            Digest::of(b"mine\n").short()
+        )),
+        "mine\n"
+    );
     assert!(bench.text("/var/lib/dpkg/status").contains("Package: libjq1"));
 }
 
@@ -224,5 +231,26 @@ fn a_death_at_any_effect_is_resumed_and_taken_back() {
                 (number, undoes) = (1, true);
             }
         }
+    }
+}
+
+#[test]
+fn a_solution_is_reused_while_nothing_that_it_was_made_from_changes() {
+    let changes = [
+        ("/etc/apt/preferences.d/pin", "Package: jq\n"),
+        ("/etc/apt/sources.list", "deb http://other.example trixie main\n"),
+        ("/var/lib/apt/lists/fake_dists_trixie_InRelease", "Label: Debian\nx\n"),
+        ("/var/lib/apt/extended_states", "Package: x\nAuto-Installed: 1\n"),
+        ("/var/lib/dpkg/status", "Package: x\nStatus: install ok installed\nVersion: 1\n\n"),
+    ];
+    for (path, text) in changes {
+        let bench = bench();
+        let set = set(&[("a", "jq")]);
+        let first = set.observe(bench.host()).unwrap();
+        // Whoever asks apt from now on gets no answer.
+        bench.put("/usr/sbin/apt-get", "#!/bin/sh\nexit 100\n");
+        assert_eq!(set.observe(bench.host()).unwrap(), first);
+        bench.put(path, text);
+        assert!(set.observe(bench.host()).is_err(), "{path} changed, and apt was not asked again");
     }
 }

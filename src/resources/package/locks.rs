@@ -13,8 +13,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often the waiting is told.
 const TELL: Duration = Duration::from_secs(5);
 
-/// Waits until nobody holds one of the locks, for at most `limit`; then refuses with `apt-lock-held`.
-pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration) -> Result<()> {
+/// Waits until nobody holds one of the locks, for at most `limit`; then refuses with `apt-lock-held`. Says whether it
+/// had to wait: what was seen before may be out of date then.
+pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration) -> Result<bool> {
     let began = host.now();
     let mut told: Option<i128> = None;
     while let Some((path, pid)) = holder(host)? {
@@ -38,7 +39,7 @@ pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration)
         }
         host.pause(LOOK);
     }
-    Ok(())
+    Ok(told.is_some())
 }
 
 fn nanoseconds(count: i128) -> Duration {

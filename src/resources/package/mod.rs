@@ -7,7 +7,7 @@
 //! | `undo` | its undo record: versions, marks, and what maintainer scripts left |
 //! | `database` | what dpkg knows, read without a program |
 //! | `archive` | what the archives offer: apt's lists or our own |
-//! | `solution`, `simulation` | what apt would do, exactly |
+//! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
 //! | `apt` | running it, healing and adopting what was interrupted |
 //! | `locks`, `guard` | courtesy to others; services held back |
 //! | `tree`, `side_effects` | pictures of `/etc` and its like, and going back to one |
@@ -21,7 +21,9 @@ mod failure;
 mod guard;
 #[cfg(test)]
 mod life;
+mod listing;
 mod locks;
+mod memory;
 mod purge;
 mod set;
 mod side_effects;

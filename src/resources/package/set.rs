@@ -6,6 +6,7 @@ use super::database::Database;
 use super::failure;
 use super::guard;
 use super::locks::wait_for_locks;
+use super::memory::Memory;
 use super::simulation::Item;
 use super::solution::{Solution, Wanted};
 use super::traces::Traces;
@@ -42,6 +43,7 @@ pub struct PackageSet {
     sources: Vec<PlannedSource>,
     foreign: BTreeSet<PathBuf>,
     lock_wait: Duration,
+    solved: Memory,
 }
 
 /// The state: what is there of what is wanted, and, when something is not, exactly how it will be.
@@ -75,6 +77,7 @@ impl PackageSet {
             sources: Vec::new(),
             foreign: BTreeSet::new(),
             lock_wait: LOCK_WAIT,
+            solved: Memory::default(),
         }
     }
 
@@ -143,7 +146,9 @@ impl PackageSet {
         let solution = if missing.is_empty() && pending.is_empty() {
             None
         } else {
-            Some(Solution::find(host, archive, &database, &missing, &pending)?)
+            let question = format!("{archive:?} {missing:?} {pending:?}");
+            let find = || Solution::find(host, archive, &database, &missing, &pending);
+            Some(self.solved.solve(host, &question, find)?)
         };
         Ok(Seen { packages, security: wants_security.then_some(pending), solution })
     }
@@ -328,9 +333,13 @@ impl Resource for PackageSet {
         Ok(change)
     }
 
+    /// Others are waited for here, before there is anything to undo: what they change meanwhile is theirs.
     fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
-        let seen = self.read(seen)?;
         let host = context.host;
+        if wait_for_locks(host, context.progress, self.lock_wait)? && self.observe(host)? != *seen {
+            return Err(Error::Moved { id: self.id().clone() });
+        }
+        let seen = self.read(seen)?;
         let database = Database::read(host)?;
         let before = |claim: &Claim| {
             let before = match seen.packages.get(&claim.name) {

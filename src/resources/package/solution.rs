@@ -3,7 +3,8 @@
 
 use super::archive::{Archive, Pending, near_names};
 use super::database::Database;
-use super::simulation::{Item, Problem, Simulation, problems};
+use super::listing;
+use super::simulation::{Item, Problem, problems};
 use crate::base::size::bytes;
 use crate::engine::{Error, Result};
 use crate::host::{Command, Host, Output};
@@ -59,11 +60,11 @@ impl Solution {
         }
         let updates = pending.iter().filter(|p| !missing.contains_key(&p.name));
         request.extend(updates.map(|p| format!("{}={}", p.name, p.available)));
-        let output = host.look(&simulate(archive, database, &request))?;
+        let output = host.look(&solve(archive, database, &request))?;
         if output.code != 0 {
             return Err(refusal(host, archive, missing, &output)?);
         }
-        let simulation = Simulation::parse(&output.text());
+        let simulation = listing::parse(&output.text());
         if !simulation.remove.is_empty() {
             return Err(conflict(missing, format!("apt would remove {}", simulation.remove.join(", "))));
         }
@@ -73,7 +74,7 @@ impl Solution {
                 return Err(virtual_name(missing, name, &output.text()));
             }
         }
-        archive.weigh(host, &mut items)?;
+        archive.weigh(host, database.architecture(), &mut items)?;
         let (mut upgrades, new): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|i| i.old.is_some());
         archive.find_old(host, &mut upgrades)?;
         let mut exact = request;
@@ -107,8 +108,8 @@ impl Solution {
     /// Solves again with apt's own lists, just fetched: every step must be one that was planned. Fewer are fine: a
     /// transaction that is resumed has done some.
     pub fn recheck(&self, host: &dyn Host, database: &Database) -> Result<()> {
-        let output = host.look(&simulate(Archive::Own, database, &self.request))?;
-        let simulation = Simulation::parse(&output.text());
+        let output = host.look(&solve(Archive::Own, database, &self.request))?;
+        let simulation = listing::parse(&output.text());
         let planned = |i: &Item| self.version_of(&i.name) == Some(&i.version);
         let strangers: Vec<String> =
             simulation.install.iter().filter(|i| !planned(i)).map(|i| format!("{} {}", i.name, i.version)).collect();
@@ -126,7 +127,7 @@ impl Solution {
     }
 
     /// The room that the packages need, on each file system that they use.
-    fn check_room(&self, host: &dyn Host) -> Result<()> {
+    pub fn check_room(&self, host: &dyn Host) -> Result<()> {
         let needs = [("/var/cache/apt/archives", self.download), ("/usr", self.installed)];
         let mut devices: BTreeMap<u64, (u64, u64, Vec<&str>)> = BTreeMap::new();
         for (path, bytes) in needs {
@@ -151,10 +152,9 @@ impl Solution {
     }
 }
 
-fn simulate(archive: Archive, database: &Database, request: &[String]) -> Command {
-    let mut command = Command::new("apt-get")
-        .args(["-s", "-o", "APT::Get::Show-User-Simulation-Note=no", "--no-install-recommends"])
-        .args(archive.options());
+fn solve(archive: Archive, database: &Database, request: &[String]) -> Command {
+    let mut command =
+        Command::new("apt-get").args(listing::OPTIONS).arg("--no-install-recommends").args(archive.options());
     if !database.unfinished().is_empty() {
         command = command.arg("--fix-broken");
     }

@@ -468,8 +468,8 @@ impl Record {
     }
 
     /// Copies of the files that someone changed since, before a purge may remove them: nothing is lost. Returns their
-    /// paths.
-    fn keep_copies(&self, context: &Context<'_>, settled: &Settled, present: &Tree) -> Result<Vec<PathBuf>> {
+    /// paths, each with its copy's.
+    fn keep_copies(&self, context: &Context<'_>, settled: &Settled, present: &Tree) -> Result<Vec<(PathBuf, PathBuf)>> {
         let is_changed = |(path, after): &(&PathBuf, &Option<Node>)| {
             let differs = matches!((present.nodes.get(*path), after), (Some(n), Some(a)) if !n.same_content(a));
             differs && !is_accounts(path) && !is_generated(path)
@@ -479,7 +479,7 @@ impl Record {
             let (Some(content), Some(node)) = (present.content(path), present.nodes.get(path)) else {
                 continue;
             };
-            let copy = kept_copy(path);
+            let copy = kept_copy(path, content);
             for dir in copy.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
                 if context.host.meta(dir)?.is_none() {
                     context.host.make_directory(dir, &Attributes::root(0o700))?;
@@ -487,22 +487,22 @@ impl Record {
             }
             let attributes = node.attributes().cloned().unwrap_or_else(|| Attributes::root(0o600));
             context.host.write(&copy, content, &attributes)?;
-            copied.push(path.clone());
+            copied.push((path.clone(), copy));
         }
         Ok(copied)
     }
 
     /// Removes the copies of files that are still there; tells the others.
-    fn tell_copies(&self, context: &Context<'_>, copied: &[PathBuf]) -> Result<Vec<String>> {
+    fn tell_copies(&self, context: &Context<'_>, copied: &[(PathBuf, PathBuf)]) -> Result<Vec<String>> {
         let mut kept = Vec::new();
-        for path in copied {
+        for (path, copy) in copied {
             if context.host.meta(path)?.is_some() {
-                context.host.remove(&kept_copy(path))?;
+                context.host.remove(copy)?;
             } else {
                 kept.push(format!(
                     "{} went with its package, but someone had changed it: a copy is {}",
                     path.display(),
-                    kept_copy(path).display()
+                    copy.display()
                 ));
             }
         }
@@ -542,8 +542,11 @@ impl Record {
     }
 }
 
-fn kept_copy(path: &Path) -> PathBuf {
-    Path::new(paths::KEPT).join("packages").join(path.strip_prefix("/").unwrap_or(path))
+/// Named by its content, too: the copy of an earlier rollback is neither overwritten nor removed.
+fn kept_copy(path: &Path, content: &[u8]) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let path = path.with_file_name(format!("{}-{name}", Digest::of(content).short()));
+    Path::new(paths::KEPT).join("packages").join(path.strip_prefix("/").unwrap_or(&path))
 }
 
 /// Files that programs write by themselves from others; a copy of them is nobody's loss.
@@ -601,6 +604,13 @@ impl Undo for Record {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn copies_of_two_versions_of_a_file_are_two_files() {
+        let copy = |content: &[u8]| kept_copy(Path::new("/etc/docker/daemon.json"), content);
+        assert_ne!(copy(b"one"), copy(b"two"));
+        assert!(copy(b"one").starts_with(Path::new(paths::KEPT).join("packages/etc/docker")));
+    }
 
     #[test]
     fn a_record_of_version_1_is_read_and_a_later_one_refused() {

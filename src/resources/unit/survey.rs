@@ -59,6 +59,11 @@ impl UnitFacts {
         matches!(self.active.as_str(), "active" | "reloading" | "refreshing")
     }
 
+    /// Whether systemd remembers that it failed.
+    pub fn has_failed(&self) -> bool {
+        self.active == "failed"
+    }
+
     /// Whether it is on its way to another state.
     pub fn is_changing(&self) -> bool {
         matches!(self.active.as_str(), "activating" | "deactivating") && self.sub != "auto-restart"

@@ -147,6 +147,8 @@ impl UndoUnit {
         let gone = !now.is_loaded();
         Ok(match (active, now.is_active() || now.is_changing()) {
             (false, true) => Some("stop"),
+            // A unit that would not start is remembered as failed, even when its file is gone.
+            (false, false) if now.has_failed() => Some("reset-failed"),
             (true, false) if !gone => Some("start"),
             _ => None,
         })
@@ -165,8 +167,8 @@ impl Undo for UndoUnit {
     fn undo(&self, context: &Context<'_>, _: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let host = context.host;
         let verb = self.verb(host)?;
-        if verb == Some("stop") {
-            super::systemctl(host, "stop", &self.unit)?;
+        if let Some(verb @ ("stop" | "reset-failed")) = verb {
+            super::systemctl(host, verb, &self.unit)?;
         }
         let (came, back) = self.differences(host, after)?;
         for path in &came {

@@ -51,7 +51,7 @@ fn exception(line: &str) -> Option<Exception> {
 }
 
 /// `*` stands for any text, also across slashes.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };

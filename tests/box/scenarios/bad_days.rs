@@ -211,7 +211,8 @@ fn signals() {
     machine.must_be_as_before(&before);
     let run =
         "systemd-run --quiet --pipe --wait --collect --unit=run.service vps-configurator install --profile small --yes";
-    let wait_for_dpkg = "for i in $(seq 300); do pgrep -x dpkg >/dev/null && exit 0; sleep 0.1; done; exit 1";
+    // It unpacks by dpkg-deb; dpkg alone also answers questions while a plan is made.
+    let wait_for_dpkg = "for i in $(seq 300); do pgrep -x dpkg-deb >/dev/null && exit 0; sleep 0.1; done; exit 1";
     for signal in ["TERM", "INT"] {
         let said = machine.sh(&format!(
             "(({wait_for_dpkg}) && sleep 1 && systemctl kill --kill-whom=main -s {signal} run.service) & {run}"

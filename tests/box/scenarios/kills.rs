@@ -12,7 +12,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "beginner killed while it installs and while it is taken back converges",
-        run: || if is_long() { killed("beginner", 5, 2) } else { killed("beginner", 1, 1) },
+        run: || if is_long() { killed("beginner", 5, 2) } else { killed("beginner", 1, 2) },
     },
     Scenario { name: "a power cut during an install is mended at the next boot", run: power_cut },
 ];
@@ -23,6 +23,9 @@ fn is_long() -> bool {
 
 /// A rollback as a unit, so that it can be killed with all its children.
 const ROLLBACK: &str = "vps-rollback.service";
+
+/// Where the program runs apt, so that apt can outlive it.
+const APT: &str = "vps-configurator-apt.service";
 
 /// In each round the install is killed `cuts` times before it may end, then the rollback once.
 fn killed(profile: &str, rounds: u32, cuts: u32) {
@@ -40,16 +43,25 @@ fn killed(profile: &str, rounds: u32, cuts: u32) {
         (Duration::from_secs(100), Duration::from_secs(50))
     };
     for round in 0..rounds {
-        // Spread over the run: each kill has its own part of it.
+        // Spread over the run: the first cut of each round has its own part of it, the others lie in what is left.
+        let part = f64::from(round) / f64::from(rounds);
+        let mut left = whole;
         for cut in 0..cuts {
-            let part = f64::from(round * cuts + cut) / f64::from(rounds * cuts);
-            let at = dice.share(whole, part, part + 1.0 / f64::from(rounds * cuts));
-            let was = kill_after(&machine, &["systemctl", "start", "--no-block", &unit(profile)], &unit(profile), at);
-            println!("{profile} round {round}: install killed after {at:.2?}: {was}");
+            let at = if cut == 0 {
+                dice.share(left, part, part + 1.0 / f64::from(rounds))
+            } else {
+                dice.share(left, 0.0, 1.0)
+            };
+            left = left.saturating_sub(at);
+            // Every third kill leaves apt alone, which then outlives the program.
+            let victims = if (round * cuts + cut) % 3 == 2 { 1 } else { 2 };
+            let units = [&unit(profile), APT];
+            let was =
+                kill_after(&machine, &["systemctl", "start", "--no-block", &unit(profile)], &units[..victims], at);
+            println!("{profile} round {round}: install killed after {at:.2?}, {victims} units: {was}");
         }
         let (_, healed) = timed(|| start(&machine, profile));
         must_be_settled(&machine, profile);
-        let part = f64::from(round) / f64::from(rounds);
         let at = dice.share(back, part, part + 1.0 / f64::from(rounds));
         let command = [
             "systemd-run",
@@ -63,24 +75,28 @@ fn killed(profile: &str, rounds: u32, cuts: u32) {
             "0",
             "-y",
         ];
-        let was = kill_after(&machine, &command, ROLLBACK, at);
+        let was = kill_after(&machine, &command, &[ROLLBACK, APT], at);
         println!("{profile} round {round}: converged in {healed:.1?}; rollback killed after {at:.2?}: {was}");
         take_all_back(&machine, &before);
         assert_eq!(program(&machine, "status").code, 0);
     }
 }
 
-/// Starts something and kills all of it after a while; says what the unit was doing then.
-fn kill_after(machine: &Machine, command: &[&str], unit: &str, at: Duration) -> String {
+/// Starts something and kills all processes of the units after a while; says what the first was doing then.
+fn kill_after(machine: &Machine, command: &[&str], units: &[&str], at: Duration) -> String {
     assert!(machine.run(command).success(), "{}", story(machine));
     std::thread::sleep(at);
+    let (unit, all) = (units[0], units.join(" "));
     let was = machine.sh(&format!("systemctl show -P ActiveState {unit}; systemctl show -P StatusText {unit}")).stdout;
-    machine.sh(&format!("systemctl kill --kill-whom=all -s KILL {unit}"));
+    // The units that are there: asked for in one call, so that they die at once.
+    machine.sh(&format!(
+        "systemctl kill --kill-whom=all -s KILL $(systemctl list-units -q --plain --no-legend {all} | cut -d' ' -f1)"
+    ));
     machine.ok(&format!(
         "for i in $(seq 100); do case $(systemctl show -P ActiveState {unit}) in inactive|failed) exit 0;; esac; \
          sleep 0.1; done; exit 1"
     ));
-    machine.sh(&format!("systemctl reset-failed {unit}"));
+    machine.sh(&format!("systemctl reset-failed {all}"));
     was.trim().replace('\n', ", ")
 }
 

@@ -18,12 +18,14 @@ const PATHS: &[(&str, &[&str])] = &[
     ("hostname", &["/etc/hostname", "/etc/hosts"]),
 ];
 
-/// What a running service makes in the kernel: the plan names the service, not each of its rules.
-const KERNEL: &[(&str, &[&str])] = &[
-    ("firewall:ufw", &["ufw", "INPUT", "OUTPUT", "FORWARD", "table", "ip filter", "ip6 filter"]),
-    ("firewall:ufw sysctl", &["accept_redirects", "accept_source_route", "rp_filter", "log_martians", "icmp_"]),
-    ("unit:docker.service", &["DOCKER", "docker0", "forward", "ip nat", "ip6 nat", "ip raw", "ip6 raw", "bridge"]),
-    ("unit:fail2ban.service", &["f2b"]),
+/// What a running service makes in the kernel (`*`: any text): the plan names the service, not each of its rules.
+const KERNEL: &[(&str, &str, &[&str])] = &[
+    ("firewall:ufw", "nft", &["ip filter*", "ip6 filter*"]),
+    // From /etc/ufw/sysctl.conf, which belongs to the package.
+    ("firewall:ufw", "sysctl", &["net.ipv*.conf.*.accept_redirects"]),
+    ("unit:docker.service", "nft", &["ip nat*", "ip6 nat*", "ip filter chain DOCKER*"]),
+    ("unit:docker.service", "sysctl", &["net.*.docker0.*", "net.ipv4.ip_forward", "net.ipv4.conf.*.forwarding"]),
+    ("unit:fail2ban.service", "nft", &["inet f2b*"]),
 ];
 
 /// Compares; panics with everything that was not promised or not kept.
@@ -145,10 +147,10 @@ impl Promise {
             "sysctl" if self.settings().contains(name) => Some("setting of a step"),
             "sysctl" | "nft" => KERNEL
                 .iter()
-                .find(|(id, words)| {
-                    self.has(id.split(' ').next().unwrap_or(id)) && words.iter().any(|word| name.contains(word))
+                .any(|(id, of, patterns)| {
+                    *of == kind && self.has(id) && patterns.iter().any(|pattern| diff::matches(pattern, name))
                 })
-                .map(|(_, _)| "made in the kernel by a planned service"),
+                .then_some("made in the kernel by a planned service"),
             _ => None,
         }
     }

@@ -1,0 +1,107 @@
+//! `--json`: every command's answer parses, and has the keys that were promised.
+
+use crate::support::tree::Tree;
+use serde_json::Value;
+
+#[track_caller]
+fn has(value: &Value, keys: &[&str]) {
+    for key in keys {
+        assert!(value.get(key).is_some(), "no key {key} in {value:#}");
+    }
+}
+
+#[test]
+fn every_command_answers_in_json_with_the_promised_keys() {
+    let tree = Tree::new();
+    let ask = |line: &str, code: i32| {
+        let ran = tree.call(&format!("{line} --json")).ends(code);
+        assert_eq!(ran.err, "", "{line}: standard error is for people");
+        ran.json()
+    };
+    assert_eq!(ask("status", 0)["status"], "fresh");
+    assert_eq!(ask("transaction list", 0), serde_json::json!([]));
+    assert_eq!(ask("rollback --yes", 0)["changes"], 0);
+    assert_eq!(ask("recover", 0)["status"], "success");
+    has(&ask("module list", 0)[0], &["name", "summary", "priority", "mandatory", "enabled", "builtin", "depends_on"]);
+    let module = ask("module show base", 0);
+    has(&module, &["name", "summary", "options", "depends_on", "enabled"]);
+    has(&module["options"][0], &["name", "type", "default", "help"]);
+    has(&ask("module graph", 0), &["nodes", "edges"]);
+    let profiles = ask("profile list", 0);
+    has(&profiles[0], &["name", "summary"]);
+    has(&ask("profile show full", 0), &["name", "modules"]);
+    let shown = ask("config show --profile full", 0);
+    assert_eq!(shown["modules.web.port"], 8080);
+    let shown = ask("config show modules.web.port --origin --profile full", 0);
+    has(&shown["modules.web.port"], &["value", "origin"]);
+    assert_eq!(ask("config validate --profile full", 0)["problems"], serde_json::json!([]));
+    has(&ask("config set modules.base.level 4", 0), &["status", "key", "path"]);
+    ask("config set modules.base.level --unset", 0);
+    has(&ask("profile create mine --module kernel", 0), &["status", "path"]);
+
+    let plan = ask("plan --profile full", 4);
+    has(&plan, &["format", "profile", "request", "modules", "plan"]);
+    has(&plan["plan"], &["hash", "steps", "unchanged"]);
+    has(&plan["plan"]["steps"][0], &["id", "module", "change", "seen"]);
+    assert_eq!(ask("install --profile full --dry-run", 0)["status"], "dry-run");
+    let refused = ask("install --profile full", 2);
+    assert_eq!((&refused["status"], &refused["error_code"]), (&"error".into(), &"not-confirmed".into()));
+    has(&refused, &["error_message", "host_state", "error_details", "exit_code"]);
+    has(&refused["error_details"], &["what", "why", "how"]);
+
+    let keys = [
+        "status",
+        "profile",
+        "transaction",
+        "duration_seconds",
+        "changes",
+        "unchanged",
+        "modules_installed",
+        "modules_skipped",
+        "plan",
+        "deviations",
+        "summary",
+        "steps",
+        "failures",
+        "rollback_executed",
+        "rollback_complete",
+        "owed",
+        "next_steps",
+    ];
+    let done = ask("install --profile full --yes", 0);
+    has(&done, &keys);
+    assert_eq!((&done["status"], &done["changes"]), (&"success".into(), &14.into()));
+    assert_eq!(done["deviations"], serde_json::json!([]));
+    assert_eq!(done["plan"], plan["plan"]["hash"], "the plan is the promise that was kept");
+    has(&done["summary"]["web"], &["status", "duration"]);
+    let again = ask("install --profile full --yes", 0);
+    has(&again, &keys);
+    assert_eq!((&again["status"], &again["changes"]), (&"success".into(), &0.into()));
+
+    let status = ask("status", 0);
+    has(&status, &["status", "transactions", "last", "standing_steps", "modules", "owed", "interrupted"]);
+    let verified = ask("verify --profile full", 0);
+    has(&verified, &["status", "profile", "drift", "unchanged", "probes"]);
+    has(&verified["probes"][0], &["module", "name", "verdict"]);
+    has(&ask("transaction list", 0)[0], &["id", "kind", "state", "profile", "begun", "ended", "by", "version"]);
+    let shown = ask("transaction show 1", 0);
+    has(&shown, &["actor", "request", "steps", "undos"]);
+    has(&shown["steps"][0], &["resource", "module", "action", "summary", "state", "seconds"]);
+    has(&ask("transaction diff 1", 0)[0], &["resource", "before", "after", "state"]);
+    has(&ask("rollback --list", 0), &["unfinished", "incomplete", "transactions"]);
+    has(&ask("rollback --status", 0), &["unfinished", "incomplete", "transactions"]);
+    has(&ask("rollback --dry-run", 0)["steps"][0], &["resource", "transaction", "module", "lines"]);
+    tree.put("/etc/base/greeting.conf", "mine\n");
+    assert_eq!(ask("verify --profile full", 4)["status"], "drift");
+    let back = ask("rollback --yes", 0);
+    has(&back, &["status", "transaction", "undoes", "changes", "kept", "failed", "owed", "duration_seconds"]);
+    assert_eq!(back["kept"].as_array().map(Vec::len), Some(1), "the changed file's copy is named: {back:#}");
+}
+
+#[test]
+fn the_result_of_an_install_is_kept_beside_the_logs() {
+    let tree = Tree::new();
+    let printed = tree.call("install --profile small --yes --json").ends(0).json();
+    let kept: Value = serde_json::from_str(&tree.text("/var/log/vps-configurator/install-1.json")).unwrap();
+    assert_eq!(kept, printed);
+}
