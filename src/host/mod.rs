@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub mod actor;
+mod capture;
 pub mod command;
 pub mod error;
 pub mod fake;

@@ -299,7 +299,7 @@ impl OptionType {
         }
     }
 
-    pub fn json_schema(&self) -> Json {
+    fn json_schema(&self) -> Json {
         let bounded = |kind: &str, min: Option<Json>, max: Option<Json>| {
             let mut schema = json!({"type": kind});
             if let Some(min) = min {

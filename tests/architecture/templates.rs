@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use vps_configurator::base::paths::MODULES_D;
 use vps_configurator::host::RealHost;
+use vps_configurator::modules::OptionType;
 use vps_configurator::modules::catalogue::Catalogue;
 use vps_configurator::modules::expand::{OptionValues, expand};
 use vps_configurator::modules::facts::Facts;
@@ -23,10 +24,11 @@ fn hosts() -> [Facts; 2] {
 }
 
 /// The other values that an option can be switched to: a boolean's other one, each word of a choice.
-fn switches(default: &Value, schema: &Value) -> Vec<Value> {
-    match default {
-        Value::Bool(is_on) => vec![json!(!is_on)],
-        _ => schema["enum"].as_array().cloned().unwrap_or_default(),
+fn switches(default: &Value, kind: &OptionType) -> Vec<Value> {
+    match kind {
+        OptionType::Boolean => vec![json!(default != &json!(true))],
+        OptionType::Choice(words) => words.iter().map(|word| json!(word)).filter(|word| word != default).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -43,7 +45,7 @@ fn every_template_resolves_by_default_and_with_each_switch_turned() {
     for module in catalogue.iter() {
         for option in &module.options.0 {
             let default = option.default.clone().unwrap_or(Value::Null);
-            for value in switches(&default, &option.kind.json_schema()) {
+            for value in switches(&default, &option.kind) {
                 let mut options = defaults.clone();
                 options.get_mut(&module.name).unwrap().insert(option.path.clone(), value.clone());
                 tried.push((format!("modules.{}.{}={value}", module.name, option.path), options));

@@ -25,6 +25,7 @@ mod listing;
 mod locks;
 mod memory;
 mod purge;
+mod removal;
 mod set;
 mod side_effects;
 mod simulation;
