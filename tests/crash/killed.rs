@@ -25,9 +25,22 @@ fn killed(tree: &Tree, line: &str, after: Duration) -> bool {
     let was_running = running.try_wait().unwrap().is_none();
     let _ = kill(Pid::from_raw(i32::try_from(running.id()).unwrap()), Signal::SIGKILL);
     running.wait().unwrap();
-    // What it had started lives on, as after an OOM kill; the next run must bear with that. Give it time to end.
-    std::thread::sleep(Duration::from_millis(150));
+    // What it had started lives on, as after an OOM kill. On a host apt's own locks make the next run wait for it; the
+    // simulated apt takes none, so the wait is here.
+    while outlives(tree) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     was_running
+}
+
+/// Whether a program of this tree still runs: each has the tree in its environment.
+fn outlives(tree: &Tree) -> bool {
+    let mark = format!("VPS_ROOT={}\0", tree.root().display());
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes.flatten().any(|process| {
+        std::fs::read(process.path().join("environ"))
+            .is_ok_and(|environment| environment.windows(mark.len()).any(|part| part == mark.as_bytes()))
+    })
 }
 
 #[test]
