@@ -24,7 +24,7 @@ SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-
 # Debian 12's lintian still asks for init.d scripts.
 LINTIAN_12 = $(shell lintian --version | grep -q 'v2\.11[0-6]' && echo --suppress-tags package-supports-alternative-init-but-no-init.d-script)
 
-.PHONY: help build test demo debs repo lint bench box clean
+.PHONY: help build reference test demo debs repo lint bench box clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,6 +56,15 @@ repo: debs ## a signed APT repository with the packages, to serve as it is: targ
 	debian/make-repo target/repo $(KEYS) target/debian/*.deb $(OLDER_DEBS)
 	sed -e 's|@REPO_URL@|$(REPO_URL)|' -e "s|@FINGERPRINT@|$$(cat $(KEYS)/fingerprint)|" docs/quick-install.sh > target/repo/quick-install.sh
 	chmod 0755 target/repo/quick-install.sh
+
+reference: ## regenerates docs/reference from the program and config/ (manifest.md and errors.md are written by hand)
+	@$(NEED) cargo
+	cargo build --locked
+	@# The modules in config/, where the package would put them.
+	mkdir -p $(GENERATED)/root/usr/share && rm -rf $(GENERATED)/root/usr/share/vps-configurator
+	cp -r config $(GENERATED)/root/usr/share/vps-configurator
+	rm -rf docs/reference/modules
+	target/debug/vps-configurator --root $(GENERATED)/root internal generate reference docs/reference
 
 lint: debs ## format, clippy, shell scripts, units, lintian
 	@$(NEED) cargo-fmt cargo-clippy lintian shellcheck systemd-analyze

@@ -30,6 +30,7 @@
 //! | words the administrator reads | `src/cli/render/`, `src/cli/explain.rs` |
 //! | a default | `config/`, not code |
 
+#![warn(missing_docs)]
 #![cfg_attr(
     not(test),
     deny(

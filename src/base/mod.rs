@@ -1,4 +1,4 @@
-//! Words that all layers share: ids, paths, digests, text differences, YAML with positions.
+//! Words that all layers share: ids, paths, digests, text differences, sizes, YAML with positions.
 //!
 //! Pure: nothing in here touches the machine.
 
@@ -6,5 +6,6 @@ pub mod diff;
 pub mod digest;
 pub mod ids;
 pub mod paths;
+pub mod size;
 pub mod version;
 pub mod yaml;

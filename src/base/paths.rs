@@ -1,10 +1,9 @@
-//! Every path that the program names, in one place. All are absolute paths of the managed host; the host layer puts
-//! the root prefix of a test before them.
+//! The paths that the program names, in one place: all of its own (`tests/architecture` holds it), and those of the host
+//! that more than one file needs. A path that a single kind of resource knows stands at the head of that kind. All are
+//! absolute paths of the managed host; the host layer puts the root prefix of a test before them.
 
 /// Shipped, read-only data: defaults, modules, profiles, schema.
 pub const SHARE: &str = "/usr/share/vps-configurator";
-/// The modules that come with the package.
-pub const SHIPPED_MODULES: &str = "/usr/share/vps-configurator/modules";
 /// The profiles that come with the package.
 pub const SHIPPED_PROFILES: &str = "/usr/share/vps-configurator/profiles";
 /// The lowest layer of configuration.
@@ -21,18 +20,18 @@ pub const LOCAL_CONFIG: &str = "/etc/vps-configurator/conf.d/50-local.yaml";
 pub const PROFILES_D: &str = "/etc/vps-configurator/profiles.d";
 /// The administrator's own modules (plugins).
 pub const MODULES_D: &str = "/etc/vps-configurator/modules.d";
-/// State, mode 0700.
+/// State, mode 0700: the journal's database and its store of pre-images (`journal::Journal` names them).
 pub const STATE: &str = "/var/lib/vps-configurator";
-/// The journal's database.
-pub const JOURNAL: &str = "/var/lib/vps-configurator/journal.db";
-/// The store of pre-images, addressed by their SHA-256.
-pub const OBJECTS: &str = "/var/lib/vps-configurator/objects";
 /// Files that a rollback found changed by someone else: their copies, by transaction.
 pub const KEPT: &str = "/var/lib/vps-configurator/kept";
 /// Data that can be made anew.
 pub const CACHE: &str = "/var/cache/vps-configurator";
 /// Package lists fetched for a plan, so that planning changes nothing of apt's own.
 pub const APT_LISTS: &str = "/var/cache/vps-configurator/lists";
+/// The package sources of a plan, the host's own and those that the plan adds.
+pub const APT_SOURCES: &str = "/var/cache/vps-configurator/sources.list.d";
+/// The digest of the sources that [`APT_LISTS`] were fetched for.
+pub const APT_SOURCES_DIGEST: &str = "/var/cache/vps-configurator/sources.digest";
 /// Reports.
 pub const LOG: &str = "/var/log/vps-configurator";
 /// Locks and other things that a reboot may forget.
@@ -41,6 +40,8 @@ pub const RUN: &str = "/run/vps-configurator";
 pub const LOCK: &str = "/run/vps-configurator/lock";
 /// Units that were held back while their packages were configured, one to a line.
 pub const HELD_UNITS: &str = "/run/vps-configurator/held-units";
+/// What apt-get writes in a package transaction, its status lines among it.
+pub const APT_LOG: &str = "/run/vps-configurator/apt.log";
 /// Debian's hook that tells maintainer scripts whether a service may be started.
 pub const POLICY_RC_D: &str = "/usr/sbin/policy-rc.d";
 /// dpkg's database of packages.
@@ -49,3 +50,15 @@ pub const DPKG_STATUS: &str = "/var/lib/dpkg/status";
 pub const APT_EXTENDED_STATES: &str = "/var/lib/apt/extended_states";
 /// What this system is.
 pub const OS_RELEASE: &str = "/etc/os-release";
+/// The users: passwd(5).
+pub const PASSWD: &str = "/etc/passwd";
+/// Their passwords: shadow(5).
+pub const SHADOW: &str = "/etc/shadow";
+/// The groups: group(5).
+pub const GROUP: &str = "/etc/group";
+/// The groups' passwords and administrators: gshadow(5).
+pub const GSHADOW: &str = "/etc/gshadow";
+/// The ranges of user numbers that users may use in containers: subuid(5).
+pub const SUBUID: &str = "/etc/subuid";
+/// The same of group numbers: subgid(5).
+pub const SUBGID: &str = "/etc/subgid";

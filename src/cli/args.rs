@@ -9,9 +9,15 @@ use std::path::PathBuf;
 /// and can be rolled back. See vps-configurator-profile(5) for profiles.
 #[derive(Debug, Parser)]
 #[command(name = "vps-configurator", version, propagate_version = false, max_term_width = 80)]
-#[command(
-    after_help = "Exit codes: 0 done or nothing to do, 1 failed (host unchanged or undone), 2 usage or configuration, 3 undo incomplete, 4 findings or pending changes, 5 another run is under way, 6 needs root."
-)]
+#[command(after_help = "\
+Exit codes:
+  0  done, or nothing to do
+  1  failed; the host is unchanged or was put back
+  2  wrong usage or configuration; nothing was touched
+  3  an undo is incomplete
+  4  findings (drift), or changes are pending
+  5  another run is under way
+  6  needs root")]
 pub struct Args {
     /// Flags that every command takes.
     #[command(flatten)]
@@ -84,7 +90,7 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// For packages and units
+    /// For the package build
     #[command(subcommand, hide = true)]
     Internal(Internal),
 }
@@ -303,7 +309,7 @@ pub enum Config {
     Schema,
 }
 
-/// For packages and units.
+/// For the package build.
 #[derive(Debug, Subcommand)]
 pub enum Internal {
     /// Generate documentation
@@ -313,11 +319,6 @@ pub enum Internal {
         what: Generated,
         /// Where to
         dir: PathBuf,
-    },
-    /// Say in the journal that a unit failed
-    Alert {
-        /// The unit
-        unit: String,
     },
 }
 

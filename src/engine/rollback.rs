@@ -164,6 +164,11 @@ pub(super) fn take_back(
     let (state, word, lines, rest) = match outcome {
         Ok(Outcome::Undone) => (StepState::Undone, "undone", Vec::new(), None),
         Ok(Outcome::AlreadyGone) => (StepState::Undone, "already-gone", Vec::new(), None),
+        // It may be kept only for what could not be undone before it: a group for its user. It is tried again with that.
+        Ok(Outcome::Kept(lines)) if !report.failed.is_empty() => {
+            report.kept.extend(lines.iter().cloned());
+            (StepState::UndoFailed, "kept", lines, None)
+        }
         Ok(Outcome::Kept(lines)) => (StepState::Undone, "kept", lines, None),
         Ok(Outcome::Partly(rest)) => (step.state, "partly", Vec::new(), Some(rest)),
         Err(error) => {

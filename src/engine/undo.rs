@@ -77,6 +77,11 @@ impl Undoers {
         Undoers(kinds.iter().copied().collect())
     }
 
+    /// The kinds, sorted.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.keys().copied()
+    }
+
     /// The undo of a record; an error when its kind or version is unknown (the host was last changed by a newer
     /// version of the program).
     pub fn decode(&self, record: &UndoRecord) -> Result<Box<dyn Undo>> {

@@ -1,8 +1,7 @@
-//! Who exists on the host: the account databases (passwd(5), group(5), shadow(5), gshadow(5), subuid(5)), read as
-//! text. Changes go through `useradd` and its kin.
+//! Who exists on the host: passwd(5) and group(5), read as text. Changes go through `useradd` and its kin.
 
 use super::{Host, Result, read_text};
-use std::path::Path;
+use crate::base::paths;
 
 /// A line of `/etc/passwd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,57 +44,6 @@ pub struct Group {
     pub members: Vec<String>,
 }
 
-/// A line of `/etc/shadow`, without its password.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shadow {
-    /// The login name.
-    pub name: String,
-    /// What kind of password field it is.
-    pub password: Password,
-    /// The day of the last change, counted from the epoch; 0 = must change at the next login.
-    pub changed: Option<i64>,
-    /// Days after which the password must be changed.
-    pub maximum: Option<i64>,
-    /// The day on which the account ends, counted from the epoch.
-    pub expires: Option<i64>,
-}
-
-/// What a password field says (shadow(5)); the hash itself is never kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Password {
-    /// A hash that can match.
-    Set,
-    /// A hash behind `!`: locked, and unlocking brings it back.
-    Locked,
-    /// No password can match (`!`, `*`, `!*`).
-    Impossible,
-    /// Empty: in without a password.
-    Empty,
-}
-
-impl Password {
-    fn of(field: &str) -> Self {
-        match field.strip_prefix('!').map_or(field, |rest| rest.trim_start_matches('!')) {
-            "" if field.is_empty() => Password::Empty,
-            "" | "*" | "x" => Password::Impossible,
-            hash if hash.starts_with('*') => Password::Impossible,
-            _ if field.starts_with('!') => Password::Locked,
-            _ => Password::Set,
-        }
-    }
-}
-
-/// A line of `/etc/subuid` or `/etc/subgid`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubordinateRange {
-    /// Whose: a name or a number.
-    pub owner: String,
-    /// The first number.
-    pub start: u64,
-    /// How many.
-    pub count: u64,
-}
-
 /// The users and groups of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accounts {
@@ -107,8 +55,8 @@ impl Accounts {
     /// Reads passwd and group; a missing file is an empty one.
     pub fn read(host: &dyn Host) -> Result<Self> {
         Ok(Accounts {
-            users: parse_passwd(&read_text(host, Path::new("/etc/passwd"))?),
-            groups: parse_group(&read_text(host, Path::new("/etc/group"))?),
+            users: parse_passwd(&read_text(host, paths::PASSWD)?),
+            groups: parse_group(&read_text(host, paths::GROUP)?),
         })
     }
 
@@ -159,44 +107,10 @@ impl Accounts {
         names
     }
 
-    /// The supplementary groups of the user `name`, sorted.
-    pub fn groups_of(&self, name: &str) -> Vec<&str> {
-        let is_member = |group: &&Group| group.members.iter().any(|member| member == name);
-        let mut names: Vec<&str> = self.groups.iter().filter(is_member).map(|group| group.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
     /// The people on the host.
     pub fn people(&self) -> impl Iterator<Item = &User> {
         self.users.iter().filter(|user| user.is_person())
     }
-}
-
-/// The lines of `/etc/shadow`; needs root.
-pub fn read_shadow(host: &dyn Host) -> Result<Vec<Shadow>> {
-    Ok(parse_shadow(&read_text(host, Path::new("/etc/shadow"))?))
-}
-
-/// The administrators of each group that has any, of `/etc/gshadow`: name, administrators.
-pub fn parse_gshadow(text: &str) -> Vec<(String, Vec<String>)> {
-    let line = |line: &str| {
-        let mut fields = line.split(':');
-        let (name, _password, admins) = (fields.next()?, fields.next()?, fields.next()?);
-        (!admins.is_empty()).then(|| (name.to_owned(), names(admins)))
-    };
-    text.lines().filter_map(line).collect()
-}
-
-/// The lines of `/etc/subuid` or `/etc/subgid`.
-pub fn parse_subordinate(text: &str) -> Vec<SubordinateRange> {
-    let line = |line: &str| {
-        let mut fields = line.trim().split(':');
-        let (owner, start, count) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(SubordinateRange { owner: owner.to_owned(), start: start.parse().ok()?, count: count.parse().ok()? })
-    };
-    text.lines().filter_map(line).collect()
 }
 
 fn names(list: &str) -> Vec<String> {
@@ -232,23 +146,6 @@ fn parse_group(text: &str) -> Vec<Group> {
     text.lines().filter_map(line).collect()
 }
 
-fn parse_shadow(text: &str) -> Vec<Shadow> {
-    let line = |line: &str| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let &[name, password, changed, _, maximum, _, _, expires, ..] = fields.as_slice() else {
-            return None;
-        };
-        Some(Shadow {
-            name: name.to_owned(),
-            password: Password::of(password),
-            changed: changed.parse().ok(),
-            maximum: maximum.parse().ok(),
-            expires: expires.parse().ok(),
-        })
-    };
-    text.lines().filter_map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,32 +170,8 @@ mod tests {
         let accounts = Accounts::parse(PASSWD, GROUP);
         assert_eq!(accounts.members("sudo"), ["mia", "ole"]);
         assert_eq!(accounts.members("mia"), ["mia"]);
-        assert_eq!(accounts.groups_of("mia"), ["adm", "sudo"]);
         assert_eq!(accounts.group_of(4).unwrap().name, "adm");
         assert!(accounts.members("none").is_empty());
-    }
-
-    #[test]
-    fn password_fields_are_told_apart_and_never_kept() {
-        let shadow = parse_shadow(
-            "a:$y$j9T$abc:20000:0:99999:7:::\nb:!$y$j9T$abc:20000:0:90:7::20500:\nc:!:1::::::\nd:*:1::::::\n\
-             e::1::::::\nf:!*:1::::::\ng:!!:1::::::\n",
-        );
-        use Password::*;
-        let kinds: Vec<Password> = shadow.iter().map(|line| line.password).collect();
-        assert_eq!(kinds, [Set, Locked, Impossible, Impossible, Empty, Impossible, Impossible]);
-        assert_eq!((shadow[1].maximum, shadow[1].expires), (Some(90), Some(20500)));
-        assert!(!format!("{shadow:?}").contains("j9T"));
-    }
-
-    #[test]
-    fn the_smaller_databases_parse() {
-        assert_eq!(
-            parse_gshadow("root:*::\nstaff:!:mia,ole:x\n"),
-            [("staff".into(), vec!["mia".into(), "ole".into()])]
-        );
-        let range = SubordinateRange { owner: "mia".into(), start: 100_000, count: 65536 };
-        assert_eq!(parse_subordinate("mia:100000:65536\nbad\n"), [range]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn configured_ports(host: &dyn Host) -> Result<BTreeSet<u16>> {
     let mut text = read_text(host, Path::new("/etc/ssh/sshd_config"))?;
     for name in host.list(directory)?.iter().filter(|name| name.as_encoded_bytes().ends_with(b".conf")) {
         text.push('\n');
-        text.push_str(&read_text(host, &directory.join(name))?);
+        text.push_str(&read_text(host, directory.join(name))?);
     }
     let lines: Vec<String> = text.lines().map(|line| line.trim().to_lowercase().replace('\t', " ")).collect();
     let ports = parse_sshd_ports(&lines.join("\n"));
@@ -125,14 +125,31 @@ fn own_architecture() -> &'static str {
     }
 }
 
-/// Which container manager started us, as systemd-detect-virt(1) finds it.
-fn container(host: &dyn Host) -> Result<Option<String>> {
+/// Whether systemd runs this host (sd_booted(3)).
+///
+/// # Errors
+/// When the directory can't be looked at.
+pub fn is_booted(host: &dyn Host) -> Result<bool> {
+    Ok(host.meta(Path::new("/run/systemd/system"))?.is_some())
+}
+
+/// Which container manager started us, as systemd-detect-virt(1) finds it. A container has no kernel, no modules and no
+/// swap of its own.
+///
+/// # Errors
+/// When one of the files that managers leave can't be read.
+pub fn container(host: &dyn Host) -> Result<Option<String>> {
     for path in ["/run/systemd/container", "/run/host/container-manager"] {
         if let Some(name) = Some(read_text(host, Path::new(path))?.trim()).filter(|name| !name.is_empty()) {
             return Ok(Some(name.to_owned()));
         }
     }
-    // Only root may read it; for others the two files above must do.
+    for (path, name) in [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")] {
+        if host.meta(Path::new(path))?.is_some() {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    // Only root may read it; for others the files above must do.
     let environment = read_text(host, Path::new("/proc/1/environ")).unwrap_or_default();
     let name = environment.split('\0').find_map(|line| line.strip_prefix("container="));
     Ok(name.filter(|name| !name.is_empty()).map(str::to_owned))

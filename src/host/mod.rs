@@ -9,8 +9,8 @@
 
 pub mod accounts;
 pub mod actor;
+mod capture;
 pub mod command;
-pub mod dpkg;
 pub mod error;
 pub mod fake;
 mod locks;
@@ -19,7 +19,6 @@ mod place;
 pub mod read_only;
 pub mod real;
 mod runner;
-pub mod systemd;
 
 pub use command::{Command, Output};
 pub use error::{Error, Result};
@@ -143,13 +142,23 @@ pub trait Host: Send + Sync + Debug {
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>>;
 }
 
-/// The text of a file of which a host may have none: then it is empty. What is not UTF-8 is replaced.
-pub fn read_text(host: &dyn Host, path: &Path) -> Result<String> {
-    match host.read(path) {
-        Ok(bytes) => {
-            Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
-        }
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+/// The content of a file; `None` when there is none.
+///
+/// # Errors
+/// As [`Host::read`], but for a file that is missing.
+pub fn read_if_there(host: &dyn Host, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
+    match host.read(path.as_ref()) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// The text of a file of which a host may have none: then it is empty. What is not UTF-8 is replaced.
+///
+/// # Errors
+/// As [`Host::read`], but for a file that is missing.
+pub fn read_text(host: &dyn Host, path: impl AsRef<Path>) -> Result<String> {
+    let bytes = read_if_there(host, path)?.unwrap_or_default();
+    Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }

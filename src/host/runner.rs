@@ -2,6 +2,7 @@
 //! over its streams and its pidfd (pidfd_open(2)): a daemon that inherited the streams can't make it wait.
 
 use super::accounts::Accounts;
+use super::capture::Capture;
 use super::command::STATUS_FD;
 use super::{Command, Error, Host, Output, Result};
 use nix::errno::Errno;
@@ -11,7 +12,6 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, pipe2};
 use rustix::process::{PidfdFlags, pidfd_open};
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -22,8 +22,6 @@ use std::time::{Duration, Instant};
 
 /// Where programs are looked up.
 const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-/// How much of each stream is kept: half from its start, half from its end.
-const KEPT: usize = 4 << 20;
 /// How long the streams are read after the program ended, when something it started still holds them.
 const GRACE: Duration = Duration::from_millis(200);
 /// The time between SIGTERM and SIGKILL.
@@ -371,58 +369,10 @@ enum Source {
     Stdin,
 }
 
-/// One captured stream: its start and its end, with a line between that says how much is left out.
-#[derive(Debug)]
-struct Capture {
-    fd: Option<OwnedFd>,
-    head: Vec<u8>,
-    tail: VecDeque<u8>,
-    left_out: usize,
-}
-
-impl Capture {
-    fn new(fd: Option<OwnedFd>) -> Self {
-        Capture { fd, head: Vec::new(), tail: VecDeque::new(), left_out: 0 }
-    }
-
-    fn is_done(&self) -> bool {
-        self.fd.is_none()
-    }
-
-    fn read(&mut self) -> io::Result<()> {
-        let Some(fd) = &self.fd else { return Ok(()) };
-        let mut buffer = [0; 65536];
-        match nix::unistd::read(fd, &mut buffer) {
-            Ok(0) => self.fd = None,
-            Ok(n) => self.keep(buffer.get(..n).unwrap_or_default()),
-            Err(Errno::EINTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-        Ok(())
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        let (first, rest) = bytes.split_at(bytes.len().min(KEPT / 2 - self.head.len()));
-        self.head.extend_from_slice(first);
-        self.tail.extend(rest);
-        let over = self.tail.len().saturating_sub(KEPT / 2);
-        self.tail.drain(..over);
-        self.left_out += over;
-    }
-
-    fn finish(&mut self) -> Vec<u8> {
-        let mut all = std::mem::take(&mut self.head);
-        if self.left_out > 0 {
-            all.extend_from_slice(format!("\n[... {} bytes left out ...]\n", self.left_out).as_bytes());
-        }
-        all.extend(std::mem::take(&mut self.tail));
-        all
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::capture::KEPT;
     use crate::host::real::RealHost;
 
     /// The machine itself: these tests run `sh` only.

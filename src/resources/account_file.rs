@@ -3,25 +3,14 @@
 //! lines that were changed, so that order, bytes and everybody else's lines stay as they are.
 
 use crate::base::digest::Digest;
+use crate::base::paths::{GROUP, GSHADOW, PASSWD, SHADOW, SUBGID, SUBUID};
 use crate::engine::{Context, Error, Progress, Result, progress::Event};
-use crate::host::Host;
+use crate::host::{Host, read_text};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// passwd(5).
-pub const PASSWD: &str = "/etc/passwd";
-/// shadow(5).
-pub const SHADOW: &str = "/etc/shadow";
-/// group(5).
-pub const GROUP: &str = "/etc/group";
-/// gshadow(5).
-pub const GSHADOW: &str = "/etc/gshadow";
-/// subuid(5).
-pub const SUBUID: &str = "/etc/subuid";
-/// subgid(5).
-pub const SUBGID: &str = "/etc/subgid";
 /// The lock of lckpwdf(3), which all programs of shadow hold while they write.
 const PWD_LOCK: &str = "/etc/.pwd.lock";
 
@@ -87,14 +76,6 @@ pub fn is_name(name: &str) -> bool {
     first && name.len() <= 32 && name.chars().all(plain)
 }
 
-/// The text of an account database; empty when there is none.
-pub fn text(host: &dyn Host, file: &str) -> Result<String> {
-    if host.meta(Path::new(file))?.is_none() {
-        return Ok(String::new());
-    }
-    Ok(String::from_utf8_lossy(&host.read(Path::new(file))?).into_owned())
-}
-
 /// The lines of one account as they are at one moment: file → line. Kept in the object store, because they hold
 /// password hashes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +87,7 @@ impl Lines {
     pub fn of(host: &dyn Host, files: &[&str], key: &str) -> Result<Lines> {
         let mut lines = BTreeMap::new();
         for file in files {
-            if let Some(line) = line(&text(host, file)?, key) {
+            if let Some(line) = line(&read_text(host, file)?, key) {
                 lines.insert((*file).to_owned(), line.to_owned());
             }
         }
@@ -133,12 +114,12 @@ impl Lines {
 /// Replaces the line of `key` in `file`, or takes it out; everything else stays, owner and mode too. Waits for the
 /// programs of shadow to let go of their lock. True when the file changed.
 pub fn put(host: &dyn Host, progress: &dyn Progress, file: &str, key: &str, with: Option<&str>) -> Result<bool> {
-    let before = text(host, file)?;
+    let before = read_text(host, file)?;
     if line(&before, key).is_none() || line(&before, key) == with {
         return Ok(false);
     }
     wait_for_lock(host, progress)?;
-    let before = text(host, file)?;
+    let before = read_text(host, file)?;
     let after = replaced(&before, key, with);
     if after == before {
         return Ok(false);

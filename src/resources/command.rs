@@ -3,11 +3,12 @@
 //! It says how to see that it was done (`creates` or `unless`), and how it is taken back (`undo`) or that it can't be
 //! (`irreversible: true`, which the plan shows).
 
-use super::account_file::{self, PASSWD};
+use super::account_file;
 use super::fields;
 use crate::base::ids::ResourceId;
+use crate::base::paths::PASSWD;
 use crate::engine::{Action, Change, Context, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
-use crate::host::{self, Command, Host};
+use crate::host::{self, Command, Host, read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -72,7 +73,7 @@ impl Way {
         if let Some(path) = &self.creates {
             return Ok(host.meta(path)?.is_some());
         }
-        let passwd = account_file::text(host, PASSWD)?;
+        let passwd = read_text(host, PASSWD)?;
         if self.user.as_ref().is_some_and(|user| account_file::line(&passwd, user).is_none()) {
             return Ok(false);
         }

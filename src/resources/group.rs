@@ -3,11 +3,12 @@
 //! It is never given another number: files would change hands. Undoing takes out the group that we made, unless
 //! somebody uses it.
 
-use super::account_file::{self, GROUP, Lines, OF_A_GROUP, PASSWD};
+use super::account_file::{self, Lines, OF_A_GROUP};
 use super::fields;
 use crate::base::ids::ResourceId;
+use crate::base::paths::{GROUP, PASSWD};
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -55,7 +56,7 @@ impl Resource for Group {
     }
 
     fn observe(&self, host: &dyn Host) -> Result<State> {
-        let groups = account_file::text(host, GROUP)?;
+        let groups = read_text(host, GROUP)?;
         Ok(State(match (account_file::fields(&groups, self.id.name()), self.gid) {
             (None, _) => json!({"exists": false}),
             (Some(_), None) => json!({"exists": true}),
@@ -83,7 +84,7 @@ impl Resource for Group {
     }
 
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
-        let groups = account_file::text(context.host, GROUP)?;
+        let groups = read_text(context.host, GROUP)?;
         if account_file::line(&groups, self.id.name()).is_some() {
             return Ok(());
         }
@@ -121,13 +122,13 @@ pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
 impl UndoGroup {
     /// Who still needs the group: its members, and the users whose first group it is.
     fn users(&self, context: &Context<'_>) -> Result<Vec<String>> {
-        let groups = account_file::text(context.host, GROUP)?;
+        let groups = read_text(context.host, GROUP)?;
         let Some(line) = account_file::line(&groups, &self.name) else {
             return Ok(Vec::new());
         };
         let gid = line.split(':').nth(2).unwrap_or("");
         let mut users: Vec<String> = account_file::members(line).into_iter().map(str::to_owned).collect();
-        users.extend(account_file::users_of_group(&account_file::text(context.host, PASSWD)?, gid));
+        users.extend(account_file::users_of_group(&read_text(context.host, PASSWD)?, gid));
         Ok(users)
     }
 }

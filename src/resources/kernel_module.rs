@@ -1,12 +1,11 @@
 //! The kind `kernel_module`: a module of the kernel, loaded now and at each boot (modules-load.d(5)). A container has
 //! no kernel of its own: there it is not applicable.
 
-use super::container::is_container;
 use super::fields;
 use super::preimage::{self, Image, Intent, Paths};
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
-use crate::host::{Attributes, Command, Host};
+use crate::host::{Attributes, Command, Host, machine};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -64,7 +63,8 @@ impl Resource for KernelModule {
             Some(_) => host.read(&self.path)? == self.content().as_bytes(),
             None => false,
         };
-        let found = Found { applicable: !is_container(host)?, at_boot, loaded: is_loaded(host, &self.name)? };
+        let found =
+            Found { applicable: machine::container(host)?.is_none(), at_boot, loaded: is_loaded(host, &self.name)? };
         Ok(State(preimage::to_data(KIND, &found)?))
     }
 

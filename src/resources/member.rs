@@ -1,10 +1,11 @@
 //! A user's membership in a group, made with gpasswd(1). The name is `user/group`.
 
-use super::account_file::{self, GROUP, GSHADOW, OF_A_GROUP, PASSWD};
+use super::account_file::{self, OF_A_GROUP};
 use super::fields;
 use crate::base::ids::ResourceId;
+use crate::base::paths::{GROUP, GSHADOW, PASSWD};
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -39,7 +40,7 @@ impl Member {
 
 /// Whether the line of `group` in `file` names `user`.
 fn is_member(host: &dyn Host, file: &str, user: &str, group: &str) -> Result<bool> {
-    let text = account_file::text(host, file)?;
+    let text = read_text(host, file)?;
     Ok(account_file::line(&text, group).is_some_and(|line| account_file::members(line).contains(&user)))
 }
 
@@ -74,19 +75,19 @@ impl Resource for Member {
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
         let refused =
             |why: String| Error::refused("account-missing", format!("add {} to group {}", self.user, self.group), why);
-        if account_file::line(&account_file::text(context.host, PASSWD)?, &self.user).is_none() {
+        if account_file::line(&read_text(context.host, PASSWD)?, &self.user).is_none() {
             return Err(
                 refused(format!("there is no user {}", self.user)).fix("create the user first, or correct the name")
             );
         }
-        if account_file::line(&account_file::text(context.host, GROUP)?, &self.group).is_none() {
+        if account_file::line(&read_text(context.host, GROUP)?, &self.group).is_none() {
             return Err(refused(format!("there is no group {}", self.group))
                 .fix("correct the name, or enable the module whose package makes the group"));
         }
         // gpasswd writes group(5) first: a run that was killed between the two files is completed here.
         let whole = is_member(context.host, GROUP, &self.user, &self.group)?
             && (is_member(context.host, GSHADOW, &self.user, &self.group)?
-                || account_file::line(&account_file::text(context.host, GSHADOW)?, &self.group).is_none());
+                || account_file::line(&read_text(context.host, GSHADOW)?, &self.group).is_none());
         if !whole {
             context.host.run(&Command::new("gpasswd").args(["--add", &self.user, &self.group]))?;
         }
@@ -125,7 +126,7 @@ impl Undo for UndoMember {
     fn undo(&self, context: &Context<'_>, _: &Scope, _: Option<&Value>) -> Result<Outcome> {
         let mut changed = false;
         for file in self.files.iter().rev() {
-            let text = account_file::text(context.host, file)?;
+            let text = read_text(context.host, file)?;
             if let Some(line) = account_file::line(&text, &self.group) {
                 let without = account_file::without_member(line, &self.user);
                 changed |= account_file::put(context.host, context.progress, file, &self.group, Some(&without))?;

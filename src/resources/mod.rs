@@ -6,7 +6,6 @@ pub mod assembly;
 pub mod authorized_key;
 pub mod block;
 pub mod command;
-pub mod container;
 pub mod directory;
 pub mod download;
 pub mod fields;

@@ -3,13 +3,12 @@
 //! It is made under another name and renamed when it is complete, so what stands at its path is always a whole swap
 //! file. A container can't swap: there it is not applicable.
 
-use super::container::is_container;
 use super::fields;
 use super::part::{self, Part, Place};
 use super::preimage::{self, Image, Intent, Paths};
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
-use crate::host::{Attributes, Command, Host, Kind};
+use crate::host::{Attributes, Command, Host, Kind, machine};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -121,7 +120,7 @@ impl Resource for Swap {
         let text = fstab_text(host)?;
         let on = is_on(host, &self.path)?;
         let found = Found {
-            applicable: !is_container(host)?,
+            applicable: machine::container(host)?.is_none(),
             size_mb: meta.as_ref().map(|meta| meta.size / MIB),
             mode: meta.as_ref().map(|meta| format!("{:04o}", meta.attributes.mode)),
             formatted: on || (meta.is_some() && is_formatted(host, &self.path)?),

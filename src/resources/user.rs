@@ -5,12 +5,13 @@
 //! --expiredate 1`: a locked password alone still lets SSH keys in); `locked: false` looks after nothing, since a new
 //! user without a password could not be unlocked. The home is made and filled by [`super::home`].
 
-use super::account_file::{self, GROUP, Lines, OF_A_USER, PASSWD, SHADOW, SUBGID, SUBUID};
+use super::account_file::{self, Lines, OF_A_USER};
 use super::user_undo::UndoUser;
 use super::{fields, home};
 use crate::base::ids::ResourceId;
+use crate::base::paths::{GROUP, PASSWD, SHADOW, SUBGID, SUBUID};
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
-use crate::host::{Command, Host, Kind};
+use crate::host::{Command, Host, Kind, read_text};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -94,15 +95,15 @@ impl User {
     fn is_half_made(&self, host: &dyn Host, gid: &str) -> Result<bool> {
         let lacks = |file: &str| -> Result<bool> {
             let there = host.meta(Path::new(file))?.is_some();
-            Ok(there && account_file::line(&account_file::text(host, file)?, self.name()).is_none())
+            Ok(there && account_file::line(&read_text(host, file)?, self.name()).is_none())
         };
-        let groupless = account_file::group_name(&account_file::text(host, GROUP)?, gid).is_none();
+        let groupless = account_file::group_name(&read_text(host, GROUP)?, gid).is_none();
         Ok(groupless || lacks(SHADOW)? || (!self.fields.system && (lacks(SUBUID)? || lacks(SUBGID)?)))
     }
 
     fn add(&self, host: &dyn Host) -> Result<()> {
         let f = &self.fields;
-        let groups = account_file::text(host, GROUP)?;
+        let groups = read_text(host, GROUP)?;
         let group =
             f.group.clone().or_else(|| account_file::line(&groups, self.name()).map(|_| self.name().to_owned()));
         let mut command = Command::new("useradd").arg("--no-create-home");
@@ -156,7 +157,7 @@ impl Resource for User {
     }
 
     fn observe(&self, host: &dyn Host) -> Result<State> {
-        let passwd = account_file::text(host, PASSWD)?;
+        let passwd = read_text(host, PASSWD)?;
         let Some(line) = account_file::fields(&passwd, self.name()).filter(|fields| fields.len() == 7) else {
             let there = !self.fields.system && host.meta(&self.home(None))?.is_some();
             let absent = json!({"exists": false});
@@ -169,12 +170,12 @@ impl Resource for User {
             *value = match key.as_str() {
                 "exists" => Value::Bool(true),
                 "uid" => line[2].parse::<u32>().map_or(Value::Null, Value::from),
-                "group" => account_file::group_name(&account_file::text(host, GROUP)?, line[3]).into(),
+                "group" => account_file::group_name(&read_text(host, GROUP)?, line[3]).into(),
                 "home" => line[5].into(),
                 "shell" => line[6].into(),
                 "comment" => line[4].into(),
                 "locked" => {
-                    let shadow = account_file::text(host, SHADOW)?;
+                    let shadow = read_text(host, SHADOW)?;
                     let fields = account_file::fields(&shadow, self.name()).unwrap_or_default();
                     let locked = fields.get(1).is_some_and(|hash| hash.starts_with(['!', '*']));
                     Value::Bool(locked && fields.get(7) == Some(&"1"))
@@ -226,7 +227,7 @@ impl Resource for User {
 
     fn capture(&self, context: &Context<'_>, seen: &State, _: &Change) -> Result<UndoRecord> {
         let lines = Lines::of(context.host, &OF_A_USER, self.name())?;
-        let passwd = account_file::text(context.host, PASSWD)?;
+        let passwd = read_text(context.host, PASSWD)?;
         let home = self.home(account_file::fields(&passwd, self.name()).as_deref());
         let undo = UndoUser {
             name: self.name().to_owned(),
@@ -242,7 +243,7 @@ impl Resource for User {
     fn apply(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<()> {
         let host = context.host;
         let there = |host: &dyn Host| -> Result<Option<Vec<String>>> {
-            let passwd = account_file::text(host, PASSWD)?;
+            let passwd = read_text(host, PASSWD)?;
             let fields = account_file::fields(&passwd, self.name());
             Ok(fields.filter(|f| f.len() == 7).map(|f| f.into_iter().map(str::to_owned).collect()))
         };

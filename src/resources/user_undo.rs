@@ -1,10 +1,11 @@
 //! Taking back what was done to a user.
 
-use super::account_file::{self, GROUP, GSHADOW, Lines, OF_A_USER, PASSWD, SHADOW, SUBGID, SUBUID};
+use super::account_file::{self, Lines, OF_A_USER};
 use super::home::{self, Listing};
 use crate::base::digest::Digest;
+use crate::base::paths::{GROUP, GSHADOW, PASSWD, SHADOW, SUBGID, SUBUID};
 use crate::engine::{Context, Error, Outcome, Result, Scope, Undo};
-use crate::host::Host;
+use crate::host::{Host, read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ impl UndoUser {
 
     fn undo_creation(&self, context: &Context<'_>, after: Option<&After>) -> Result<Outcome> {
         let host = context.host;
-        let passwd = account_file::text(host, PASSWD)?;
+        let passwd = read_text(host, PASSWD)?;
         let line = account_file::fields(&passwd, &self.name);
         let uid = line.as_ref().and_then(|fields| fields.get(2)).map(|uid| (*uid).to_owned());
         if let (Some(uid), Some(after)) = (&uid, after)
@@ -103,7 +104,7 @@ impl UndoUser {
             changed |= account_file::put(host, context.progress, file, &self.name, None)?;
         }
         if self.group_made {
-            let groups = account_file::text(host, GROUP)?;
+            let groups = read_text(host, GROUP)?;
             let own = account_file::line(&groups, &self.name);
             let gid = own.and_then(|line| line.split(':').nth(2)).unwrap_or("");
             let mut users = account_file::users_of_group(&passwd, gid);

@@ -11,7 +11,7 @@ fn program() -> Command {
 }
 
 /// A tree that has the shipped data where the package puts it.
-fn root() -> tempfile::TempDir {
+pub fn root() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     copy(&top().join("config"), &root.path().join("usr/share/vps-configurator"));
     root

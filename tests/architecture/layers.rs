@@ -163,3 +163,23 @@ fn unsafe_code_stands_nowhere_but_in_the_pam_interface() {
         .collect();
     assert!(with_unsafe.is_empty(), "{with_unsafe:?}");
 }
+
+#[test]
+fn the_paths_of_our_own_stand_in_one_file() {
+    let roots = ["/etc", "/run", "/usr/share", "/var/cache", "/var/lib", "/var/log"];
+    let own: Vec<String> = roots.iter().map(|root| format!("\"{root}/vps-configurator")).collect();
+    let sources = below("src", "rs");
+    let tests: Vec<_> = sources.iter().flat_map(only_for_tests).collect();
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| !tests.contains(&source.path)) {
+        if source.path.ends_with("src/base/paths.rs") {
+            continue;
+        }
+        for (number, line) in source.code().lines().enumerate() {
+            if own.iter().any(|path| line.contains(path)) {
+                found.push(format!("{}:{}: name it in src/base/paths.rs", source.path.display(), number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}

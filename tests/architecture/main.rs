@@ -5,3 +5,4 @@ mod documents;
 mod layers;
 mod packaging;
 mod sources;
+mod templates;

@@ -8,7 +8,7 @@ use crate::support::{Ran, program};
 use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -102,7 +102,7 @@ fn a_yaml_bomb_is_refused_at_once() {
 fn what_is_no_text_or_no_yaml_is_refused() {
     refuses("not-utf-8", &with_config(b"profile: sm\xffll\n"), "install --yes", 2, "yaml-not-utf8");
     refuses("not-yaml", &with_config("profile: [small\n"), "install --yes", 2, "yaml-syntax");
-    refuses("key-twice", &with_config("profile: small\nprofile: full\n"), "install --yes", 2, "key-twice");
+    refuses("key-twice", &with_config("profile: small\nprofile: full\n"), "install --yes", 2, "yaml-duplicate-key");
 }
 
 #[test]
@@ -296,24 +296,18 @@ fn a_held_lock_of_dpkg_is_waited_for_and_its_holder_named() {
     let held = lock_of_dpkg(&tree, "/var/lib/dpkg/lock-frontend");
     let mut running = program(tree.root())
         .args(["install", "--profile", "full", "--yes"])
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut err = running.stderr.take().unwrap();
-    let reader = std::thread::spawn(move || {
-        let mut text = String::new();
-        let _ = err.read_to_string(&mut text);
-        text
-    });
-    std::thread::sleep(Duration::from_millis(2500));
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let told = lines.find(|line| line.contains("waiting: ")).expect("it says that it waits");
     assert!(running.try_wait().unwrap().is_none(), "it waits");
     drop(held);
-    let output = running.wait_with_output().unwrap();
-    let err = reader.join().unwrap();
-    assert!(output.status.success(), "{err}");
+    let rest: Vec<String> = lines.collect();
+    assert!(running.wait().unwrap().success(), "{rest:#?}");
     let who = format!("waiting: for /usr/bin/python3 /usr/bin/unattended-upgrade (pid {}", std::process::id());
-    assert!(err.contains(&who), "{err}");
+    assert!(told.contains(&who), "{told}");
 }
 
 #[test]

@@ -172,9 +172,8 @@ fn help_fits_eighty_columns_and_is_the_one_that_was_agreed_to() {
         let line = format!("{path} --help").trim_start().to_owned();
         let name = format!("help{}", path.replace(' ', "-"));
         let ran = session.step(&name, &line, 0);
-        for long in ran.out.lines().filter(|line| line.chars().count() > 80) {
-            panic!("{line}: more than 80 columns: {long}");
-        }
+        let long: Vec<&str> = ran.out.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{line}: more than 80 columns: {long:#?}");
         for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
             walk(sub, &format!("{path} {}", sub.get_name()), session);
         }

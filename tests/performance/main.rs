@@ -58,13 +58,13 @@ fn main() -> ExitCode {
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| measure(&stage, &mut report))).is_err() {
                 report.broken(name);
             }
+            // After each chapter: who stops it in the middle of an hour has the first half.
+            if let Err(why) = report.keep(&stage.folder) {
+                eprintln!("performance: the report cannot be kept: {why}");
+                return ExitCode::FAILURE;
+            }
         }
     }
-    let text = report.markdown();
-    println!("{text}");
-    if let Err(why) = report.keep(&stage.folder, &text) {
-        eprintln!("performance: the report cannot be kept: {why}");
-        return ExitCode::FAILURE;
-    }
+    println!("{}", report.markdown());
     if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

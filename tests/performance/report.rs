@@ -136,8 +136,8 @@ impl Report {
     }
 
     /// Writes `report.md` and `report.json` into a folder.
-    pub fn keep(&self, folder: &Path, text: &str) -> std::io::Result<()> {
-        std::fs::write(folder.join("report.md"), text)?;
+    pub fn keep(&self, folder: &Path) -> std::io::Result<()> {
+        std::fs::write(folder.join("report.md"), self.markdown())?;
         std::fs::write(folder.join("report.json"), format!("{:#}\n", self.json()))
     }
 }

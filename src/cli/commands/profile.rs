@@ -2,11 +2,12 @@
 
 use super::Outcome;
 use crate::base::paths;
+use crate::base::size;
 use crate::base::yaml::Collector;
 use crate::cli::args::{Profile, Select};
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
-use crate::cli::render::{size, table::Table};
+use crate::cli::render::table::Table;
 use crate::cli::session::Session;
 use crate::cli::setup;
 use crate::host::{Attributes, Host};

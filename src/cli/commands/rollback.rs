@@ -63,8 +63,6 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let _signals = Signals::watch();
     story::begin(session.output.is_verbose());
     let _lock = session.lock()?;
-    // Once begun it goes on to its end: there is nothing that a stop could take back.
-    let _signals = Signals::watch();
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
     let works = session.works(&journal, &progress);

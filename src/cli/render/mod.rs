@@ -4,7 +4,6 @@ pub mod graph;
 pub mod plan;
 pub mod progress;
 pub mod report;
-pub mod size;
 pub mod table;
 pub mod time;
 pub mod wrap;

@@ -1,7 +1,7 @@
 //! A plan, for people: module by module, each change with its lines and its diff; the sums at the end.
 
-use super::size;
 use super::wrap::wrap;
+use crate::base::size;
 use crate::engine::Action;
 use crate::engine::plan::{Plan, Step};
 use serde_json::Value;

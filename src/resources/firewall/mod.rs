@@ -13,7 +13,7 @@ use self::undo::UndoFirewall;
 use super::fields;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, read_text};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -112,14 +112,6 @@ impl Firewall {
     }
 }
 
-/// The text of a file, empty when there is none.
-fn text(host: &dyn Host, path: &str) -> Result<String> {
-    if host.meta(Path::new(path))?.is_none() {
-        return Ok(String::new());
-    }
-    Ok(String::from_utf8_lossy(&host.read(Path::new(path))?).into_owned())
-}
-
 /// The value of `KEY=value` in a file of shell assignments, without quotes, in lower case as ufw reads it.
 fn value(text: &str, key: &str) -> Option<String> {
     let lines = text.lines().filter_map(|line| line.trim().split_once('='));
@@ -137,7 +129,7 @@ fn policy_word(kernel: &str) -> &str {
 
 /// What is in force.
 pub(super) fn observe(host: &dyn Host) -> Result<Value> {
-    let (conf, defaults, rules) = (text(host, CONF)?, text(host, DEFAULTS)?, text(host, RULES)?);
+    let (conf, defaults, rules) = (read_text(host, CONF)?, read_text(host, DEFAULTS)?, read_text(host, RULES)?);
     let enabled = value(&conf, "ENABLED").as_deref() == Some("yes");
     let ipv6 = value(&defaults, "IPV6").is_none_or(|word| word == "yes") && host.meta(Path::new(IPV6))?.is_some();
     let policy = |key: &str| value(&defaults, key).map_or(Value::Null, |word| policy_word(&word).into());
@@ -152,7 +144,7 @@ pub(super) fn observe(host: &dyn Host) -> Result<Value> {
         "outgoing": policy("DEFAULT_OUTPUT_POLICY"),
         "routed": policy("DEFAULT_FORWARD_POLICY"),
         "rules": kept_in(&rules),
-        "rules6": if ipv6 { kept_in(&text(host, RULES6)?) } else { Vec::new() },
+        "rules6": if ipv6 { kept_in(&read_text(host, RULES6)?) } else { Vec::new() },
     }))
 }
 

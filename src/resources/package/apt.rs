@@ -5,21 +5,20 @@
 //! whoever kills us doesn't kill it, and the next start *adopts* it, which means: waits until it is done. On a host
 //! without systemd (a fake root, a chroot) it is our child, and [`heal`] mends what a kill leaves.
 
-use super::database::{self, Database, read_if_there};
+use super::database::{self, Database};
 use super::failure;
 use super::guard::take_guard;
 use super::locks::wait_for_locks;
 use crate::base::paths;
 use crate::engine::{Error, Event, Progress, Result};
-use crate::host::{Attributes, Command, Host, Output};
+use crate::host::machine::is_booted;
+use crate::host::{Attributes, Command, Host, Output, read_if_there};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The unit that apt-get runs in.
 pub const UNIT: &str = "vps-configurator-apt";
-/// Where it writes, apt's status lines among it.
-const LOG: &str = "/run/vps-configurator/apt.log";
 /// What one transaction may take.
 const TRANSACTION_TIME: Duration = Duration::from_secs(4 * 3600);
 /// How often the unit's output is looked at.
@@ -50,7 +49,7 @@ const OPTIONS: [&str; 16] = [
 /// Runs `apt-get` with `args`, telling how far it is. Returns its code and what it wrote, whatever the code.
 pub fn run(host: &dyn Host, progress: &dyn Progress, args: &[String]) -> Result<Output> {
     let mut on_line = |line: &str| tell(progress, line);
-    if host.meta(Path::new("/run/systemd/system"))?.is_some() && host.has_program("systemd-run") {
+    if is_booted(host)? && host.has_program("systemd-run") {
         return run_in_unit(host, args, &mut on_line);
     }
     let command = apt_get("{status_fd}").args(args.iter().cloned()).accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
@@ -66,11 +65,11 @@ fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) 
     if host.meta(Path::new(paths::RUN))?.is_none() {
         host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
     }
-    host.remove(Path::new(LOG))?;
+    host.remove(Path::new(paths::APT_LOG))?;
     let mut command = Command::new("systemd-run").args(["--quiet", "--wait", "--collect", "--service-type=exec"]);
     command = command.arg(format!("--unit={UNIT}")).arg("--description=Packages for vps-configurator");
     for stream in ["StandardOutput", "StandardError"] {
-        command = command.arg(format!("--property={stream}=append:{LOG}"));
+        command = command.arg(format!("--property={stream}=append:{}", paths::APT_LOG));
     }
     let environment = [
         "DEBIAN_FRONTEND=noninteractive",
@@ -120,7 +119,7 @@ struct Follow {
 impl Follow {
     /// Tells the lines that are new and whole; returns all there is.
     fn tell_new(&mut self, host: &dyn Host, on_line: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
-        let path = Path::new(LOG);
+        let path = Path::new(paths::APT_LOG);
         let is_longer = host.meta(path)?.is_some_and(|m| m.size > self.told as u64);
         let all = read_if_there(host, path)?.filter(|_| is_longer || self.told > 0).unwrap_or_default();
         let new = all.get(self.told..).unwrap_or_default();

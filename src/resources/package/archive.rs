@@ -5,13 +5,13 @@
 //! thing that `observe` writes, a cache that may be deleted at any time; so the programs that do it are run by
 //! [`Host::look`], which a dry run allows.
 
-use super::database::{Database, field, paragraphs, read_if_there};
+use super::database::{Database, field, paragraphs};
 use super::failure;
 use super::simulation::{Item, Simulation};
 use crate::base::digest::Digest;
 use crate::base::{paths, version};
 use crate::engine::{Error, Result};
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, read_if_there};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -22,10 +22,6 @@ use std::time::Duration;
 const OWN_LISTS: &str = "/var/lib/apt/lists";
 /// apt's sources.
 const SOURCES: &str = "/etc/apt/sources.list.d";
-/// The copy of the sources for our own lists, with those that are only planned.
-const PRIVATE_SOURCES: &str = "/var/cache/vps-configurator/sources.list.d";
-/// Which sources our own lists were fetched from.
-const PRIVATE_STAMP: &str = "/var/cache/vps-configurator/sources.digest";
 /// Lists older than this are fetched anew before something is installed: mirrors drop superseded files in time.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
 /// What fetching lists may take.
@@ -99,7 +95,7 @@ impl Archive {
         let set = |name: &str, value: &str| ["-o".to_owned(), format!("{name}={value}")];
         [
             set("Dir::State::lists", paths::APT_LISTS),
-            set("Dir::Etc::sourceparts", PRIVATE_SOURCES),
+            set("Dir::Etc::sourceparts", paths::APT_SOURCES),
             set("Dir::Cache::pkgcache", ""),
             set("Dir::Cache::srcpkgcache", ""),
         ]
@@ -124,9 +120,9 @@ impl Archive {
 
     fn fetch_private(host: &dyn Host, planned: &[&PlannedSource]) -> Result<()> {
         let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-        let target = Path::new(PRIVATE_SOURCES);
+        let target = Path::new(paths::APT_SOURCES);
         for name in host.list(Path::new(SOURCES))? {
-            if let Some(content) = read_if_there(host, &Path::new(SOURCES).join(&name))? {
+            if let Some(content) = read_if_there(host, Path::new(SOURCES).join(&name))? {
                 files.insert(target.join(&name), content);
             }
         }
@@ -142,7 +138,7 @@ impl Archive {
             all.extend(format!("\n{}\n", path.display()).bytes().chain(content.iter().copied()));
         }
         let stamp = Digest::of(&all);
-        let stamped = read_if_there(host, Path::new(PRIVATE_STAMP))?;
+        let stamped = read_if_there(host, Path::new(paths::APT_SOURCES_DIGEST))?;
         if stamped.as_deref() == Some(stamp.as_str().as_bytes()) && Archive::Private.is_fresh(host)? {
             return Ok(());
         }
@@ -152,7 +148,7 @@ impl Archive {
             }
         }
         let partial = Path::new(paths::APT_LISTS).join("partial");
-        host.look(&Command::new("install").args(["-d", "-m", "0755", paths::CACHE, PRIVATE_SOURCES]))?;
+        host.look(&Command::new("install").args(["-d", "-m", "0755", paths::CACHE, paths::APT_SOURCES]))?;
         host.look(
             &Command::new("install").args(["-d", "-m", "0755", paths::APT_LISTS]).arg(partial.display().to_string()),
         )?;
@@ -160,7 +156,7 @@ impl Archive {
             copy(host, path, content)?;
         }
         update(host, Archive::Private, &mut |command| Ok(host.look(command)?))?;
-        copy(host, Path::new(PRIVATE_STAMP), stamp.as_str().as_bytes())
+        copy(host, Path::new(paths::APT_SOURCES_DIGEST), stamp.as_str().as_bytes())
     }
 
     /// What Debian-Security has newer than is installed. Held packages are the administrator's business.
@@ -168,7 +164,7 @@ impl Archive {
         let mut newest: BTreeMap<String, Pending> = BTreeMap::new();
         let names: Vec<String> = host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok()).collect();
         for release in self.releases(host)? {
-            let text = read_if_there(host, &self.dir().join(&release))?.unwrap_or_default();
+            let text = read_if_there(host, self.dir().join(&release))?.unwrap_or_default();
             if !String::from_utf8_lossy(&text).lines().take(40).any(|l| l == "Label: Debian-Security") {
                 continue;
             }
@@ -178,7 +174,7 @@ impl Archive {
                 if !list.ends_with("_Packages") {
                     return self.security_by_apt(host, database);
                 }
-                let text = read_if_there(host, &self.dir().join(list))?.unwrap_or_default();
+                let text = read_if_there(host, self.dir().join(list))?.unwrap_or_default();
                 for paragraph in paragraphs(&String::from_utf8_lossy(&text)) {
                     if let Some(pending) = newer(paragraph, database) {
                         let known = newest.get(&pending.name);
@@ -217,7 +213,7 @@ impl Archive {
         }
         for list in host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok()) {
             if list.ends_with("_Packages") && !open.is_empty() {
-                let text = read_if_there(host, &self.dir().join(&list))?.unwrap_or_default();
+                let text = read_if_there(host, self.dir().join(&list))?.unwrap_or_default();
                 weigh_from(&text, native, &mut open, items);
             }
         }

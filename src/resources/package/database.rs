@@ -3,7 +3,7 @@
 
 use crate::base::paths;
 use crate::engine::Result;
-use crate::host::{self, Host};
+use crate::host::{Host, read_text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -190,23 +190,6 @@ fn names(relations: &str) -> impl Iterator<Item = &str> {
         .split([',', '|'])
         .map(|r| r.trim().split([' ', ':', '(']).next().unwrap_or_default())
         .filter(|n| !n.is_empty())
-}
-
-/// A file's text; empty when it isn't there.
-pub(super) fn read_text(host: &dyn Host, path: &str) -> Result<String> {
-    Ok(match read_if_there(host, Path::new(path))? {
-        Some(bytes) => String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
-        None => String::new(),
-    })
-}
-
-/// A file's content; `None` when it isn't there.
-pub(super) fn read_if_there(host: &dyn Host, path: &Path) -> Result<Option<Vec<u8>>> {
-    match host.read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(host::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e.into()),
-    }
 }
 
 #[cfg(test)]

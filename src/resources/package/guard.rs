@@ -5,10 +5,9 @@
 //! a while. So while packages are installed, starts are refused (101) and written down; the engine owes them a start.
 //! A service that runs already may be restarted: it has its configuration.
 
-use super::database::{read_if_there, read_text};
 use crate::base::paths;
 use crate::engine::{Event, Progress, Result};
-use crate::host::{Attributes, Command, Host};
+use crate::host::{Attributes, Command, Host, read_if_there, read_text};
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,8 +1,7 @@
 //! Courtesy towards others who work with packages: they are named, waited for, and never pushed aside.
 
-use super::database::read_text;
 use crate::engine::{Error, Event, Progress, Result};
-use crate::host::Host;
+use crate::host::{Host, read_text};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,8 +13,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often the waiting is told.
 const TELL: Duration = Duration::from_secs(5);
 
-/// Waits until nobody holds one of the locks, for at most `limit`; then refuses with `apt-lock-held`.
-pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration) -> Result<()> {
+/// Waits until nobody holds one of the locks, for at most `limit`; then refuses with `apt-lock-held`. Says whether it
+/// had to wait: what was seen before may be out of date then.
+pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration) -> Result<bool> {
     let began = host.now();
     let mut told: Option<i128> = None;
     while let Some((path, pid)) = holder(host)? {
@@ -39,16 +39,11 @@ pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration)
         }
         host.pause(LOOK);
     }
-    Ok(())
+    Ok(told.is_some())
 }
 
 fn nanoseconds(count: i128) -> Duration {
     Duration::from_nanos(u64::try_from(count).unwrap_or(0))
-}
-
-/// Whether someone works with packages now.
-pub fn is_held(host: &dyn Host) -> Result<bool> {
-    Ok(holder(host)?.is_some())
 }
 
 /// The first lock that is held, and by whom.
@@ -63,7 +58,7 @@ fn holder(host: &dyn Host) -> Result<Option<(&'static str, u32)>> {
 
 /// A process for people: `unattended-upgr (pid 734, for 94 s)`.
 fn describe(host: &dyn Host, pid: u32) -> String {
-    let text = |name: &str| read_text(host, &format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let text = |name: &str| read_text(host, format!("/proc/{pid}/{name}")).unwrap_or_default();
     let command: String =
         text("cmdline").split(|c: char| c == '\0' || c.is_whitespace()).take(4).collect::<Vec<_>>().join(" ");
     let uptime = read_text(host, "/proc/uptime").unwrap_or_default();

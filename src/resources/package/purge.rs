@@ -1,8 +1,8 @@
 //! What must be done around a removal: units stopped, people's data spared.
 
-use super::database::read_text;
 use crate::engine::Result;
-use crate::host::{Command, Host};
+use crate::host::machine::is_booted;
+use crate::host::{Command, Host, read_text};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -87,9 +87,9 @@ pub fn disposable(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<&'
 pub fn units(host: &dyn Host, packages: &BTreeSet<String>, architecture: &str) -> Result<Vec<String>> {
     let mut units = BTreeSet::new();
     for package in packages {
-        let mut list = read_text(host, &format!("/var/lib/dpkg/info/{package}.list"))?;
+        let mut list = read_text(host, format!("/var/lib/dpkg/info/{package}.list"))?;
         if list.is_empty() {
-            list = read_text(host, &format!("/var/lib/dpkg/info/{package}:{architecture}.list"))?;
+            list = read_text(host, format!("/var/lib/dpkg/info/{package}:{architecture}.list"))?;
         }
         units.extend(list.lines().filter_map(unit));
     }
@@ -105,7 +105,7 @@ fn unit(path: &str) -> Option<String> {
 
 /// Whether systemd runs here.
 pub fn has_systemd(host: &dyn Host) -> Result<bool> {
-    Ok(host.meta(Path::new("/run/systemd/system"))?.is_some() && host.has_program("systemctl"))
+    Ok(is_booted(host)? && host.has_program("systemctl"))
 }
 
 /// Runs `systemctl act units`; what is not loaded is no failure.

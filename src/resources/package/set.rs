@@ -2,19 +2,20 @@
 
 use super::apt;
 use super::archive::{Archive, Pending, PlannedSource, cached_deb, update};
-use super::database::{Database, read_if_there};
+use super::database::Database;
 use super::failure;
 use super::guard;
 use super::locks::wait_for_locks;
 use super::memory::Memory;
 use super::simulation::Item;
-use super::solution::{Solution, Wanted, bytes};
+use super::solution::{Solution, Wanted};
 use super::traces::Traces;
 use super::tree::Tree;
 use super::undo::{Before, Record, Upgrade};
 use crate::base::ids::ResourceId;
+use crate::base::size::bytes;
 use crate::engine::{Action, Change, Context, Error, Event, Progress, Resource, Result, State, UndoRecord};
-use crate::host::{Command, Host, Output};
+use crate::host::{Command, Host, Output, read_if_there};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -332,9 +333,13 @@ impl Resource for PackageSet {
         Ok(change)
     }
 
+    /// Others are waited for here, before there is anything to undo: what they change meanwhile is theirs.
     fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
-        let seen = self.read(seen)?;
         let host = context.host;
+        if wait_for_locks(host, context.progress, self.lock_wait)? && self.observe(host)? != *seen {
+            return Err(Error::Moved { id: self.id().clone() });
+        }
+        let seen = self.read(seen)?;
         let database = Database::read(host)?;
         let before = |claim: &Claim| {
             let before = match seen.packages.get(&claim.name) {
@@ -347,7 +352,7 @@ impl Resource for PackageSet {
         let mut upgrades = Vec::new();
         for item in solution.upgrades {
             let old = item.old.clone().unwrap_or_default();
-            let deb = match read_if_there(host, &cached_deb(&item.name, &old, &item.architecture))? {
+            let deb = match read_if_there(host, cached_deb(&item.name, &old, &item.architecture))? {
                 Some(content) => Some(context.objects.put(&content)?),
                 None => None,
             };

@@ -5,6 +5,7 @@ use super::archive::{Archive, Pending, near_names};
 use super::database::Database;
 use super::listing;
 use super::simulation::{Item, Problem, problems};
+use crate::base::size::bytes;
 use crate::engine::{Error, Result};
 use crate::host::{Command, Host, Output};
 use serde::{Deserialize, Serialize};
@@ -224,28 +225,5 @@ fn virtual_name(missing: &BTreeMap<String, Wanted>, name: &str, text: &str) -> E
         why: format!("{name} is only another package's second name; {who} asks for it"),
         fix: fix.into_iter().collect(),
         module,
-    }
-}
-
-/// A number of bytes for people: `145.2 MB`.
-pub fn bytes(count: u64) -> String {
-    let mut value = count as f64;
-    let mut unit = 0;
-    let units = ["B", "kB", "MB", "GB"];
-    while value >= 1000.0 && unit + 1 < units.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let name = units.get(unit).copied().unwrap_or_default();
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {name}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_told_in_the_unit_that_fits() {
-        assert_eq!([bytes(999), bytes(1500), bytes(145_200_000)], ["999 B", "1.5 kB", "145.2 MB"]);
     }
 }

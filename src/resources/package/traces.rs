@@ -1,9 +1,8 @@
 //! Traces that a package's programs leave in the kernel and in empty directories once they run: no maintainer script
 //! makes them, so no picture taken right after the installation shows them. They are few and known; here is the list.
 
-use super::database::read_text;
 use crate::engine::{Event, Progress, Result};
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, read_text};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -86,7 +85,7 @@ fn link_path(link: &str) -> String {
 }
 
 fn setting(host: &dyn Host, key: &str) -> Result<String> {
-    Ok(read_text(host, &format!("/proc/sys/{}", key.replace('.', "/")))?.trim().to_owned())
+    Ok(read_text(host, format!("/proc/sys/{}", key.replace('.', "/")))?.trim().to_owned())
 }
 
 impl Traces {
@@ -143,7 +142,7 @@ impl Traces {
     pub fn put_back(&self, host: &dyn Host, packages: &BTreeSet<String>) -> Result<()> {
         let mut files = read_text(host, "/etc/sysctl.conf")?;
         for name in host.list(Path::new("/etc/sysctl.d"))? {
-            files.push_str(&read_text(host, &format!("/etc/sysctl.d/{}", name.to_string_lossy()))?);
+            files.push_str(&read_text(host, format!("/etc/sysctl.d/{}", name.to_string_lossy()))?);
         }
         let mut done = BTreeSet::new();
         for known in of(packages) {

@@ -2,6 +2,7 @@
 //! configuration, accounts, directories under `/usr/local`. The difference of two pictures is what a transaction did.
 
 use crate::base::digest::Digest;
+use crate::base::paths;
 use crate::engine::{Error, Result};
 use crate::host::{Attributes, Host, Kind};
 use crate::journal::Objects;
@@ -34,7 +35,7 @@ const PLACES: [Place; 6] = [
 /// Files larger than this are known by size and time alone.
 const LARGEST: u64 = 1 << 20;
 /// Ours, or made anew by whoever needs it.
-const EXCEPT: [&str; 3] = ["/etc/vps-configurator", "/etc/.updated", "/etc/mtab"];
+const EXCEPT: [&str; 3] = [paths::ETC, "/etc/.updated", "/etc/mtab"];
 
 /// What is at one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

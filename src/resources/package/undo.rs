@@ -4,17 +4,16 @@
 //! one is kept and told. Upgrades go back to their old versions, marks to what they were, and what maintainer scripts
 //! left goes by the rule of [`side_effects`](super::side_effects).
 
-use super::apt;
 use super::database::{Database, Known, is_interrupted};
-use super::failure;
 use super::guard::{held_units, release_guard};
-use super::locks::{is_held, wait_for_locks};
-use super::purge;
+use super::locks::wait_for_locks;
+use super::removal::Removal;
 use super::set::mark;
 use super::side_effects::{Pictures, is_accounts};
 use super::simulation::{Item, Simulation};
 use super::traces::{Traces, tables};
 use super::tree::{Changes, Node, Tree};
+use super::{apt, purge};
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::engine::{Context, Debt, DebtKind, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
@@ -29,8 +28,6 @@ use std::time::Duration;
 pub const KIND: &str = "package-set";
 /// How long others who work with packages are waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(600);
-/// How often the set is made smaller because something else needs a package of it.
-const ROUNDS: usize = 20;
 
 /// What a claimed package was before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,125 +149,6 @@ fn bad(error: &serde_json::Error) -> Error {
     Error::BadRecord { kind: KIND.to_owned(), why: error.to_string() }
 }
 
-/// What one removal is to do.
-#[derive(Debug, Default)]
-struct Removal {
-    /// Packages to purge.
-    purge: BTreeSet<String>,
-    /// Arguments that put old versions back.
-    downgrade: Vec<String>,
-    /// Arguments that keep apt from putting something else in place of what goes.
-    avoid: BTreeSet<String>,
-    /// What stays, and why.
-    kept: Vec<String>,
-}
-
-impl Removal {
-    fn is_empty(&self) -> bool {
-        self.purge.is_empty() && self.downgrade.is_empty()
-    }
-
-    fn args(&self) -> Vec<String> {
-        let mut args: Vec<String> = ["--purge", "--allow-downgrades", "install"].map(str::to_owned).into();
-        args.extend(self.downgrade.iter().cloned());
-        args.extend(self.purge.iter().chain(&self.avoid).map(|n| format!("{n}-")));
-        args
-    }
-
-    /// Makes the removal smaller until apt would remove nothing but what came with us.
-    fn shrink(&mut self, context: &Context<'_>, database: &Database) -> Result<()> {
-        for _ in 0..ROUNDS {
-            if self.is_empty() {
-                return Ok(());
-            }
-            let options = ["-s", "-o", "APT::Get::Show-User-Simulation-Note=no", "--no-install-recommends"];
-            let command = Command::new("apt-get")
-                .args(options)
-                .args(self.args())
-                .accept(&[0, 100])
-                .timeout(Duration::from_secs(120));
-            let output = context.host.look(&command)?;
-            if output.code != 0 && !self.downgrade.is_empty() {
-                self.kept
-                    .push(format!("stay upgraded, the old versions don't fit any more: {}", self.downgrade.join(", ")));
-                self.downgrade.clear();
-                continue;
-            }
-            if output.code != 0 {
-                let text = format!("{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
-                return Err(Error::refused(
-                    "package-conflict",
-                    "cannot remove the packages",
-                    failure::last_lines(&text, 8),
-                ));
-            }
-            let simulation = Simulation::parse(&output.text());
-            let is_ours =
-                |i: &&Item| !self.downgrade.iter().any(|d| d.contains(&format!("{}=", i.name)) || d.ends_with(".deb"));
-            let replacements: Vec<String> =
-                simulation.install.iter().filter(is_ours).filter(|i| i.old.is_none()).map(|i| i.name.clone()).collect();
-            let outsiders: Vec<&String> = simulation.remove.iter().filter(|n| !self.purge.contains(*n)).collect();
-            if replacements.is_empty() && outsiders.is_empty() {
-                return Ok(());
-            }
-            self.avoid.extend(replacements);
-            for outsider in outsiders {
-                let needed = database.needed_by(outsider, &self.purge);
-                if needed.is_empty() {
-                    let why = format!("apt would remove {outsider} with them, which came otherwise");
-                    return Err(Error::refused("package-conflict", "cannot remove the packages", why));
-                }
-                self.kept.push(format!(
-                    "{} stay: {outsider}, which came otherwise, needs them",
-                    needed.iter().cloned().collect::<Vec<_>>().join(", ")
-                ));
-                self.purge.retain(|n| !needed.contains(n));
-            }
-        }
-        Err(Error::refused(
-            "package-conflict",
-            "cannot remove the packages",
-            "what apt would remove with them has no end",
-        ))
-    }
-
-    /// Does it. Everything that must be done around it is done: units, tables, people's data.
-    fn run(&mut self, context: &Context<'_>, database: &Database, traces: &Traces, after: &[String]) -> Result<()> {
-        let (host, progress) = (context.host, context.progress);
-        let units = purge::units(host, &self.purge, database.architecture())?;
-        let has_systemd = purge::has_systemd(host)?;
-        if has_systemd && !units.is_empty() {
-            purge::systemctl(host, &["stop"], &units)?;
-        }
-        self.kept.extend(purge::spare_treasures(host, &self.purge)?);
-        self.kept.extend(traces.drop_tables(host, progress, after, &self.purge)?);
-        let output = apt::run(host, progress, &self.args())?;
-        if output.code != 0 {
-            // A package whose scripts fail can often be removed once the others are gone.
-            let again = apt::run(host, progress, &self.args())?;
-            if again.code != 0 {
-                let text = format!("{}{}", again.text(), String::from_utf8_lossy(&again.stderr));
-                let what = format!("cannot remove {}", failure::guilty(&text).join(", "));
-                return Err(Error::refused("package-failed", what, failure::last_lines(&text, 12)));
-            }
-        }
-        let now = Database::read(host)?;
-        let left: Vec<&String> = self.purge.iter().filter(|n| now.known(n).is_some_and(|p| p.is_present())).collect();
-        if !left.is_empty() {
-            host.run(
-                &Command::new("dpkg").arg("--purge").args(left.into_iter().cloned()).timeout(Duration::from_secs(600)),
-            )?;
-        }
-        if has_systemd {
-            let plain: Vec<String> = units.into_iter().filter(|u| !u.contains('*')).collect();
-            if !plain.is_empty() {
-                purge::systemctl(host, &["reset-failed"], &plain)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Record {
     /// As the journal keeps it.
     pub fn to_undo_record(&self) -> Result<UndoRecord> {
@@ -328,23 +206,6 @@ impl Record {
                 Ok(settled)
             }
         }
-    }
-
-    /// Whether every package is as it was before.
-    fn never_began(&self, host: &dyn crate::host::Host) -> Result<bool> {
-        let database = Database::read(host)?;
-        let claims_stand = self.claims.values().flatten().all(|(name, before)| match before {
-            Before::Absent => !database.known(name).is_some_and(Known::is_present),
-            Before::Installed { version, auto } => {
-                database.installed(name).is_some_and(|now| now.version == *version && now.auto == *auto)
-            }
-        });
-        let old = |upgrade: &Upgrade| {
-            let now = database.installed(&upgrade.item.name).map(|now| now.version.as_str());
-            now == upgrade.item.old.as_deref()
-        };
-        let absent = Record::present(&database, self.new.iter().map(|item| item.name.clone())).is_empty();
-        Ok(claims_stand && absent && self.upgrades.iter().all(old))
     }
 
     /// Those of `names` that are there, in whatever state.
@@ -608,11 +469,6 @@ impl Undo for Record {
     fn undo(&self, context: &Context<'_>, scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let (host, progress) = (context.host, context.progress);
         apt::adopt(host, progress)?;
-        // Someone else's work was waited for in vain, and ours never began: there is nothing to wait for once more.
-        if after.is_none() && self.settled.is_none() && is_held(host)? && self.never_began(host)? {
-            release_guard(host)?;
-            return Ok(Outcome::AlreadyGone);
-        }
         wait_for_locks(host, progress, LOCK_WAIT)?;
         let settled = self.heal(context, self.settled(after)?)?;
         release_guard(host)?;

@@ -4,6 +4,7 @@ use super::survey::{self, UnitFacts};
 use super::undo::daemon_reload;
 use super::{failure, systemctl};
 use crate::engine::{Debt, DebtKind, Error, Result};
+use crate::host::machine::is_booted;
 use crate::host::{self, Command, Host};
 
 /// How a debt ended.
@@ -19,7 +20,7 @@ pub enum Paid {
 /// Pays a debt. Reloading and restarting concern only what runs; starting only what is enabled and not masked. sshd is
 /// never restarted, and its configuration is checked before it reads it: it may be the only way in.
 pub fn pay(host: &dyn Host, debt: &Debt) -> Result<Paid> {
-    if !survey::is_booted(host)? {
+    if !is_booted(host)? {
         return Ok(Paid::NotNeeded("systemd does not run here".to_owned()));
     }
     if debt.kind == DebtKind::DaemonReload {
@@ -88,7 +89,7 @@ fn check_sshd(host: &dyn Host) -> Result<()> {
 /// Whether the unit was started or restarted after the debt was made (`since`, nanoseconds since the epoch): then it has
 /// read what changed. systemd keeps that moment in microseconds; one within the same microsecond doesn't count.
 pub fn already_paid(host: &dyn Host, debt: &Debt, since: i128) -> Result<bool> {
-    if debt.kind == DebtKind::DaemonReload || !survey::is_booted(host)? {
+    if debt.kind == DebtKind::DaemonReload || !is_booted(host)? {
         return Ok(false);
     }
     let command = Command::new("systemctl").args([

@@ -13,6 +13,7 @@ use self::undo::UndoUnit;
 use super::fields;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
+use crate::host::machine::is_booted;
 use crate::host::{self, Command, Host};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -128,7 +129,7 @@ impl Unit {
 
     fn start(&self, context: &Context<'_>, facts: &UnitFacts) -> Result<()> {
         let host = context.host;
-        if !survey::is_booted(host)? {
+        if !is_booted(host)? {
             let why = "systemd does not run here (a chroot or an image that is being built)";
             return Err(Error::refused("systemd-not-running", format!("start {}", self.name()), why)
                 .fix("run it on the booted host, or leave out `active`"));
@@ -226,7 +227,7 @@ impl Resource for Unit {
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
         self.survey.forget();
         let host = context.host;
-        let booted = survey::is_booted(host)?;
+        let booted = is_booted(host)?;
         let mut facts = survey::show_one(host, self.name())?;
         if booted && (facts.stale || facts.load == "not-found") {
             undo::daemon_reload(host)?;

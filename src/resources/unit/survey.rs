@@ -6,13 +6,12 @@
 //! systemd again.
 
 use crate::engine::Result;
+use crate::host::machine::is_booted;
 use crate::host::{Command, Host, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// There exactly while systemd runs as process 1 (sd_booted(3)).
-const BOOTED: &str = "/run/systemd/system";
 /// Where unit files are, the first counts (systemd.unit(5)).
 const UNIT_FILES: [&str; 3] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
 /// How old an answer of the common call may be, in nanoseconds: half a second, the time of observing a plan.
@@ -79,11 +78,6 @@ impl UnitFacts {
     pub fn is_enabled(&self) -> bool {
         matches!(self.file.as_str(), "enabled" | "alias")
     }
-}
-
-/// Whether systemd runs this host.
-pub fn is_booted(host: &dyn Host) -> Result<bool> {
-    Ok(host.meta(Path::new(BOOTED))?.is_some())
 }
 
 /// Reads the answer of `systemctl show` for several units: blocks of `Key=value`, an empty line between them, in the

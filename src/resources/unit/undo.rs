@@ -5,6 +5,7 @@
 
 use super::survey::{self, UnitFacts};
 use crate::engine::{Context, Error, Outcome, Result, Scope, Undo};
+use crate::host::machine::is_booted;
 use crate::host::{self, Attributes, Command, Host, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -139,7 +140,7 @@ impl UndoUnit {
         let Some(active) = self.active.filter(|_| host.has_program("systemctl")) else {
             return Ok(None);
         };
-        if !survey::is_booted(host)? {
+        if !is_booted(host)? {
             return Ok(None);
         }
         let now = survey::show_one(host, &self.unit)?;
@@ -194,7 +195,7 @@ impl Undo for UndoUnit {
             host.make_link(path, target, &Attributes::root(0o777))?;
         }
         let moved = emptied || !came.is_empty() || !back.is_empty();
-        if moved && survey::is_booted(host)? && host.has_program("systemctl") {
+        if moved && is_booted(host)? && host.has_program("systemctl") {
             daemon_reload(host)?;
         }
         // Only now: it may have been masked.

@@ -1,0 +1,67 @@
+//! The expressions and templates of shipped modules resolve, whatever a person switches.
+
+use super::documents::root;
+use serde_json::{Value, json};
+use std::path::Path;
+use vps_configurator::base::paths::MODULES_D;
+use vps_configurator::host::RealHost;
+use vps_configurator::modules::OptionType;
+use vps_configurator::modules::catalogue::Catalogue;
+use vps_configurator::modules::expand::{OptionValues, expand};
+use vps_configurator::modules::facts::Facts;
+
+/// Hosts that templates may meet: a fresh one, and one with people on it.
+fn hosts() -> [Facts; 2] {
+    let fresh = Facts { ssh_port: 22, ssh_ports: vec![22], ..Facts::default() };
+    let used = Facts {
+        users: vec!["anna".to_owned()],
+        admins: vec!["anna".to_owned()],
+        login_user: "anna".to_owned(),
+        container: true,
+        ..fresh.clone()
+    };
+    [fresh, used]
+}
+
+/// The other values that an option can be switched to: a boolean's other one, each word of a choice.
+fn switches(default: &Value, kind: &OptionType) -> Vec<Value> {
+    match kind {
+        OptionType::Boolean => vec![json!(default != &json!(true))],
+        OptionType::Choice(words) => words.iter().map(|word| json!(word)).filter(|word| word != default).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn every_template_resolves_by_default_and_with_each_switch_turned() {
+    let root = root();
+    let host = RealHost::new(root.path().to_owned());
+    let shipped = Path::new("/usr/share/vps-configurator/modules");
+    let catalogue = Catalogue::load(&host, shipped, Path::new(MODULES_D)).unwrap();
+    let order = catalogue.order(catalogue.names());
+    let defaults: OptionValues = catalogue.iter().map(|m| (m.name.clone(), m.options.defaults())).collect();
+    let mut tried = vec![("every default".to_owned(), defaults.clone())];
+    let mut all = defaults.clone();
+    for module in catalogue.iter() {
+        for option in &module.options.0 {
+            let default = option.default.clone().unwrap_or(Value::Null);
+            for value in switches(&default, &option.kind) {
+                let mut options = defaults.clone();
+                options.get_mut(&module.name).unwrap().insert(option.path.clone(), value.clone());
+                tried.push((format!("modules.{}.{}={value}", module.name, option.path), options));
+                all.get_mut(&module.name).unwrap().insert(option.path.clone(), value);
+            }
+        }
+    }
+    tried.push(("every switch turned".to_owned(), all));
+    assert!(tried.len() > 20, "{} combinations", tried.len());
+    let mut failures = Vec::new();
+    for (what, options) in &tried {
+        for facts in hosts() {
+            if let Err(problems) = expand(&catalogue, &order, options, &facts) {
+                failures.push(format!("{what}: {problems}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
