@@ -433,7 +433,8 @@ impl Run<'_> {
             _ => node.module.clone(),
         };
         let shared = resource.shared_by();
-        let is_to_blame = shared.contains(&module);
+        // What nobody is to blame for (a lock, the network) fails for all that share it: without one it fails again.
+        let is_to_blame = matches!(&error, Error::Refused { module: Some(guilty), .. } if shared.contains(guilty));
         self.fail_module(&module, board);
         board.failures.push(Failure { id: resource.id().clone(), module, error });
         if shared.is_empty() {

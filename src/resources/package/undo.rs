@@ -175,7 +175,14 @@ impl Record {
             debts: held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect(),
         };
         settled.follow(context, &before, &now)?;
+        let is_new = |path: &Path| !before.nodes.contains_key(path);
+        settled.changes.retain(|path, node| !(is_new(path) && self.is_made_beside(path, node.as_ref())));
         Ok(settled)
+    }
+
+    /// A directory that is there for what other resources, at the same time, put into it: theirs to take away.
+    fn is_made_beside(&self, path: &Path, node: Option<&Node>) -> bool {
+        matches!(node, Some(Node::Directory { .. })) && self.foreign.iter().any(|f| f != path && f.starts_with(path))
     }
 
     /// Brings dpkg in order before anything is undone. What scripts did meanwhile belongs to what they did before.
@@ -482,6 +489,15 @@ impl Undo for Record {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_directory_that_holds_what_others_put_there_meanwhile_is_theirs() {
+        let record = Record { foreign: BTreeSet::from(["/etc/sysctl.d/x.conf".into()]), ..Record::default() };
+        let directory = Node::Directory { attributes: Attributes::root(0o755) };
+        assert!(record.is_made_beside(Path::new("/etc/sysctl.d"), Some(&directory)));
+        assert!(!record.is_made_beside(Path::new("/etc/docker"), Some(&directory)));
+        assert!(!record.is_made_beside(Path::new("/etc/sysctl.d"), None));
+    }
 
     #[test]
     fn copies_of_two_versions_of_a_file_are_two_files() {
