@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod beginner;
 mod json;
 mod refusals;
 mod streams;

@@ -54,7 +54,9 @@ pub fn small(tree: &Tree) {
 
 /// The packages that the shipped modules want: every name in their manifests, and what these need to be driven.
 pub fn shipped(tree: &Tree) {
-    for name in names() {
+    // Beside what the manifests name: the defaults of their lists.
+    let by_default = ["black", "ipython3", "mypy", "pylint", "python3-pytest"].map(str::to_owned);
+    for name in names().into_iter().chain(by_default) {
         tree.package(&name, "");
     }
     let says = |package: &str, program: &str, body: &str| {
