@@ -145,6 +145,12 @@ fn a_useradd_that_was_killed_is_made_whole() {
     assert_eq!(bench.tree(), without(before, "/home/anna"));
 }
 
+/// A tree without one of its paths.
+fn without<V>(mut tree: std::collections::BTreeMap<String, V>, path: &str) -> std::collections::BTreeMap<String, V> {
+    tree.remove(path);
+    tree
+}
+
 #[test]
 fn a_group_comes_and_goes_unless_somebody_uses_it() {
     let bench = people();
