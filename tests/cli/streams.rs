@@ -112,7 +112,6 @@ fn documentation_is_generated_and_schema_is_json() {
     assert_eq!(count("schema"), 1);
     let schema = tree.call("config schema").ends(0).json();
     assert!(schema["$schema"].is_string() && schema["$defs"]["modules"].is_object(), "{schema}");
-    tree.call("internal alert vps-configurator-drift.service").ends(0);
 }
 
 #[test]
