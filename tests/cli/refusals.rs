@@ -265,7 +265,7 @@ fn with_read_only_etc(tree: &Tree, line: &str) -> Option<Ran> {
 }
 
 #[test]
-fn a_read_only_etc_is_told_and_what_was_done_is_taken_back() {
+fn a_read_only_etc_is_told_before_anything_is_touched() {
     let tree = Tree::new();
     let before = tree.listing();
     let Some(ran) = with_read_only_etc(&tree, "install --profile full --workers 1 --yes") else { return };
