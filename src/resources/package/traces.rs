@@ -126,7 +126,10 @@ impl Traces {
         let loses_nft = packages.contains("nftables");
         let mut left = Vec::new();
         for table in tables(host)?.into_iter().filter(|t| !self.tables.contains(t)) {
-            if after.contains(&table) || made.contains(&table.as_str()) {
+            // When nft goes, this is the last time that a table can be taken down: what stopped programs left in it goes,
+            // also when their packages came in another step (one that a crash cut off).
+            let left_over = loses_nft && !after.contains(&table) && is_left_over(&list(host, &table)?);
+            if after.contains(&table) || made.contains(&table.as_str()) || left_over {
                 let line = format!("taking down the packet filter's table {table}");
                 progress.tell(&Event::Within { what: &line, percent: None });
                 host.run(&Command::new("nft").args(["delete", "table"]).args(table.split(' ')).accept(&[0, 1]))?;
@@ -172,6 +175,41 @@ impl Traces {
     }
 }
 
+/// A table's chains and rules, as nft(8) lists them.
+fn list(host: &dyn Host, table: &str) -> Result<String> {
+    let command = Command::new("nft").args(["list", "table"]).args(table.split(' ')).accept(&[0, 1]);
+    Ok(host.look(&command)?.text())
+}
+
+/// Whether a table holds nothing but what Docker and ufw put into it: their own chains, the kernel's own chains, and in
+/// these no rule but theirs.
+fn is_left_over(listing: &str) -> bool {
+    let theirs = |name: &str| name.starts_with("DOCKER") || name.starts_with("ufw");
+    let kernels = ["INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"];
+    let mut chain = "";
+    let mut is_any = false;
+    for line in listing.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("chain ").and_then(|rest| rest.strip_suffix(" {")) {
+            if !theirs(name) && !kernels.contains(&name) {
+                return false;
+            }
+            is_any |= theirs(name);
+            chain = name;
+        } else if !line.is_empty()
+            && line != "}"
+            && !line.starts_with('#')
+            && !line.starts_with("table ")
+            && !line.starts_with("type ")
+        {
+            let is_theirs = ["DOCKER", "docker0", "ufw"].iter().any(|word| line.contains(word));
+            if !theirs(chain) && !is_theirs {
+                return false;
+            }
+        }
+    }
+    is_any
+}
+
 /// Whether a line of sysctl.d(5) text sets `key`.
 fn is_set_by(text: &str, key: &str) -> bool {
     let names = text.lines().map(str::trim).filter(|l| !l.starts_with(['#', ';'])).filter_map(|l| l.split_once('='));
@@ -190,6 +228,16 @@ pub fn tables(host: &dyn Host) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_is_left_over_when_nothing_but_docker_and_ufw_wrote_into_it() {
+        let dockers = "# Warning: table ip filter is managed by iptables-nft, do not touch!\ntable ip filter {\n\tchain DOCKER {\n\t\tcounter return\n\t}\n\n\tchain FORWARD {\n\t\ttype filter hook \
+                       forward priority filter; policy accept;\n\t\tcounter packets 0 bytes 0 jump DOCKER\n\t}\n}\n";
+        assert!(is_left_over(dockers));
+        assert!(!is_left_over(&dockers.replace("jump DOCKER", "accept")), "a rule of somebody else");
+        assert!(!is_left_over(&dockers.replace("chain DOCKER", "chain mine")), "a chain of somebody else");
+        assert!(!is_left_over("table ip filter {\n}\n") && !is_left_over(""));
+    }
 
     #[test]
     fn a_setting_that_a_file_names_is_found_in_both_spellings_and_not_in_a_comment() {
