@@ -81,7 +81,11 @@ impl Pictures<'_> {
             if present == before || purged == before || !self.after.contains_key(path) {
                 continue;
             }
-            if is_accounts(path) {
+            if before.is_none() && purged.is_some_and(Node::is_empty_file) {
+                // A script emptied what a script had made (git-lfs does), while another step was taken back. Nothing of
+                // anybody's is in it.
+                acts.insert(path.clone(), Act::Remove);
+            } else if is_accounts(path) {
                 acts.extend(self.merge_accounts(path).map(|act| (path.clone(), act)));
             } else if purged.is_some() && is_worth_telling(before, purged) {
                 kept.push(format!("{} was changed by someone since: left as it is", path.display()));

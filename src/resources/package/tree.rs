@@ -72,6 +72,12 @@ pub enum Node {
 }
 
 impl Node {
+    /// A regular file without content.
+    pub fn is_empty_file(&self) -> bool {
+        matches!(self, Node::File { digest: Some(digest), .. } if *digest == Digest::of(b""))
+            || matches!(self, Node::File { stamp: Some((0, _)), .. })
+    }
+
     /// Owner, mode, extended attributes.
     pub fn attributes(&self) -> Option<&Attributes> {
         match self {
