@@ -218,9 +218,10 @@ mod tests {
             .with("/etc/changed", "2")
             .with("/etc/made", "2")
             .with("/etc/edited", "2")
+            .with("/etc/emptied", "2")
             .with("/etc/shells", "sh\nzsh\n");
         let (changes, accounts) = after(&before, &later);
-        let present = later.clone().with("/etc/edited", "by hand").with("/etc/theirs", "x");
+        let present = later.clone().with("/etc/edited", "by hand").with("/etc/emptied", "").with("/etc/theirs", "x");
         // The purge took zsh out of shells itself, and left a file behind.
         let purged = present.clone().with("/etc/shells", "sh\n").with("/etc/left-by-purge", "y");
         let pictures = Pictures {
@@ -232,7 +233,7 @@ mod tests {
         };
         let (acts, kept) = pictures.decide();
         let names: Vec<&str> = acts.keys().map(|p| p.to_str().unwrap()).collect();
-        assert_eq!(names, ["/etc/changed", "/etc/left-by-purge", "/etc/made", "/etc/removed"]);
+        assert_eq!(names, ["/etc/changed", "/etc/emptied", "/etc/left-by-purge", "/etc/made", "/etc/removed"]);
         assert_eq!(acts[Path::new("/etc/made")], Act::Remove);
         assert_eq!(kept, ["/etc/edited was changed by someone since: left as it is"]);
     }
