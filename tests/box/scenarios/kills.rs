@@ -10,16 +10,14 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "an install and a rollback killed at random moments converge without a person",
         run: || killed("small", 5, 2),
     },
-    Scenario {
-        name: "beginner killed while it installs and while it is taken back converges",
-        run: || if is_long() { killed("beginner", 5, 2) } else { killed("beginner", 1, 2) },
-    },
     Scenario { name: "a power cut during an install is mended at the next boot", run: power_cut },
 ];
 
-fn is_long() -> bool {
-    std::env::var("VPS_BOX_LONG").is_ok_and(|value| value == "1")
-}
+/// Those that take long: with `VPS_BOX_LONG=1`, before a release.
+pub const LONG: &[Scenario] = &[Scenario {
+    name: "beginner killed while it installs and while it is taken back converges",
+    run: || killed("beginner", 5, 2),
+}];
 
 /// A rollback as a unit, so that it can be killed with all its children.
 const ROLLBACK: &str = "vps-rollback.service";

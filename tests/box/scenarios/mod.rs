@@ -20,12 +20,14 @@ pub struct Scenario {
 }
 
 pub fn all() -> Vec<Scenario> {
+    let long = std::env::var("VPS_BOX_LONG").is_ok_and(|value| value == "1");
     [
         harness::SCENARIOS,
         snapshot::SCENARIOS,
         workloads::SCENARIOS,
         kinds::SCENARIOS,
         kills::SCENARIOS,
+        if long { kills::LONG } else { &[] },
         beginner::SCENARIOS,
         courtesy::SCENARIOS,
         bad_days::SCENARIOS,
