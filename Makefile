@@ -21,8 +21,9 @@ GENERATED := target/generated
 UNITS := $(wildcard systemd/*.service systemd/*.timer)
 SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-repo finish-deb tests/smoke tests/service) tests/box/with-packages \
 	$(addprefix debian/vps-configurator.,config postinst prerm postrm)
-# Debian 12's lintian still asks for init.d scripts.
-LINTIAN_12 = $(shell lintian --version | grep -q 'v2\.11[0-6]' && echo --suppress-tags package-supports-alternative-init-but-no-init.d-script)
+# Debian 12's lintian still asks for init.d scripts. Asked by the shell: make expands a recipe before its first line has
+# installed lintian.
+LINTIAN_12 := $$(lintian --version | grep -q 'v2\.11[0-6]' && echo --suppress-tags package-supports-alternative-init-but-no-init.d-script)
 
 .PHONY: help build reference test demo debs repo lint bench box clean
 
