@@ -9,10 +9,22 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Of the packages as they were built.
-    pub fn of_built_packages() -> Self {
+    fn empty() -> Self {
         let repository = Self { home: tempfile::tempdir().expect("a folder for the repository") };
         run(Command::new(project().join("debian/make-key")).arg(repository.keys()));
+        repository
+    }
+
+    /// Of `vps-configurator` in another version alone.
+    pub fn of_another_version(version: &str) -> Self {
+        let repository = Self::empty();
+        repository.add_version(version, "true");
+        repository
+    }
+
+    /// Of the packages as they were built.
+    pub fn of_built_packages() -> Self {
+        let repository = Self::empty();
         let debs = built_packages();
         assert!(debs.len() >= 2, "no packages in target/debian: run `make debs`");
         repository.add(&debs);

@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod beginner;
+mod checkers;
 mod courtesy;
 mod harness;
 mod kills;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Scenario> {
         courtesy::SCENARIOS,
         bad_days::SCENARIOS,
         packages::SCENARIOS,
+        if long { checkers::LONG } else { &[] },
     ]
     .concat()
 }
