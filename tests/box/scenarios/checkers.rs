@@ -81,6 +81,7 @@ fn autopkgtest() {
          autopkgtest --no-built-binaries debs/vps-configurator_*.deb source/ -- ssh -H localhost -l root -i /root/key \
            --capability=isolation-container 2>&1 || echo \"code $?\"",
     );
-    let ended = |name: &str, how: &str| said.lines().any(|line| line.starts_with(name) && line.trim_end().ends_with(how));
+    let ended =
+        |name: &str, how: &str| said.lines().any(|line| line.starts_with(name) && line.trim_end().ends_with(how));
     assert!(ended("smoke", "PASS (superficial)") && ended("service", "PASS"), "{said}");
 }
