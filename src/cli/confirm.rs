@@ -35,6 +35,8 @@ mod tests {
     use crate::cli::Environment;
     use crate::cli::args::Args;
     use crate::cli::output::Output;
+    use crate::cli::session::Site;
+    use crate::host::RealHost;
     use clap::Parser;
 
     #[test]
@@ -43,7 +45,8 @@ mod tests {
         let environment = Environment::default();
         let output = Output::new(&args.global, &environment);
         let line = "vps-configurator rollback --module git";
-        let session = Session::new(&args.global, "rollback", line, &environment, &output);
+        let host = RealHost::new("/".into());
+        let session = Session::new(&Site::new(&host), &args.global, "rollback", line, &environment, &output);
         assert_eq!(confirm(&session, false, "?").unwrap_err().fix, ["vps-configurator rollback --module git --yes"]);
     }
 }

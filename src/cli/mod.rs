@@ -14,10 +14,12 @@ pub mod setup;
 pub mod signals;
 pub mod story;
 
+use crate::host::RealHost;
 use args::Args;
 use clap::Parser;
 use exit::Exit;
 use output::Output;
+use session::Site;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
@@ -38,7 +40,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
     };
     let output = Output::new(&args.global, &environment);
     let line = session::recorded(&arguments);
-    let exit = match commands::run(&args, &line, &environment, &output) {
+    let host = RealHost::new(args.global.root.clone());
+    let exit = match commands::run(&Site::new(&host), &args, &line, &environment, &output) {
         Ok(exit) => exit,
         Err(problem) => {
             output.explain(&problem);

@@ -9,19 +9,35 @@ use crate::base::paths;
 use crate::engine::{Progress, Undoers, Works};
 use crate::host::actor::Actor;
 use crate::host::machine::Machine;
-use crate::host::real::RealHost;
 use crate::host::{Guard, Host};
-use crate::journal::Journal;
+use crate::journal::{Journal, Watch};
 use crate::resources::{self, Units};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a run works on.
+#[derive(Debug, Clone)]
+pub struct Site<'a> {
+    /// The machine.
+    pub host: &'a dyn Host,
+    /// Who sees each write of the journal coming: nobody but the crash suite.
+    pub watch: Option<Arc<dyn Watch>>,
+}
+
+impl<'a> Site<'a> {
+    /// This host, and nobody who watches.
+    pub fn new(host: &'a dyn Host) -> Self {
+        Site { host, watch: None }
+    }
+}
 
 /// One run.
 #[derive(Debug)]
 pub struct Session<'a> {
     /// The machine.
-    pub host: RealHost,
+    pub host: &'a dyn Host,
     /// The environment that the program was given.
     pub environment: &'a Environment,
     /// Where words go.
@@ -31,15 +47,24 @@ pub struct Session<'a> {
     /// The command line, for the records.
     line: String,
     root: PathBuf,
+    watch: Option<Arc<dyn Watch>>,
     undoers: Undoers,
     units: Units,
 }
 
 impl<'a> Session<'a> {
-    /// A run on the host that the flags name.
-    pub fn new(global: &Global, command: &str, line: &str, environment: &'a Environment, output: &'a Output) -> Self {
+    /// A run of `command` on the host whose files are where the flags say.
+    pub fn new(
+        site: &Site<'a>,
+        global: &Global,
+        command: &str,
+        line: &str,
+        environment: &'a Environment,
+        output: &'a Output,
+    ) -> Self {
         Session {
-            host: RealHost::new(global.root.clone()),
+            host: site.host,
+            watch: site.watch.clone(),
             environment,
             output,
             command: command.to_owned(),
@@ -81,7 +106,7 @@ impl<'a> Session<'a> {
 
     /// Refuses a system that is not Debian 13.
     pub fn require_debian_13(&self) -> Result<(), Problem> {
-        let system = Machine::read(&self.host)?.os;
+        let system = Machine::read(self.host)?.os;
         if system.id == "debian" && system.version_id == "13" {
             return Ok(());
         }
@@ -115,7 +140,7 @@ impl<'a> Session<'a> {
 
     /// The journal, made when it isn't there.
     pub fn journal(&self) -> Result<Journal, Problem> {
-        Ok(Journal::open(&self.real(paths::STATE))?)
+        Ok(Journal::open_watched(&self.real(paths::STATE), self.watch.clone())?)
     }
 
     /// The journal, when there is one.
@@ -126,13 +151,13 @@ impl<'a> Session<'a> {
     /// Who asks, for the records.
     pub fn actor(&self) -> Value {
         // Not knowing who it is must stop nobody.
-        let actor = Actor::of_this_process(&self.host, self.environment, &self.line).unwrap_or_default();
+        let actor = Actor::of_this_process(self.host, self.environment, &self.line).unwrap_or_default();
         serde_json::to_value(actor).unwrap_or_default()
     }
 
     /// What the engine works with.
     pub fn works<'w>(&'w self, journal: &'w Journal, progress: &'w dyn Progress) -> Works<'w> {
-        Works { host: &self.host, journal, progress, undoers: &self.undoers, services: &self.units }
+        Works { host: self.host, journal, progress, undoers: &self.undoers, services: &self.units }
     }
 }
 

@@ -77,7 +77,7 @@ impl Setup {
         let agreed = Digest::of(format!("{modules:?} {values:?}").as_bytes());
         let expansion = expand(&catalogue, &modules, &values, &facts)?;
         if lockout::is_possible(&expansion.specs) {
-            lockout::refuse(&expansion.specs, &facts, lockout::Access::see(&session.host, &facts.users)?.as_ref())?;
+            lockout::refuse(&expansion.specs, &facts, lockout::Access::see(session.host, &facts.users)?.as_ref())?;
         }
         let Assembled { nodes, packages } = assemble(
             &expansion.specs,
@@ -124,7 +124,7 @@ impl Setup {
 
     /// Plans, on a host that refuses every effect.
     pub fn plan(&self, session: &Session<'_>) -> Result<Plan, Problem> {
-        Ok(Plan::make(&self.nodes, &self.order, &ReadOnly(&session.host))?)
+        Ok(Plan::make(&self.nodes, &self.order, &ReadOnly(session.host))?)
     }
 }
 
@@ -153,7 +153,7 @@ pub fn select_of(request: &Value) -> Select {
 /// All modules of this host, built-in ones first.
 pub fn catalogue(session: &Session<'_>) -> Result<Catalogue, Problem> {
     let share = format!("{}/modules", paths::SHARE);
-    let catalogue = Catalogue::load(&session.host, Path::new(&share), Path::new(paths::MODULES_D))?;
+    let catalogue = Catalogue::load(session.host, Path::new(&share), Path::new(paths::MODULES_D))?;
     if catalogue.iter().next().is_none() {
         return Err(Problem::new(Exit::Failed, "modules-missing", "no module was found", format!("{share} is empty"))
             .fix("reinstall: apt-get install --reinstall vps-configurator"));
@@ -163,7 +163,7 @@ pub fn catalogue(session: &Session<'_>) -> Result<Catalogue, Problem> {
 
 /// The files of the configuration and what the flags select.
 pub fn inputs(session: &Session<'_>, select: &Select) -> Result<Inputs, Problem> {
-    let mut inputs = Inputs::load(&session.host)?;
+    let mut inputs = Inputs::load(session.host)?;
     inputs.sets.clone_from(&select.set);
     inputs.profile.clone_from(&select.profile);
     inputs.only.clone_from(&select.module);
@@ -183,10 +183,10 @@ pub fn recovery(session: &Session<'_>) -> Result<Recovery, Problem> {
 
 /// What templates see of the host.
 pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
-    let machine = Machine::read(&session.host)?;
+    let machine = Machine::read(session.host)?;
     let connection = session.environment.get("SSH_CONNECTION").map(String::as_str);
     let used = connection.and_then(|words| words.split(' ').nth(3)?.parse().ok());
-    let mut ports: Vec<u16> = ssh_ports(&session.host, connection)?.into_iter().collect();
+    let mut ports: Vec<u16> = ssh_ports(session.host, connection)?.into_iter().collect();
     if ports.is_empty() {
         // No sshd yet: the one that comes listens there, and no firewall may be in its way.
         ports.push(22);

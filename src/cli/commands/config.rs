@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::session::Session;
 use crate::cli::setup;
-use crate::host::{Attributes, Host};
+use crate::host::Attributes;
 use crate::profiles::{self, change};
 use serde_json::{Map, Value, json};
 use std::path::Path;

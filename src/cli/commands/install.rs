@@ -17,7 +17,7 @@ use crate::engine::apply::{Report, apply};
 use crate::engine::plan::Plan;
 use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::{Works, debts};
-use crate::host::{Attributes, Guard, Host};
+use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
 use serde_json::Value;
@@ -119,7 +119,7 @@ fn carry_out(
     session.require_writable()?;
     if order.download_only {
         if let Some(packages) = &setup.packages {
-            packages.download(&session.host, &progress)?;
+            packages.download(session.host, &progress)?;
         }
         progress.finish();
         session.output.text("The packages are fetched; install again without --download-only.\n");

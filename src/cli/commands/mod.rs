@@ -18,14 +18,14 @@ use super::args::{Args, Command};
 use super::exit::Exit;
 use super::explain::Problem;
 use super::output::Output;
-use super::session::Session;
+use super::session::{Session, Site};
 
 /// What a command returns.
 pub type Outcome = Result<Exit, Problem>;
 
-/// Runs the command that was asked for; `line` is how it was asked, for the records.
-pub fn run(args: &Args, line: &str, environment: &Environment, output: &Output) -> Outcome {
-    let session = |name: &str| Session::new(&args.global, name, line, environment, output);
+/// Runs the command that was asked for on `site`; `line` is how it was asked, for the records.
+pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, output: &Output) -> Outcome {
+    let session = |name: &str| Session::new(site, &args.global, name, line, environment, output);
     match &args.command {
         Command::Install(flags) => install::run(&session("install"), flags),
         Command::Plan(flags) => plan::run(&session("plan"), flags),

@@ -10,7 +10,7 @@ use crate::cli::explain::Problem;
 use crate::cli::render::table::Table;
 use crate::cli::session::Session;
 use crate::cli::setup;
-use crate::host::{Attributes, Host};
+use crate::host::Attributes;
 use crate::profiles::create::{NewProfile, create};
 use crate::profiles::profile::{Estimate, Profiles};
 use serde_json::{Value, json};

@@ -31,7 +31,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     let progress = Drawn::new(session.output);
     let works = session.works(&journal, &progress);
     if !is_needed(&works)? && journal.owed()?.is_empty() {
-        resources::package::release_guard(&session.host)?;
+        resources::package::release_guard(session.host)?;
         return quiet(session);
     }
     prepare(session, &works)?;
@@ -66,10 +66,10 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
 /// Heals what a crash left of dpkg, waits for an apt that outlived us, takes our guard away.
 pub fn prepare(session: &Session<'_>, works: &Works<'_>) -> Result<(), Problem> {
     if is_needed(works)? {
-        resources::package::adopt(&session.host, works.progress)?;
+        resources::package::adopt(session.host, works.progress)?;
         // The guard goes last: healing goes on under it, keeps its list of who is owed a start, and may take it anew.
-        let healed = resources::package::heal(&session.host, works.progress);
-        resources::package::release_guard(&session.host)?;
+        let healed = resources::package::heal(session.host, works.progress);
+        resources::package::release_guard(session.host)?;
         healed?;
     }
     Ok(())
@@ -111,7 +111,8 @@ mod tests {
     use crate::cli::Environment;
     use crate::cli::args::Args;
     use crate::cli::output::Output;
-    use crate::host::{Attributes, Host};
+    use crate::cli::session::Site;
+    use crate::host::{Attributes, RealHost};
     use crate::journal::Begin;
     use clap::Parser;
     use std::path::Path;
@@ -124,8 +125,9 @@ mod tests {
         let args = Args::try_parse_from(["x", "--quiet", "--root", &root, "recover"]).unwrap();
         let environment = Environment::default();
         let output = Output::new(&args.global, &environment);
-        let session = Session::new(&args.global, "recover", "", &environment, &output);
-        let host = &session.host;
+        let real = RealHost::new(dir.path().into());
+        let session = Session::new(&Site::new(&real), &args.global, "recover", "", &environment, &output);
+        let host = session.host;
         let put = |path: &str, text: &str, mode: u32| {
             crate::resources::preimage::make_parents(host, Path::new(path)).unwrap();
             host.write(Path::new(path), text.as_bytes(), &Attributes::root(mode)).unwrap();

@@ -33,7 +33,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
         return list(session, &journal, flags.status);
     }
     let silent = Silent;
-    let looking = ReadOnly(&session.host);
+    let looking = ReadOnly(session.host);
     let works = Works { host: &looking, ..session.works(&journal, &silent) };
     let selection = select(&works, &target)?;
     if selection.steps.is_empty() {

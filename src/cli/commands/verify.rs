@@ -16,7 +16,7 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     session.require_debian_13()?;
     let setup = Setup::make(session, &flags.select)?;
     let plan = setup.plan(session)?;
-    let mut prober = Prober::new(&session.host);
+    let mut prober = Prober::new(session.host);
     let results: Vec<_> = setup.probes.iter().map(|probe| prober.run(probe)).collect();
     let failed = results.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_))).count();
     let exit = if plan.is_empty() && failed == 0 { Exit::Done } else { Exit::Findings };
