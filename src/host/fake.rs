@@ -1,8 +1,10 @@
-//! A host that fails or dies at a chosen effect, for the crash suite: a real host on a directory, with a counter.
+//! A host that fails or dies at chosen effects, and shows each one coming, for the crash suite: a real host on a
+//! directory, with a counter.
 
 use super::real::RealHost;
 use super::{Attributes, Command, Error, Guard, Host, Meta, Output, Result, Space};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +16,7 @@ pub enum Fault {
     Fail,
     /// The power goes before the effect.
     DieBefore,
-    /// The power goes in the middle: a write leaves its temporary file, a program has run and nobody heard of it.
+    /// The power goes in the middle: a write leaves a half-written temporary file, a program has done a part of its work.
     DieMiddle,
     /// The power goes after the effect.
     DieAfter,
@@ -24,13 +26,43 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Died(pub u64);
 
-/// A real host on a directory that counts effects from 1, and fails or dies at one of them. Death unwinds the caller
+/// Does the half of an effect on a host.
+pub type Half<'a> = &'a dyn Fn(&RealHost) -> Result<()>;
+
+/// An effect that is about to be made.
+pub struct Moment<'a> {
+    /// Its number, from 1.
+    pub number: u64,
+    /// What it is: `write /etc/issue`.
+    pub what: &'a str,
+    half: Option<Half<'a>>,
+}
+
+impl fmt::Debug for Moment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "effect {}, {}", self.number, self.what)
+    }
+}
+
+impl Moment<'_> {
+    /// Makes the half of the effect on a copy of the host in `root`: what is there when the power goes in its middle.
+    /// False when it has no middle.
+    pub fn halve(&self, root: &Path) -> bool {
+        // Whether the half itself went well, the dead don't hear.
+        self.half.map(|half| drop(half(&RealHost::new(root.to_owned())))).is_some()
+    }
+}
+
+/// Is shown each effect just before it is made.
+pub type Observer = Box<dyn Fn(&Moment<'_>) + Send + Sync>;
+
+/// A real host on a directory that counts effects from 1, and fails or dies at some of them. Death unwinds the caller
 /// with [`Died`], and so does every later call: nothing above gets to write down how it ended, as after a SIGKILL. Go
 /// on with a new host on the same directory.
-#[derive(Debug)]
 pub struct FakeHost {
     real: RealHost,
-    fault: Option<(u64, Fault)>,
+    faults: Vec<(u64, Fault)>,
+    observer: Option<Observer>,
     effects: AtomicU64,
     /// The effect that it died at; 0 while it lives.
     died_at: AtomicU64,
@@ -38,12 +70,19 @@ pub struct FakeHost {
     clock: AtomicI64,
 }
 
+impl fmt::Debug for FakeHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeHost").field("real", &self.real).field("faults", &self.faults).finish_non_exhaustive()
+    }
+}
+
 impl FakeHost {
     /// A host on `root` that only counts.
     pub fn new(root: PathBuf) -> Self {
         FakeHost {
             real: RealHost::new(root),
-            fault: None,
+            faults: Vec::new(),
+            observer: None,
             effects: AtomicU64::new(0),
             died_at: AtomicU64::new(0),
             clock: AtomicI64::new(1_700_000_000_000_000_000),
@@ -52,7 +91,18 @@ impl FakeHost {
 
     /// A host on `root` with a fault at effect `number` (from 1).
     pub fn with_fault(root: PathBuf, number: u64, fault: Fault) -> Self {
-        FakeHost { fault: Some((number, fault)), ..FakeHost::new(root) }
+        FakeHost { faults: vec![(number, fault)], ..FakeHost::new(root) }
+    }
+
+    /// The same, with somebody who is shown each effect before it is made.
+    pub fn observed(self, observer: Observer) -> Self {
+        FakeHost { observer: Some(observer), ..self }
+    }
+
+    /// The same, with a clock that goes on from `time` (nanoseconds since the epoch): time does not go back when a host
+    /// comes up again.
+    pub fn since(self, time: i128) -> Self {
+        FakeHost { clock: AtomicI64::new(i64::try_from(time).unwrap_or(i64::MAX)), ..self }
     }
 
     /// How many effects were asked for so far.
@@ -72,24 +122,48 @@ impl FakeHost {
         }
     }
 
-    /// One effect: `whole` does it, `half` does what is left of it when the power goes in the middle.
-    fn effect<T>(&self, whole: impl FnOnce() -> Result<T>, half: impl FnOnce() -> Result<()>) -> Result<T> {
+    /// An effect that another layer is about to make by itself (the journal writes its own files): counted, and refused
+    /// or the end as any other.
+    ///
+    /// # Errors
+    /// [`Error::Injected`] when it is the one that fails.
+    pub fn pass(&self, what: &str, half: Option<Half<'_>>) -> Result<()> {
+        self.effect(|| what.to_owned(), || Ok(()), half)
+    }
+
+    /// One effect: `whole` makes it, `half` what is left of it when the power goes in the middle.
+    fn effect<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        whole: impl FnOnce() -> Result<T>,
+        half: Option<Half<'_>>,
+    ) -> Result<T> {
         self.alive()?;
         let number = self.effects.fetch_add(1, Ordering::SeqCst) + 1;
-        let Some((_, fault)) = self.fault.filter(|(chosen, _)| *chosen == number) else {
+        if let Some(observer) = &self.observer {
+            observer(&Moment { number, what: &what(), half });
+        }
+        let Some((_, fault)) = self.faults.iter().find(|(chosen, _)| *chosen == number) else {
             return whole();
         };
-        if fault != Fault::Fail {
+        if *fault != Fault::Fail {
             self.died_at.store(number, Ordering::SeqCst);
         }
         // Whether the effect itself went well, the dead don't hear.
-        match fault {
-            Fault::Fail | Fault::DieBefore => {}
-            Fault::DieMiddle => drop(half()),
-            Fault::DieAfter => drop(whole()),
+        match (fault, half) {
+            (Fault::Fail | Fault::DieBefore, _) => {}
+            (Fault::DieMiddle, Some(half)) => drop(half(&self.real)),
+            (Fault::DieMiddle | Fault::DieAfter, _) => drop(whole()),
         }
         self.alive()?;
         Err(Error::Injected(number))
+    }
+
+    /// A program that notices `VPS_NOW` has the clock of this host, and one that notices `VPS_HALF` stops half-way, as if
+    /// it had been killed: the simulated ones do.
+    fn dated(&self, command: &Command) -> Command {
+        let time = jiff::Timestamp::from_nanosecond(i128::from(self.clock.load(Ordering::SeqCst))).unwrap_or_default();
+        command.clone().env("VPS_NOW", &time.strftime("%a %Y-%m-%d %H:%M:%S.%6f UTC").to_string())
     }
 }
 
@@ -132,39 +206,57 @@ impl Host for FakeHost {
     }
 
     fn write(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<()> {
-        let half = || self.real.stage(path, content, attributes).map(drop);
-        self.effect(|| self.real.write(path, content, attributes), half)
+        let half = |host: &RealHost| {
+            let written = content.get(..content.len() / 2).unwrap_or_default();
+            host.stage(path, written, attributes).map(drop)
+        };
+        let what = || format!("write {}", path.display());
+        self.effect(what, || self.real.write(path, content, attributes), Some(&half))
     }
 
     fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        let half = || self.real.make_directory(path, &Attributes { mode: 0o700, ..attributes.clone() });
-        self.effect(|| self.real.make_directory(path, attributes), half)
+        let half = |host: &RealHost| host.make_directory(path, &Attributes::root(0o700));
+        let what = || format!("make the directory {}", path.display());
+        self.effect(what, || self.real.make_directory(path, attributes), Some(&half))
     }
 
     fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
-        let half = || self.real.stage_link(path, target, attributes).map(drop);
-        self.effect(|| self.real.make_link(path, target, attributes), half)
+        let half = |host: &RealHost| host.stage_link(path, target, attributes).map(drop);
+        let what = || format!("link {} to {}", path.display(), target.display());
+        self.effect(what, || self.real.make_link(path, target, attributes), Some(&half))
     }
 
+    /// Its middle: the owner is set, the mode is not.
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        let whole = || self.real.set_attributes(path, attributes);
-        self.effect(whole, whole)
+        let half = |host: &RealHost| match host.meta(path)? {
+            Some(meta) => {
+                let owned = Attributes { uid: attributes.uid, gid: attributes.gid, ..meta.attributes };
+                host.set_attributes(path, &owned)
+            }
+            None => Ok(()),
+        };
+        let what = || format!("set the attributes of {}", path.display());
+        self.effect(what, || self.real.set_attributes(path, attributes), Some(&half))
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
-        self.effect(|| self.real.remove(path), || self.real.remove(path))
+        self.effect(|| format!("remove {}", path.display()), || self.real.remove(path), None)
     }
 
     fn run(&self, command: &Command) -> Result<Output> {
-        self.effect(|| self.real.run(command), || self.real.run(command).map(drop))
+        let command = self.dated(command);
+        let half = |host: &RealHost| host.run(&command.clone().env("VPS_HALF", "1")).map(drop);
+        self.effect(|| format!("run {}", command.shown()), || self.real.run(&command), Some(&half))
     }
 
     fn run_watched(&self, command: &Command, on_line: &mut dyn FnMut(&str)) -> Result<Output> {
-        self.effect(|| self.real.run_watched(command, on_line), || self.real.run(command).map(drop))
+        let command = self.dated(command);
+        let half = |host: &RealHost| host.run(&command.clone().env("VPS_HALF", "1")).map(drop);
+        self.effect(|| format!("run {}", command.shown()), || self.real.run_watched(&command, on_line), Some(&half))
     }
 
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>> {
-        self.effect(|| self.real.lock(path, note), || Ok(()))
+        self.effect(|| format!("lock {}", path.display()), || self.real.lock(path, note), None)
     }
 }
 

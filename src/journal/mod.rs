@@ -9,8 +9,10 @@ pub mod objects;
 pub mod record;
 mod schema;
 pub mod store;
+pub mod watch;
 
 pub use error::{Error, Result};
 pub use objects::Objects;
 pub use record::{DebtRow, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
 pub use store::{Begin, Intent, Journal, UndoEntry};
+pub use watch::{Watch, Write};

@@ -1,22 +1,29 @@
 //! The store of pre-images: files named by the SHA-256 of their content, fsynced before anything relies on them.
 
-use super::{Error, Result};
+use super::{Error, Result, Watch, Write as Coming};
 use crate::base::digest::Digest;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The store. It lies in our own state directory, so it uses the file system directly, not the managed host.
 #[derive(Debug)]
 pub struct Objects {
     dir: PathBuf,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl Objects {
     /// The store in `dir`, which is made (0700) when something is first put.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Objects { dir: dir.into() }
+        Objects { dir: dir.into(), watch: None }
+    }
+
+    /// The same store, with somebody who sees its writes coming.
+    pub(super) fn watched(self, watch: Option<Arc<dyn Watch>>) -> Self {
+        Objects { watch, ..self }
     }
 
     /// Keeps `content`; when this returns, it is on the disk. The same content is kept once.
@@ -29,6 +36,9 @@ impl Objects {
         let parent = path.parent().unwrap_or(&self.dir);
         make_private(parent)?;
         let beside = parent.join(format!(".{}.{:?}", digest.short(), std::thread::current().id()));
+        if let Some(watch) = &self.watch {
+            watch.before(Coming::Object { beside: &beside, content })?;
+        }
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(content)?;
         file.sync_all()?;

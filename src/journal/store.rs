@@ -1,14 +1,14 @@
 //! Writing and reading the journal. Every write is committed with `synchronous=FULL` when it returns.
 
 use super::record::{DebtRow, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
-use super::{Error, Objects, Result, schema};
+use super::{Error, Objects, Result, Watch, Write, schema};
 use crate::base::ids::{ResourceId, TransactionId};
 use rusqlite::{Connection, OpenFlags, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The journal of one host.
@@ -16,6 +16,7 @@ use std::time::Duration;
 pub struct Journal {
     connection: Mutex<Connection>,
     objects: Objects,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 /// What is known of a transaction when it begins.
@@ -65,6 +66,14 @@ pub struct Intent {
 impl Journal {
     /// Opens (and makes, mode 0700 and 0600) the journal in `state`, a directory of the real file system.
     pub fn open(state: &Path) -> Result<Self> {
+        Journal::open_watched(state, None)
+    }
+
+    /// The same, with somebody who sees each durable write coming.
+    pub fn open_watched(state: &Path, watch: Option<Arc<dyn Watch>>) -> Result<Self> {
+        if let Some(watch) = &watch {
+            watch.before(Write::Open)?;
+        }
         if !state.is_dir() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
         }
@@ -79,7 +88,8 @@ impl Journal {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
         )?;
         schema::migrate(&mut connection)?;
-        Ok(Journal { connection: Mutex::new(connection), objects: Objects::new(state.join("objects")) })
+        let objects = Objects::new(state.join("objects")).watched(watch.clone());
+        Ok(Journal { connection: Mutex::new(connection), objects, watch })
     }
 
     /// Opens the journal for reading, without making anything; `None` when there is none yet.
@@ -91,7 +101,8 @@ impl Journal {
         let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.execute_batch("PRAGMA trusted_schema = OFF;")?;
-        Ok(Some(Journal { connection: Mutex::new(connection), objects: Objects::new(state.join("objects")) }))
+        let objects = Objects::new(state.join("objects"));
+        Ok(Some(Journal { connection: Mutex::new(connection), objects, watch: None }))
     }
 
     /// The store of pre-images beside it.
@@ -103,9 +114,18 @@ impl Journal {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connection, for the commit of `what`.
+    fn to_write(&self, what: &'static str) -> Result<MutexGuard<'_, Connection>> {
+        let connection = self.connection();
+        if let Some(watch) = &self.watch {
+            watch.before(Write::Commit(what))?;
+        }
+        Ok(connection)
+    }
+
     /// Begins a transaction.
     pub fn begin(&self, begin: &Begin) -> Result<TransactionId> {
-        let connection = self.connection();
+        let connection = self.to_write("begin")?;
         connection.execute(
             "INSERT INTO transactions (kind, state, undoes, request, plan, actor, version, started)
              VALUES (?1, 'running', ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -130,7 +150,7 @@ impl Journal {
         ended: Option<i64>,
         error: Option<&str>,
     ) -> Result<()> {
-        self.connection().execute(
+        self.to_write("transaction")?.execute(
             "UPDATE transactions SET state = ?2, ended = ?3, error = COALESCE(?4, error) WHERE id = ?1",
             params![id.0, word(&state)?, ended, error],
         )?;
@@ -139,7 +159,7 @@ impl Journal {
 
     /// Writes a step down before it changes anything, with the debts that its change will make.
     pub fn intend(&self, intent: &Intent) -> Result<i64> {
-        let mut connection = self.connection();
+        let mut connection = self.to_write("intent")?;
         let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         change.execute(
             "INSERT INTO steps (tx, resource, module, shared, action, summary, before, after, notify, undo, state, started)
@@ -176,7 +196,7 @@ impl Journal {
         error: Option<&str>,
         now: i64,
     ) -> Result<()> {
-        self.connection().execute(
+        self.to_write("step")?.execute(
             "UPDATE steps SET state = ?2, settled = COALESCE(?3, settled), error = ?4, ended = ?5 WHERE id = ?1",
             params![step, word(&state)?, settled.map(json).transpose()?, error, now],
         )?;
@@ -186,7 +206,7 @@ impl Journal {
     /// Records that a step was taken back (or not), in one commit with its new state, the rest of its undo record
     /// when only a part is back, and the debts that the way back makes.
     pub fn record_undo(&self, undo: &UndoEntry<'_>) -> Result<()> {
-        let mut connection = self.connection();
+        let mut connection = self.to_write("undo")?;
         let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         change.execute(
             "INSERT INTO undos (step, tx, outcome, lines, at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -213,12 +233,12 @@ impl Journal {
 
     /// Adds an act owed.
     pub fn owe(&self, tx: TransactionId, module: &str, debt: &Value, reason: &str, now: i64) -> Result<()> {
-        insert_debt(&self.connection(), tx, module, debt, reason, now)
+        insert_debt(&*self.to_write("debt")?, tx, module, debt, reason, now)
     }
 
     /// Marks an act as paid.
     pub fn pay(&self, debt: i64, now: i64) -> Result<()> {
-        self.connection().execute("UPDATE debts SET paid = ?2 WHERE id = ?1", params![debt, now])?;
+        self.to_write("payment")?.execute("UPDATE debts SET paid = ?2 WHERE id = ?1", params![debt, now])?;
         Ok(())
     }
 
