@@ -28,6 +28,9 @@ const GRACE: Duration = Duration::from_millis(200);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the end is waited for after SIGKILL (a process that waits for a disk can't be killed).
 const UNKILLABLE: Duration = Duration::from_secs(5);
+/// How often, and how far apart, a program is tried that is just being written.
+const BUSY_TRIES: usize = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(25);
 /// How many of the last lines an error quotes.
 const TAIL_LINES: usize = 15;
 
@@ -70,8 +73,7 @@ impl Runner {
     /// Runs it to its end. `on_line` gets the lines of the status pipe as they come.
     pub fn run(&self, host: &dyn Host, command: &Command, on_line: &mut dyn FnMut(&str)) -> Result<Output> {
         let io_error = |source: io::Error| Error::Io { act: "run", path: command.program.clone().into(), source };
-        let mut prepared = self.prepare(host, command)?;
-        let (child, status) = spawn(&mut prepared, command).map_err(io_error)?;
+        let (child, status) = self.start(host, command)?;
         let mut running = Running::new(child, command, status).map_err(io_error)?;
         let ended = running.watch(on_line).map_err(io_error)?;
         let Ended::Exited(code) = ended else {
@@ -82,6 +84,24 @@ impl Runner {
             return Ok(output);
         }
         Err(Error::Failed { command: command.shown(), code, tail: tail(command, &output) })
+    }
+
+    /// Starts it. A program that somebody has open to write (who puts it there at this moment) can't be run until that is
+    /// over (execve(2), ETXTBSY).
+    fn start(&self, host: &dyn Host, command: &Command) -> Result<(Child, Option<OwnedFd>)> {
+        let mut tries = BUSY_TRIES;
+        loop {
+            match spawn(&mut self.prepare(host, command)?, command) {
+                Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && tries > 0 => {
+                    tries -= 1;
+                    host.pause(BUSY_PAUSE);
+                }
+                Err(source) => {
+                    return Err(Error::Io { act: "run", path: command.program.clone().into(), source });
+                }
+                Ok(started) => return Ok(started),
+            }
+        }
     }
 
     fn prepare(&self, host: &dyn Host, command: &Command) -> Result<std::process::Command> {
@@ -469,6 +489,25 @@ mod tests {
             let note = format!("[... {} bytes left out ...]", 10_000_000 + 11 - KEPT);
             assert!(String::from_utf8_lossy(stream).contains(&note));
         }
+    }
+
+    #[test]
+    fn a_program_that_is_just_being_written_is_run_once_it_is_whole() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        std::fs::write(&path, "#!/bin/sh\necho \"$@\"\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let writing = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let command = Command::new(path.to_string_lossy()).arg("whole");
+        assert!(matches!(machine().look(&command), Err(Error::Io { .. })), "never as long as it is written");
+        let out = std::thread::scope(|scope| {
+            let running = scope.spawn(|| machine().look(&command).unwrap().text());
+            std::thread::sleep(Duration::from_millis(60));
+            drop(writing);
+            running.join().unwrap()
+        });
+        assert_eq!(out, "whole\n");
     }
 
     #[test]
