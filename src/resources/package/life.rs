@@ -1,7 +1,7 @@
 //! The whole life of a package transaction on a simulated host: plan, install, take back, be killed.
 
+use super::record::decode;
 use super::set::{Claim, PackageSet};
-use super::undo::decode;
 use crate::base::digest::Digest;
 use crate::engine::{Change, Context, Error, Outcome, Resource, Scope, State, UndoRecord};
 use crate::host::fake::{FakeHost, Fault};

@@ -4,7 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `set` | [`PackageSet`], the resource |
-//! | `undo` | its undo record: versions, marks, and what maintainer scripts left |
+//! | `record`, `undo` | its undo record: versions, marks, what maintainer scripts left; and going back by it |
 //! | `database` | what dpkg knows, read without a program |
 //! | `archive` | what the archives offer: apt's lists or our own |
 //! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
@@ -25,6 +25,7 @@ mod listing;
 mod locks;
 mod memory;
 mod purge;
+mod record;
 mod removal;
 mod set;
 mod side_effects;
@@ -37,5 +38,5 @@ mod undo;
 pub use apt::{adopt, heal};
 pub use archive::PlannedSource;
 pub use guard::{held_units, release_guard};
+pub use record::{KIND, decode};
 pub use set::{Claim, PackageSet};
-pub use undo::{KIND, decode};

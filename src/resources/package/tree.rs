@@ -222,7 +222,7 @@ impl Tree {
 }
 
 fn damaged(why: &str) -> Error {
-    Error::BadRecord { kind: super::undo::KIND.to_owned(), why: format!("the picture of the host before: {why}") }
+    Error::BadRecord { kind: super::record::KIND.to_owned(), why: format!("the picture of the host before: {why}") }
 }
 
 #[cfg(test)]

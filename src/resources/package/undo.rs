@@ -5,72 +5,27 @@
 //! left goes by the rule of [`side_effects`](super::side_effects).
 
 use super::database::{Database, Known, is_interrupted};
-use super::guard::{held_units, release_guard};
+use super::guard::release_guard;
 use super::locks::wait_for_locks;
+use super::record::{Before, Record, Settled, Upgrade, bad};
 use super::removal::Removal;
 use super::set::mark;
 use super::side_effects::{Pictures, is_accounts};
-use super::simulation::{Item, Simulation};
-use super::traces::{Traces, tables};
-use super::tree::{Changes, Node, Tree};
+use super::simulation::Simulation;
+use super::traces::Traces;
+use super::tree::{Node, Tree};
 use super::{apt, purge};
 use crate::base::digest::Digest;
 use crate::base::paths;
-use crate::engine::{Context, Debt, DebtKind, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
+use crate::engine::{Context, Error, Event, Outcome, Result, Scope, Undo};
 use crate::host::{Attributes, Command};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The kind of record.
-pub const KIND: &str = "package-set";
 /// How long others who work with packages are waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(600);
-
-/// What a claimed package was before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "was", rename_all = "snake_case")]
-pub enum Before {
-    /// Not installed.
-    Absent,
-    /// Installed.
-    Installed {
-        /// In this version.
-        version: String,
-        /// As a dependency.
-        auto: bool,
-    },
-}
-
-/// A package that was upgraded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upgrade {
-    /// What it was and what it became.
-    #[serde(flatten)]
-    pub item: Item,
-    /// It came in as a dependency.
-    #[serde(default)]
-    pub auto: bool,
-    /// The old version's file in the object store, where apt still had it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deb: Option<Digest>,
-}
-
-/// What maintainer scripts did, seen right after the transaction.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
-    /// The paths that they changed. The content of account files is in the object store.
-    #[serde(default)]
-    pub changes: Changes,
-    /// The packet filter's tables.
-    #[serde(default)]
-    pub tables: Vec<String>,
-    /// The starts that are owed to units which were held back. The engine puts them into its books.
-    #[serde(default)]
-    pub debts: Vec<Debt>,
-}
 
 /// What is left to do once `packages` are gone, also when an earlier run purged them and died: their data, what their
 /// programs left in the kernel, their units.
@@ -90,101 +45,7 @@ fn tidy(context: &Context<'_>, traces: &Traces, packages: &BTreeSet<String>) -> 
     Ok(())
 }
 
-impl Settled {
-    /// Goes on from `from` to `to`, where what happened between the two is ours: paths that nobody else changed.
-    fn follow(&mut self, context: &Context<'_>, from: &Tree, to: &Tree) -> Result<()> {
-        for (path, now) in from.changes_to(to) {
-            let is_ours = self.changes.get(&path).is_none_or(|after| from.nodes.get(&path) == after.as_ref());
-            if is_ours {
-                if let (true, Some(content)) = (is_accounts(&path), to.content(&path)) {
-                    context.objects.put(content)?;
-                }
-                self.changes.insert(path, now);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The record, version 1.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// What each module claimed, and what that was before.
-    #[serde(default)]
-    pub claims: BTreeMap<String, BTreeMap<String, Before>>,
-    /// The modules that wanted security updates.
-    #[serde(default)]
-    pub security: BTreeSet<String>,
-    /// Packages that were not there before.
-    #[serde(default)]
-    pub new: Vec<Item>,
-    /// Packages that were there in older versions.
-    #[serde(default)]
-    pub upgrades: Vec<Upgrade>,
-    /// The picture of the host before, in the object store.
-    #[serde(default)]
-    pub tree: Option<Digest>,
-    /// What there was before of what the packages' programs leave.
-    #[serde(default)]
-    pub traces: Traces,
-    /// Paths that belong to other resources.
-    #[serde(default)]
-    pub foreign: BTreeSet<PathBuf>,
-    /// What maintainer scripts did, as far as it is still to be taken back; once a part was undone it stands here and
-    /// not with the step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settled: Option<Settled>,
-}
-
-/// Reads a record of any released version.
-pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
-    if version != 1 {
-        return Err(Error::UnknownRecord { kind: KIND.to_owned(), version });
-    }
-    let record: Record = serde_json::from_value(data.clone()).map_err(|e| bad(&e))?;
-    Ok(Box::new(record))
-}
-
-fn bad(error: &serde_json::Error) -> Error {
-    Error::BadRecord { kind: KIND.to_owned(), why: error.to_string() }
-}
-
 impl Record {
-    /// As the journal keeps it.
-    pub fn to_undo_record(&self) -> Result<UndoRecord> {
-        Ok(UndoRecord::new(KIND, serde_json::to_value(self).map_err(|e| bad(&e))?))
-    }
-
-    /// What maintainer scripts did, as it was seen; `None` when the step never came to that.
-    fn settled(&self, after: Option<&Value>) -> Result<Option<Settled>> {
-        match (&self.settled, after) {
-            (Some(settled), _) => Ok(Some(settled.clone())),
-            (None, Some(value)) => serde_json::from_value(value.clone()).map(Some).map_err(|e| bad(&e)),
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// What maintainer scripts did, seen now: the difference to the picture from before.
-    fn see_settled(&self, context: &Context<'_>) -> Result<Settled> {
-        let Some(digest) = &self.tree else { return Ok(Settled::default()) };
-        let before = Tree::kept(context.objects, digest)?;
-        let now = Tree::see(context.host, &self.foreign)?;
-        let mut settled = Settled {
-            changes: Changes::new(),
-            tables: tables(context.host)?,
-            debts: held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect(),
-        };
-        settled.follow(context, &before, &now)?;
-        let is_new = |path: &Path| !before.nodes.contains_key(path);
-        settled.changes.retain(|path, node| !(is_new(path) && self.is_made_beside(path, node.as_ref())));
-        Ok(settled)
-    }
-
-    /// A directory that is there for what other resources, at the same time, put into it: theirs to take away.
-    fn is_made_beside(&self, path: &Path, node: Option<&Node>) -> bool {
-        matches!(node, Some(Node::Directory { .. })) && self.foreign.iter().any(|f| f != path && f.starts_with(path))
-    }
-
     /// Brings dpkg in order before anything is undone. What scripts did meanwhile belongs to what they did before.
     fn heal(&self, context: &Context<'_>, settled: Option<Settled>) -> Result<Settled> {
         let is_fine = !is_interrupted(context.host)? && Database::read(context.host)?.unfinished().is_empty();
@@ -211,19 +72,6 @@ impl Record {
     /// Those of `names` that are there, in whatever state.
     fn present(database: &Database, names: impl Iterator<Item = String>) -> BTreeSet<String> {
         names.filter(|n| database.known(n).is_some_and(|p| p.is_present())).collect()
-    }
-
-    /// The modules that share this record.
-    fn modules(&self) -> BTreeSet<&String> {
-        self.claims.keys().chain(&self.security).collect()
-    }
-
-    /// All of it, or all that is left of it, goes.
-    fn is_whole(&self, scope: &Scope) -> bool {
-        match scope {
-            Scope::Whole => true,
-            Scope::Module(module) => self.modules().into_iter().all(|m| m == module),
-        }
     }
 
     /// Everything that the record brought goes.
@@ -262,13 +110,6 @@ impl Record {
         let path = dir.join(format!("{bare}_{}_{}.deb", old.replace(':', "%3a"), upgrade.item.architecture));
         context.host.write(&path, &context.objects.get(digest)?, &Attributes::root(0o644))?;
         Ok(path.display().to_string())
-    }
-
-    /// What only `module` asked for.
-    fn only_of(&self, module: &str) -> BTreeMap<&String, &Before> {
-        let others: BTreeSet<&String> =
-            self.claims.iter().filter(|(m, _)| *m != module).flat_map(|(_, c)| c.keys()).collect();
-        self.claims.get(module).into_iter().flatten().filter(|(n, _)| !others.contains(n)).collect()
     }
 
     /// The packages of the record that nothing would need any more without `module`, according to apt.
@@ -488,37 +329,11 @@ impl Undo for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_directory_that_holds_what_others_put_there_meanwhile_is_theirs() {
-        let record = Record { foreign: BTreeSet::from(["/etc/sysctl.d/x.conf".into()]), ..Record::default() };
-        let directory = Node::Directory { attributes: Attributes::root(0o755) };
-        assert!(record.is_made_beside(Path::new("/etc/sysctl.d"), Some(&directory)));
-        assert!(!record.is_made_beside(Path::new("/etc/docker"), Some(&directory)));
-        assert!(!record.is_made_beside(Path::new("/etc/sysctl.d"), None));
-    }
 
     #[test]
     fn copies_of_two_versions_of_a_file_are_two_files() {
         let copy = |content: &[u8]| kept_copy(Path::new("/etc/docker/daemon.json"), content);
         assert_ne!(copy(b"one"), copy(b"two"));
         assert!(copy(b"one").starts_with(Path::new(paths::KEPT).join("packages/etc/docker")));
-    }
-
-    #[test]
-    fn a_record_of_version_1_is_read_and_a_later_one_refused() {
-        let data = json!({
-            "claims": {"git": {"git": {"was": "absent"}, "jq": {"was": "installed", "version": "1.7", "auto": true}}, "web": {"jq": {"was": "absent"}}},
-            "new": [{"name": "git", "architecture": "amd64", "version": "2.47"}],
-            "upgrades": [{"name": "libc6", "architecture": "amd64", "version": "2", "old": "1", "auto": true}],
-        });
-        assert!(decode(1, &data).is_ok());
-        assert!(matches!(decode(2, &data), Err(Error::UnknownRecord { version: 2, .. })));
-        let record: Record = serde_json::from_value(data).unwrap();
-        assert_eq!(record.only_of("git").into_keys().collect::<Vec<_>>(), ["git"]);
-        assert!(!record.is_whole(&Scope::Module("git".into())) && record.is_whole(&Scope::Whole));
-        let again: Record = serde_json::from_value(record.to_undo_record().unwrap().data).unwrap();
-        assert_eq!(again, record);
     }
 }
