@@ -114,7 +114,7 @@ impl Traces {
     }
 
     /// Takes down the tables that came with `packages`: those seen right after them (`after`), and those that their
-    /// programs make. Must be called while `nft` is still there. Returns what is left because it is someone else's.
+    /// programs make. Must be called while the tools for them are still there. Returns what is left because it is someone else's.
     pub fn drop_tables(
         &self,
         host: &dyn Host,
@@ -123,17 +123,14 @@ impl Traces {
         packages: &BTreeSet<String>,
     ) -> Result<Vec<String>> {
         let made: Vec<&str> = of(packages).flat_map(|k| k.tables.iter().copied()).collect();
-        let loses_nft = packages.contains("nftables");
+        let is_last_chance = tools(host).all(|tool| packages.contains(tool.package));
         let mut left = Vec::new();
         for table in tables(host)?.into_iter().filter(|t| !self.tables.contains(t)) {
-            // When nft goes, this is the last time that a table can be taken down: what stopped programs left in it goes,
-            // also when their packages came in another step (one that a crash cut off).
-            let left_over = loses_nft && !after.contains(&table) && is_left_over(&list(host, &table)?);
-            if after.contains(&table) || made.contains(&table.as_str()) || left_over {
+            if after.contains(&table) || made.contains(&table.as_str()) {
                 let line = format!("taking down the packet filter's table {table}");
                 progress.tell(&Event::Within { what: &line, percent: None });
-                host.run(&Command::new("nft").args(["delete", "table"]).args(table.split(' ')).accept(&[0, 1]))?;
-            } else if loses_nft {
+                take_down(host, &table)?;
+            } else if is_last_chance {
                 left.push(format!("the packet filter's table {table} was made by someone else: left as it is"));
             }
         }
@@ -175,68 +172,118 @@ impl Traces {
     }
 }
 
-/// A table's chains and rules, as nft(8) lists them.
-fn list(host: &dyn Host, table: &str) -> Result<String> {
-    let command = Command::new("nft").args(["list", "table"]).args(table.split(' ')).accept(&[0, 1]);
-    Ok(host.look(&command)?.text())
-}
-
-/// Whether a table holds nothing but what Docker and ufw put into it: their own chains, the kernel's own chains, and in
-/// these no rule but theirs.
-fn is_left_over(listing: &str) -> bool {
-    let theirs = |name: &str| name.starts_with("DOCKER") || name.starts_with("ufw");
-    let kernels = ["INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"];
-    let mut chain = "";
-    let mut is_any = false;
-    for line in listing.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix("chain ").and_then(|rest| rest.strip_suffix(" {")) {
-            if !theirs(name) && !kernels.contains(&name) {
-                return false;
-            }
-            is_any |= theirs(name);
-            chain = name;
-        } else if !line.is_empty()
-            && line != "}"
-            && !line.starts_with('#')
-            && !line.starts_with("table ")
-            && !line.starts_with("type ")
-        {
-            let is_theirs = ["DOCKER", "docker0", "ufw"].iter().any(|word| line.contains(word));
-            if !theirs(chain) && !is_theirs {
-                return false;
-            }
-        }
-    }
-    is_any
-}
-
 /// Whether a line of sysctl.d(5) text sets `key`.
 fn is_set_by(text: &str, key: &str) -> bool {
     let names = text.lines().map(str::trim).filter(|l| !l.starts_with(['#', ';'])).filter_map(|l| l.split_once('='));
     names.map(|(name, _)| name.trim().trim_start_matches('-').replace('/', ".")).any(|name| name == key)
 }
 
-/// The tables in the kernel's packet filter, `family name`; none when the host has no `nft`.
+/// A program that shows the packet filter's tables, the one that takes them down, and the package of both.
+struct Tool {
+    /// The family of the tables that it knows; empty for all.
+    family: &'static str,
+    show: &'static str,
+    take_down: &'static str,
+    package: &'static str,
+}
+
+/// Who has only one of the two packages has the other's tables all the same: they are the kernel's.
+const TOOLS: [Tool; 3] = [
+    Tool { family: "", show: "nft", take_down: "nft", package: "nftables" },
+    Tool { family: "ip", show: "iptables-nft-save", take_down: "iptables-nft-restore", package: "iptables" },
+    Tool { family: "ip6", show: "ip6tables-nft-save", take_down: "ip6tables-nft-restore", package: "iptables" },
+];
+
+fn tools(host: &dyn Host) -> impl Iterator<Item = &'static Tool> {
+    TOOLS.iter().filter(|tool| host.has_program(tool.show))
+}
+
+/// The tables in the kernel's packet filter, `family name`; none when the host has no program that shows them.
 pub fn tables(host: &dyn Host) -> Result<Vec<String>> {
-    if !host.has_program("nft") {
-        return Ok(Vec::new());
+    let mut tables = Vec::new();
+    for tool in tools(host) {
+        let command = Command::new(tool.show).accept(&[0, 1]);
+        if tool.family.is_empty() {
+            let text = host.look(&command.args(["list", "tables"]))?.text();
+            return Ok(text.lines().filter_map(|l| l.strip_prefix("table ")).map(|t| t.trim().to_owned()).collect());
+        }
+        let text = host.look(&command)?.text();
+        tables.extend(text.lines().filter_map(|l| l.strip_prefix('*')).map(|name| format!("{} {name}", tool.family)));
     }
-    let output = host.look(&Command::new("nft").args(["list", "tables"]).accept(&[0, 1]))?;
-    Ok(output.text().lines().filter_map(|l| l.strip_prefix("table ")).map(|t| t.trim().to_owned()).collect())
+    Ok(tables)
+}
+
+fn take_down(host: &dyn Host, table: &str) -> Result<()> {
+    let (family, name) = table.split_once(' ').unwrap_or_default();
+    let Some(tool) = tools(host).find(|tool| tool.family.is_empty() || tool.family == family) else { return Ok(()) };
+    let command = Command::new(tool.take_down).accept(&[0, 1]);
+    host.run(&match tool.family {
+        "" => command.args(["delete", "table", family, name]),
+        // A table without a chain is none: iptables deletes it.
+        _ => command.arg("--wait").stdin(format!("*{name}\nCOMMIT\n")),
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Silent;
+    use crate::resources::bench::Bench;
+
+    /// A host whose packet filter is a file of tables, with these programs for it.
+    fn with_filter(tables: &str, programs: &[&str]) -> Bench {
+        let bench = Bench::new();
+        bench.put("/run/filter", tables);
+        for program in programs {
+            let family = if program.starts_with("ip6") { "ip6" } else { "ip" };
+            let drop = "sed -i \"/^table $family $name\\$/d\" $VPS_ROOT/run/filter";
+            bench.program(
+                program,
+                &match *program {
+                    "nft" => format!(
+                        "family=$3 name=$4; case $1 in list) cat $VPS_ROOT/run/filter ;; delete) {drop} ;; esac"
+                    ),
+                    save if save.ends_with("save") => {
+                        format!("sed -n 's/^table {family} /*/p' $VPS_ROOT/run/filter; echo ':INPUT ACCEPT [0:0]'")
+                    }
+                    _ => format!("family={family}; read line; name=${{line#?}}; {drop}"),
+                },
+            );
+        }
+        bench
+    }
+
+    const IPTABLES: [&str; 4] =
+        ["iptables-nft-save", "ip6tables-nft-save", "iptables-nft-restore", "ip6tables-nft-restore"];
 
     #[test]
-    fn a_table_is_left_over_when_nothing_but_docker_and_ufw_wrote_into_it() {
-        let dockers = "# Warning: table ip filter is managed by iptables-nft, do not touch!\ntable ip filter {\n\tchain DOCKER {\n\t\tcounter return\n\t}\n\n\tchain FORWARD {\n\t\ttype filter hook \
-                       forward priority filter; policy accept;\n\t\tcounter packets 0 bytes 0 jump DOCKER\n\t}\n}\n";
-        assert!(is_left_over(dockers));
-        assert!(!is_left_over(&dockers.replace("jump DOCKER", "accept")), "a rule of somebody else");
-        assert!(!is_left_over(&dockers.replace("chain DOCKER", "chain mine")), "a chain of somebody else");
-        assert!(!is_left_over("table ip filter {\n}\n") && !is_left_over(""));
+    fn tables_are_seen_and_taken_down_by_whichever_program_is_there() {
+        let all = "table ip nat\ntable ip6 filter\ntable ip mine\n";
+        let packages = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
+        let before = Traces { tables: vec!["ip mine".into()], ..Traces::default() };
+        for (programs, purged) in [
+            (&["nft"][..], &["iptables", "docker.io", "nftables"][..]),
+            // nft went with a step that came later, before the one that brought iptables is taken back.
+            (&IPTABLES[..], &["iptables", "docker.io"][..]),
+        ] {
+            let bench = with_filter(all, programs);
+            assert_eq!(tables(bench.host()).unwrap().len(), 3);
+            let left = before.drop_tables(bench.host(), &Silent, &[], &packages(purged)).unwrap();
+            assert_eq!((left, tables(bench.host()).unwrap()), (vec![], vec!["ip mine".to_owned()]), "{programs:?}");
+        }
+        // Without any there is nothing to see.
+        assert!(tables(with_filter(all, &[]).host()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_table_of_someone_else_stays_and_is_told_only_when_the_last_program_for_it_goes() {
+        let packages = BTreeSet::from(["nftables".to_owned()]);
+        let both = with_filter("table ip theirs\n", &["nft", "iptables-nft-save", "iptables-nft-restore"]);
+        assert!(Traces::default().drop_tables(both.host(), &Silent, &[], &packages).unwrap().is_empty());
+        let one = with_filter("table ip theirs\n", &["nft"]);
+        assert_eq!(Traces::default().drop_tables(one.host(), &Silent, &[], &packages).unwrap().len(), 1);
+        assert_eq!(tables(one.host()).unwrap(), ["ip theirs"]);
     }
 
     #[test]
