@@ -2,6 +2,7 @@
 //! failure takes its module back, or, when the module is mandatory, the whole transaction.
 
 use super::graph::Order;
+use super::intent::write_down;
 use super::plan::Plan;
 use super::rollback::{self, RollbackReport, Target};
 use super::{Action, Error, Event, Node, Policy, Resource, Result, Works, debts, events};
@@ -323,9 +324,8 @@ impl Run<'_> {
         }
         works.progress.tell(&Event::StepBegins { id, module: &node.module, summary: &change.summary });
         let undo = resource.capture(&context, &seen, &change)?;
-        intent.undo = Some(serde_json::to_value(&undo).unwrap_or_default());
         intent.notify = node.notify.iter().map(|debt| serde_json::to_value(debt).unwrap_or_default()).collect();
-        let step = works.journal.intend(&intent)?;
+        let (step, undo) = write_down(works, intent, undo)?;
         let made = resource.apply(&context, &seen, &change).and_then(|()| {
             let seen = resource.observe(works.host)?;
             let left = resource.compare(&seen)?;

@@ -20,6 +20,9 @@ pub const PAID: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a07";
 /// A transaction that a crash cut off was found.
 pub const RECOVERED: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a08";
 
+/// A step that was cut off goes on.
+pub const EXTENDED: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a09";
+
 pub(super) fn begun(tx: TransactionId, what: &str) {
     tracing::info!(MESSAGE_ID = BEGUN, TRANSACTION_ID = tx.0, "transaction {tx} begins: {what}");
 }
@@ -35,6 +38,16 @@ pub(super) fn applied(tx: TransactionId, module: &str, id: &ResourceId, summary:
         MODULE = module,
         RESOURCE = id.as_str(),
         "{id}: {summary}"
+    );
+}
+
+pub(super) fn extended(tx: TransactionId, module: &str, id: &ResourceId) {
+    tracing::info!(
+        MESSAGE_ID = EXTENDED,
+        TRANSACTION_ID = tx.0,
+        MODULE = module,
+        RESOURCE = id.as_str(),
+        "{id} goes on where it was cut off"
     );
 }
 

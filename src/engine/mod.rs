@@ -9,6 +9,7 @@ pub mod debts;
 pub mod error;
 pub mod events;
 pub mod graph;
+mod intent;
 pub mod plan;
 pub mod progress;
 pub mod recover;

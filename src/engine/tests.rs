@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 #[derive(Debug, Default)]
-struct Paid(Mutex<Vec<String>>);
+pub(super) struct Paid(Mutex<Vec<String>>);
 
 impl Services for Paid {
     fn pay(&self, _host: &dyn Host, debt: &Debt, _made: i64) -> Result<bool> {
@@ -28,23 +28,43 @@ impl Services for Paid {
     }
 }
 
+/// A transaction that was cut off in the step on `id`, which `undo` takes back.
+pub(super) fn cut_off(works: &Works<'_>, id: &ResourceId, undo: Value) -> TransactionId {
+    let tx = works.journal.begin(&begin(TransactionKind::Install, json!({}))).unwrap();
+    let intent = crate::journal::Intent {
+        tx,
+        resource: id.clone(),
+        module: "one".into(),
+        shared: vec![],
+        action: "create".into(),
+        summary: String::new(),
+        before: Value::Null,
+        after: Value::Null,
+        notify: vec![],
+        undo: Some(json!({"kind": "word", "version": 1, "data": undo})),
+        now: 1,
+    };
+    works.journal.intend(&intent).unwrap();
+    tx
+}
+
 /// A host directory with `/x`, and a journal beside it.
-struct Bench {
+pub(super) struct Bench {
     dir: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("host/x")).unwrap();
         Bench { dir }
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.dir.path().join("host")
     }
 
-    fn tree(&self) -> BTreeMap<String, String> {
+    pub(super) fn tree(&self) -> BTreeMap<String, String> {
         let mut tree = BTreeMap::new();
         for entry in std::fs::read_dir(self.root().join("x")).unwrap() {
             let entry = entry.unwrap();
@@ -56,11 +76,11 @@ impl Bench {
         tree
     }
 
-    fn journal(&self) -> Journal {
+    pub(super) fn journal(&self) -> Journal {
         Journal::open(&self.dir.path().join("state")).unwrap()
     }
 
-    fn with<T>(&self, host: &dyn Host, act: impl FnOnce(&Works<'_>) -> T) -> (T, Vec<String>) {
+    pub(super) fn with<T>(&self, host: &dyn Host, act: impl FnOnce(&Works<'_>) -> T) -> (T, Vec<String>) {
         let journal = self.journal();
         let paid = Paid::default();
         let undoers = undoers();
@@ -70,7 +90,7 @@ impl Bench {
     }
 }
 
-fn install(
+pub(super) fn install(
     works: &Works<'_>,
     nodes: Vec<Node>,
     policy: &Policy,
@@ -92,7 +112,7 @@ fn install(
     apply::apply(works, nodes, &order, &plan, tx, policy, &Value::Null)
 }
 
-fn policy(workers: usize) -> Policy {
+pub(super) fn policy(workers: usize) -> Policy {
     Policy { workers, ..Policy::default() }
 }
 
@@ -210,7 +230,7 @@ fn a_host_that_moved_since_the_plan_is_left_alone() {
 }
 
 /// Runs `act` until the host dies in it; `false` when it came to its end.
-fn dies(host: &FakeHost, act: impl FnOnce()) -> bool {
+pub(super) fn dies(host: &FakeHost, act: impl FnOnce()) -> bool {
     let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
     assert_eq!(end.is_err(), host.is_dead(), "it ended by something else than the fault");
     end.is_err()
@@ -298,7 +318,7 @@ fn an_undo_that_fails_is_named_and_tried_again_by_the_next_rollback() {
     assert!(host.meta(Path::new("/x/a")).unwrap().is_none());
 }
 
-fn of(id: &str, module: &str, needs: &[&str], priority: i32) -> Node {
+pub(super) fn of(id: &str, module: &str, needs: &[&str], priority: i32) -> Node {
     let mut node = node(id, needs);
     node.module = module.into();
     node.priority = priority;

@@ -62,6 +62,19 @@ pub trait Undo: Send + Debug {
     fn settle(&self, _context: &Context<'_>) -> Result<Option<Value>> {
         Ok(None)
     }
+
+    /// Called when a step that was cut off goes on in its own transaction: one record of this one and of `newer`, which
+    /// was captured just now, on the host as the cut-off change left it and with what others changed since. `after` is
+    /// what [`settle`](Undo::settle) had returned when that was found. `None`: the kind needs no such record, and each
+    /// of the two steps is taken back by itself, the newer one first.
+    fn extend(
+        &self,
+        _context: &Context<'_>,
+        _after: Option<&Value>,
+        _newer: &UndoRecord,
+    ) -> Result<Option<UndoRecord>> {
+        Ok(None)
+    }
 }
 
 /// Reads one kind of record, of any released version.

@@ -179,12 +179,41 @@ impl Journal {
             ],
         )?;
         let step = change.last_insert_rowid();
-        let reason = format!("{} changed", intent.resource);
-        for debt in &intent.notify {
-            insert_debt(&change, intent.tx, &intent.module, debt, &reason, intent.now)?;
-        }
+        insert_debts(&change, intent)?;
         change.commit()?;
         Ok(step)
+    }
+
+    /// The step of `tx` on `resource` that was begun and is not marked as made, the newest when there are several.
+    pub fn cut_off(&self, tx: TransactionId, resource: &ResourceId) -> Result<Option<StepRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!(
+            "{STEP} WHERE tx = ?1 AND resource = ?2 AND state = 'intent' ORDER BY id DESC LIMIT 1"
+        ))?;
+        let mut rows = query.query_map(params![tx.0, resource.as_str()], step_row)?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// Writes down that a step that was cut off goes on, before it changes anything more: how both parts are taken back,
+    /// whose they are, the state that will be there, and what will be owed. What it set out to do, and the state before,
+    /// stay as they were written first; what had been seen after it is part of the new undo record.
+    pub fn extend(&self, step: i64, intent: &Intent) -> Result<()> {
+        let mut connection = self.connection();
+        let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        change.execute(
+            "UPDATE steps SET shared = ?2, after = ?3, notify = ?4, undo = ?5, settled = NULL, ended = NULL, error = NULL
+             WHERE id = ?1",
+            params![
+                step,
+                json(&intent.shared)?,
+                json(&intent.after)?,
+                json(&intent.notify)?,
+                intent.undo.as_ref().map(json).transpose()?
+            ],
+        )?;
+        insert_debts(&change, intent)?;
+        change.commit()?;
+        Ok(())
     }
 
     /// Sets where a step stands.
@@ -336,6 +365,15 @@ const TRANSACTION: &str =
     "SELECT id, kind, state, undoes, request, plan, actor, version, started, ended, error FROM transactions";
 const STEP: &str = "SELECT id, tx, resource, module, shared, action, summary, before, after, notify, undo, settled,
     state, started, ended, error FROM steps";
+
+/// What the change of a step will owe.
+fn insert_debts(connection: &Connection, intent: &Intent) -> Result<()> {
+    let reason = format!("{} changed", intent.resource);
+    for debt in &intent.notify {
+        insert_debt(connection, intent.tx, &intent.module, debt, &reason, intent.now)?;
+    }
+    Ok(())
+}
 
 fn insert_debt(
     connection: &Connection,

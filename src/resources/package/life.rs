@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let bench = Bench::new();
     for program in ["apt-get", "apt-mark", "apt-cache", "dpkg", "install", "rm"] {
         bench.simulated(program);
@@ -42,7 +42,7 @@ fn bench() -> Bench {
     bench
 }
 
-fn set(claims: &[(&str, &str)]) -> PackageSet {
+pub(super) fn set(claims: &[(&str, &str)]) -> PackageSet {
     let mut by_module: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
     for (module, name) in claims {
         let claim = Claim { name: (*name).to_owned(), release: String::new() };
@@ -66,7 +66,7 @@ fn installed(bench: &Bench, set: &PackageSet) -> (UndoRecord, Option<Value>) {
 }
 
 /// What counts as before: not apt's calls and lists, which are the simulation's own.
-fn tree(bench: &Bench) -> BTreeMap<String, String> {
+pub(super) fn tree(bench: &Bench) -> BTreeMap<String, String> {
     let mut tree = bench.tree();
     let own = ["/run", "/var/lib/apt", "/var/lib/dpkg", "/var/cache"];
     tree.retain(|path, _| !own.iter().any(|o| path.starts_with(o)));

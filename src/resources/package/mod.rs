@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `set` | [`PackageSet`], the resource |
 //! | `record`, `undo` | its undo record: versions, marks, what maintainer scripts left; and going back by it |
+//! | `resumed` | one record of a step that was cut off and of its going on |
 //! | `database` | what dpkg knows, read without a program |
 //! | `archive` | what the archives offer: apt's lists or our own |
 //! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
@@ -27,6 +28,9 @@ mod memory;
 mod purge;
 mod record;
 mod removal;
+mod resumed;
+#[cfg(test)]
+mod resumed_tests;
 mod set;
 mod side_effects;
 mod simulation;

@@ -2,7 +2,8 @@
 //! maintainer scripts did.
 
 use super::guard::held_units;
-use super::side_effects::is_accounts;
+use super::resumed::Resumed;
+use super::side_effects::{is_accounts, overlay};
 use super::simulation::Item;
 use super::traces::{Traces, tables};
 use super::tree::{Changes, Node, Tree};
@@ -60,18 +61,44 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Goes on from `from` to `to`, where what happened between the two is ours: paths that nobody else changed.
+    /// All that is different in `now`, and the packet filter's tables then.
+    fn between(context: &Context<'_>, before: &Tree, now: &Tree, tables: Vec<String>) -> Result<Settled> {
+        let mut settled = Settled { tables, ..Settled::default() };
+        settled.follow(context, before, now)?;
+        Ok(settled)
+    }
+
+    /// Goes on from `from` to `to`, where what happened between the two is ours: paths that nobody else changed, and the
+    /// entries of account files.
     pub(super) fn follow(&mut self, context: &Context<'_>, from: &Tree, to: &Tree) -> Result<()> {
         for (path, now) in from.changes_to(to) {
             let is_ours = self.changes.get(&path).is_none_or(|after| from.nodes.get(&path) == after.as_ref());
-            if is_ours {
-                if let (true, Some(content)) = (is_accounts(&path), to.content(&path)) {
-                    context.objects.put(content)?;
+            let now = match (is_accounts(&path), is_ours) {
+                (false, true) => now,
+                (false, false) => continue,
+                (true, true) => {
+                    to.content(&path).map(|content| context.objects.put(content)).transpose()?;
+                    now
                 }
-                self.changes.insert(path, now);
-            }
+                (true, false) => match self.entries(context, &path, from, to)? {
+                    Some(node) => Some(node),
+                    None => continue,
+                },
+            };
+            self.changes.insert(path, now);
         }
         Ok(())
+    }
+
+    /// The account file at `path` as it was known, with the entries that changed between `from` and `to`.
+    fn entries(&self, context: &Context<'_>, path: &Path, from: &Tree, to: &Tree) -> Result<Option<Node>> {
+        let Some(Some(Node::File { digest: Some(digest), .. })) = self.changes.get(path) else { return Ok(None) };
+        let (Some(from), Some(now)) = (from.content(path), to.content(path)) else { return Ok(None) };
+        let Some(attributes) = to.nodes.get(path).and_then(Node::attributes) else { return Ok(None) };
+        let text = |content: &[u8]| String::from_utf8_lossy(content).into_owned();
+        let text = overlay(&text(&context.objects.get(digest)?), &text(from), &text(now));
+        let digest = context.objects.put(text.as_bytes())?;
+        Ok(Some(Node::File { attributes: attributes.clone(), digest: Some(digest), stamp: None }))
     }
 }
 
@@ -103,15 +130,21 @@ pub struct Record {
     /// not with the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Settled>,
+    /// Where it went on, when the step was cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
 }
 
 /// Reads a record of any released version.
 pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
+    Ok(Box::new(read(version, data)?))
+}
+
+fn read(version: u32, data: &Value) -> Result<Record> {
     if version != 1 {
         return Err(Error::UnknownRecord { kind: KIND.to_owned(), version });
     }
-    let record: Record = serde_json::from_value(data.clone()).map_err(|e| bad(&e))?;
-    Ok(Box::new(record))
+    serde_json::from_value(data.clone()).map_err(|e| bad(&e))
 }
 
 pub(super) fn bad(error: &serde_json::Error) -> Error {
@@ -133,25 +166,49 @@ impl Record {
         }
     }
 
-    /// What maintainer scripts did, seen now: the difference to the picture from before.
+    /// What maintainer scripts did, seen now: the difference to the picture from before, or, when the step went on after
+    /// it was cut off, to the one from which it went on.
     pub(super) fn see_settled(&self, context: &Context<'_>) -> Result<Settled> {
         let Some(digest) = &self.tree else { return Ok(Settled::default()) };
         let before = Tree::kept(context.objects, digest)?;
-        let now = Tree::see(context.host, &self.foreign)?;
-        let mut settled = Settled {
-            changes: Changes::new(),
-            tables: tables(context.host)?,
-            debts: held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect(),
+        let mut settled = match &self.resumed {
+            Some(resumed) => resumed.see_settled(context, &self.foreign)?,
+            None => {
+                Settled::between(context, &before, &Tree::see(context.host, &self.foreign)?, tables(context.host)?)?
+            }
         };
-        settled.follow(context, &before, &now)?;
-        let is_new = |path: &Path| !before.nodes.contains_key(path);
-        settled.changes.retain(|path, node| !(is_new(path) && self.is_made_beside(path, node.as_ref())));
+        settled.debts =
+            held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect();
+        settled
+            .changes
+            .retain(|path, node| before.nodes.contains_key(path) || !self.is_made_beside(path, node.as_ref()));
         Ok(settled)
+    }
+
+    /// One record of this step, which was cut off, and of `newer`, with which it goes on.
+    pub(super) fn gone_on(
+        &self,
+        context: &Context<'_>,
+        after: Option<&Value>,
+        newer: &UndoRecord,
+    ) -> Result<UndoRecord> {
+        let newer = read(newer.version, &newer.data)?;
+        let settled = match (self.settled(after)?, &self.tree, &newer.tree) {
+            (Some(settled), ..) => settled,
+            // Nobody looked when it was found cut off: all that happened until now counts as ours.
+            (None, Some(before), Some(now)) if self.resumed.is_none() => {
+                let (before, now) = (Tree::kept(context.objects, before)?, Tree::kept(context.objects, now)?);
+                Settled::between(context, &before, &now.without(&self.foreign), newer.traces.tables.clone())?
+            }
+            (None, ..) => self.see_settled(context)?,
+        };
+        self.extended(context, settled, newer)?.to_undo_record()
     }
 
     /// A directory that is there for what other resources, at the same time, put into it: theirs to take away.
     fn is_made_beside(&self, path: &Path, node: Option<&Node>) -> bool {
-        matches!(node, Some(Node::Directory { .. })) && self.foreign.iter().any(|f| f != path && f.starts_with(path))
+        let mut foreign = self.foreign.iter().chain(self.resumed.iter().flat_map(|resumed| &resumed.foreign));
+        matches!(node, Some(Node::Directory { .. })) && foreign.any(|f| f != path && f.starts_with(path))
     }
 
     /// The modules that share this record.

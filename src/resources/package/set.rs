@@ -369,6 +369,7 @@ impl Resource for PackageSet {
             traces: Traces::see(host, &new)?,
             foreign: self.foreign.clone(),
             settled: None,
+            resumed: None,
         };
         record.to_undo_record()
     }

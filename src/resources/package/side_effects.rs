@@ -82,8 +82,8 @@ impl Pictures<'_> {
                 continue;
             }
             if before.is_none() && purged.is_some_and(Node::is_empty_file) {
-                // A script emptied what a script had made (git-lfs does), while another step was taken back. Nothing of
-                // anybody's is in it.
+                // A script emptied what a script had made (git-lfs does), in an undo that was cut off, or in that of a
+                // transaction on top. Nothing of anybody's is in it.
                 acts.insert(path.clone(), Act::Remove);
             } else if is_accounts(path) {
                 acts.extend(self.merge_accounts(path).map(|act| (path.clone(), act)));
@@ -192,6 +192,19 @@ fn merge(before: &str, after: &str, present: &str, purged: &str) -> String {
     merged
 }
 
+/// The account file `after`, with the entries that differ between `from` and `to` as they are in `to`, where they were in
+/// `from` as they are in `after`: what was changed by others in between stays theirs.
+pub fn overlay(after: &str, from: &str, to: &str) -> String {
+    let (after_by, from_by, to_by) = (entries(after), entries(from), entries(to));
+    let is_moved = |name: &str| from_by.get(name) != to_by.get(name) && from_by.get(name) == after_by.get(name);
+    let kept = after.lines().filter_map(|line| match is_moved(name(line)) {
+        true => to_by.get(name(line)).copied(),
+        false => Some(line),
+    });
+    let came = to.lines().filter(|line| !after_by.contains_key(name(line)) && is_moved(name(line)));
+    kept.chain(came).flat_map(|line| [line, "\n"]).collect()
+}
+
 fn name(line: &str) -> &str {
     line.split(':').next().unwrap_or(line)
 }
@@ -236,6 +249,14 @@ mod tests {
         assert_eq!(names, ["/etc/changed", "/etc/emptied", "/etc/left-by-purge", "/etc/made", "/etc/removed"]);
         assert_eq!(acts[Path::new("/etc/made")], Act::Remove);
         assert_eq!(kept, ["/etc/edited was changed by someone since: left as it is"]);
+    }
+
+    #[test]
+    fn entries_that_come_later_are_ours_and_those_of_others_in_between_are_not() {
+        let after = "root:x:0\n_a:x:101\ngone:x:7\n";
+        let from = "root:x:0\n_a:x:101\ngone:x:7\nada:x:1000\n";
+        let to = "root:x:0\n_a:x:101:changed\nada:x:1000\n_b:x:102\n";
+        assert_eq!(overlay(after, from, to), "root:x:0\n_a:x:101:changed\n_b:x:102\n");
     }
 
     #[test]

@@ -113,6 +113,17 @@ impl Traces {
         Ok(traces)
     }
 
+    /// What there was before two records of one step that was cut off: what was seen first counts. `newer` only adds what
+    /// the older one, which knew of `packages`, hadn't looked for.
+    pub fn extend(&mut self, packages: &BTreeSet<String>, newer: Traces) {
+        let looked_for: BTreeSet<&str> =
+            of(packages).flat_map(|k| k.links.iter().chain(k.directories)).copied().collect();
+        self.present.extend(newer.present.into_iter().filter(|name| !looked_for.contains(name.as_str())));
+        for (key, value) in newer.sysctls {
+            self.sysctls.entry(key).or_insert(value);
+        }
+    }
+
     /// Takes down the tables that came with `packages`: those seen right after them (`after`), and those that their
     /// programs make. Must be called while the tools for them are still there. Returns what is left because it is someone else's.
     pub fn drop_tables(

@@ -195,6 +195,12 @@ impl Tree {
         Ok(Tree { nodes: header.nodes, contents })
     }
 
+    /// The same without what lies at or below the paths of `foreign`.
+    pub fn without(mut self, foreign: &BTreeSet<PathBuf>) -> Tree {
+        self.nodes.retain(|path, _| !foreign.iter().any(|f| path.starts_with(f)));
+        self
+    }
+
     /// The content of the file at `path`, where it is kept.
     pub fn content(&self, path: &Path) -> Option<&[u8]> {
         match self.nodes.get(path) {
@@ -208,6 +214,19 @@ impl Tree {
         let paths = self.nodes.keys().chain(later.nodes.keys());
         let changed = paths.filter(|p| self.nodes.get(*p) != later.nodes.get(*p));
         changed.map(|p| (p.clone(), later.nodes.get(p).cloned())).collect()
+    }
+
+    /// Takes `changes` over from `other`, with the contents.
+    pub fn take_over(&mut self, changes: Changes, other: &Tree) {
+        for (path, node) in changes {
+            if let Some(Node::File { digest: Some(digest), .. }) = &node {
+                self.contents.extend(other.contents.get(digest).map(|content| (digest.clone(), content.clone())));
+            }
+            match node {
+                Some(node) => drop(self.nodes.insert(path, node)),
+                None => drop(self.nodes.remove(&path)),
+            }
+        }
     }
 
     /// Adds a file, for tests.

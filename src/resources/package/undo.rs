@@ -17,7 +17,7 @@ use super::tree::{Node, Tree};
 use super::{apt, purge};
 use crate::base::digest::Digest;
 use crate::base::paths;
-use crate::engine::{Context, Error, Event, Outcome, Result, Scope, Undo};
+use crate::engine::{Context, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
 use crate::host::{Attributes, Command};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -263,7 +263,7 @@ impl Record {
         rest.claims.remove(module);
         rest.security.remove(module);
         rest.new.retain(|i| !removal.purge.contains(&i.name));
-        rest.settled = Some(settled);
+        (rest.settled, rest.resumed) = (Some(settled), None);
         Ok(Outcome::Partly(rest.to_undo_record()?))
     }
 }
@@ -323,6 +323,10 @@ impl Undo for Record {
     fn settle(&self, context: &Context<'_>) -> Result<Option<Value>> {
         apt::adopt(context.host, context.progress)?;
         serde_json::to_value(self.see_settled(context)?).map(Some).map_err(|e| bad(&e))
+    }
+
+    fn extend(&self, context: &Context<'_>, after: Option<&Value>, newer: &UndoRecord) -> Result<Option<UndoRecord>> {
+        self.gone_on(context, after, newer).map(Some)
     }
 }
 
