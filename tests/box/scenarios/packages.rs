@@ -364,10 +364,14 @@ fn purge() {
 
 fn shutdown_waits() {
     let repository = Repository::of_built_packages();
-    let machine = installed(&repository);
+    let mut machine = installed(&repository);
+    let held = "systemd-inhibit --list --no-legend --no-pager | grep -q '^vps-configurator .* block'";
+    // A boot with nothing to recover leaves nothing that would hold back the next one.
+    machine.reboot();
+    wait_for(&machine, &format!("! {held}"));
+
     stand_in(&machine, "systemd-notify 'STATUS=step 3 of 9'; exec sleep 600");
     machine.ok("systemctl start --no-block vps-configurator-install@beginner");
-    let held = "systemd-inhibit --list --no-legend --no-pager | grep -q '^vps-configurator .* block'";
     wait_for(&machine, held);
     wait_for(&machine, "systemctl show -p StatusText vps-configurator-install@beginner | grep -q 'step 3 of 9'");
     let reboot = machine.sh("systemctl reboot");
