@@ -201,6 +201,10 @@ impl Problem {
                 format!("it was given {seconds} s"),
             )
             .fix("look at what it waits for, and run the same command again"),
+            host::Error::NoView { why } => {
+                Problem::new(Exit::Failed, "view-impossible", "cannot look at the changed files beforehand", why)
+                    .fix("run it where mount namespaces are allowed (a container needs CAP_SYS_ADMIN)")
+            }
             host::Error::ReadOnly { what } => {
                 Problem::new(Exit::Failed, "dry-run", "a dry run tried to change something", what)
                     .fix("this is a bug: please report it")

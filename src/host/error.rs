@@ -43,6 +43,12 @@ pub enum Error {
         /// What it was given.
         seconds: u64,
     },
+    /// No view with candidates over the real files can be made here: no right to, as in many containers.
+    #[error("no private view of the files can be made here: {why}")]
+    NoView {
+        /// What was tried, and why it was refused.
+        why: String,
+    },
     /// A change was tried where none is allowed: a dry run, or a read-only host.
     #[error("refused in a dry run: {what}")]
     ReadOnly {

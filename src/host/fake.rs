@@ -2,7 +2,7 @@
 //! directory, with a counter.
 
 use super::real::RealHost;
-use super::{Attributes, Command, Error, Guard, Host, Meta, Output, Result, Space};
+use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -68,6 +68,7 @@ pub struct FakeHost {
     died_at: AtomicU64,
     /// Nanoseconds; counts up by one second with each look at it.
     clock: AtomicI64,
+    views: bool,
 }
 
 impl fmt::Debug for FakeHost {
@@ -86,6 +87,7 @@ impl FakeHost {
             effects: AtomicU64::new(0),
             died_at: AtomicU64::new(0),
             clock: AtomicI64::new(1_700_000_000_000_000_000),
+            views: true,
         }
     }
 
@@ -103,6 +105,11 @@ impl FakeHost {
     /// comes up again.
     pub fn since(self, time: i128) -> Self {
         FakeHost { clock: AtomicI64::new(i64::try_from(time).unwrap_or(i64::MAX)), ..self }
+    }
+
+    /// A host on `root` that can make no views, as a container without the right to mount.
+    pub fn without_views(root: PathBuf) -> Self {
+        FakeHost { views: false, ..FakeHost::new(root) }
     }
 
     /// How many effects were asked for so far.
@@ -186,6 +193,18 @@ impl Host for FakeHost {
 
     fn look(&self, command: &Command) -> Result<Output> {
         self.alive().and_then(|()| self.real.look(command))
+    }
+
+    fn look_over(&self, command: &Command, candidates: &[Candidate]) -> Result<Output> {
+        self.alive()?;
+        if self.views {
+            return self.real.look_over(command, candidates);
+        }
+        Err(Error::NoView { why: "this host can't".to_owned() })
+    }
+
+    fn has_views(&self) -> bool {
+        self.views && self.real.has_views()
     }
 
     fn has_program(&self, name: &str) -> bool {

@@ -19,6 +19,7 @@ mod place;
 pub mod read_only;
 pub mod real;
 mod runner;
+pub mod view;
 
 pub use command::{Command, Output};
 pub use error::{Error, Result};
@@ -26,6 +27,7 @@ pub use fake::FakeHost;
 pub use place::temporary_name;
 pub use read_only::ReadOnly;
 pub use real::RealHost;
+pub use view::{Candidate, Shape};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -110,6 +112,11 @@ pub trait Host: Send + Sync + Debug {
     fn space(&self, path: &Path) -> Result<Space>;
     /// Runs a program that only looks.
     fn look(&self, command: &Command) -> Result<Output>;
+    /// Runs a program that only looks, in a view of the host of its own in which the candidates lie over what is there.
+    /// Its home is an empty directory that ends with the view. [`Error::NoView`] where none can be made.
+    fn look_over(&self, command: &Command, candidates: &[Candidate]) -> Result<Output>;
+    /// Whether such a view can be made here: a container may have no right to.
+    fn has_views(&self) -> bool;
     /// Whether a program of this name can be run.
     fn has_program(&self, name: &str) -> bool;
     /// Nanoseconds since the epoch.

@@ -1,6 +1,6 @@
 //! A host on which nothing can change: what a dry run is given.
 
-use super::{Attributes, Command, Error, Guard, Host, Meta, Output, Result, Space};
+use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -32,6 +32,14 @@ impl Host for ReadOnly<'_> {
 
     fn look(&self, command: &Command) -> Result<Output> {
         self.0.look(command)
+    }
+
+    fn look_over(&self, command: &Command, candidates: &[Candidate]) -> Result<Output> {
+        self.0.look_over(command, candidates)
+    }
+
+    fn has_views(&self) -> bool {
+        self.0.has_views()
     }
 
     fn has_program(&self, name: &str) -> bool {
