@@ -6,6 +6,7 @@ use super::explain::Problem;
 use super::lockout;
 use super::session::Session;
 use crate::base::digest::Digest;
+use crate::base::ids::ResourceId;
 use crate::base::paths;
 use crate::base::yaml::Problems;
 use crate::engine::graph::Order;
@@ -39,6 +40,8 @@ pub struct Setup {
     pub nodes: Vec<Node>,
     /// The packages among them.
     pub packages: Option<PackageSet>,
+    /// The files among them that are checked as a whole.
+    pub checked: BTreeSet<ResourceId>,
     /// Their order.
     pub order: Order,
     /// What proves the modules.
@@ -79,7 +82,7 @@ impl Setup {
         if lockout::is_possible(&expansion.specs) {
             lockout::refuse(&expansion.specs, &facts, lockout::Access::see(session.host, &facts.users)?.as_ref())?;
         }
-        let Assembled { nodes, packages } = assemble(
+        let Assembled { nodes, packages, checked } = assemble(
             &expansion.specs,
             &Assembly { keep_open: facts.ssh_ports.clone(), lock_wait: configuration.settings.lock_wait },
         )?;
@@ -102,6 +105,7 @@ impl Setup {
             modules,
             nodes,
             packages,
+            checked,
             order,
             probes: expansion.probes,
             next_steps: expansion.next_steps.into_iter().map(|step| step.text).collect(),
@@ -124,7 +128,15 @@ impl Setup {
 
     /// Plans, on a host that refuses every effect.
     pub fn plan(&self, session: &Session<'_>) -> Result<Plan, Problem> {
-        Ok(Plan::make(&self.nodes, &self.order, &ReadOnly(session.host))?)
+        let mut plan = Plan::make(&self.nodes, &self.order, &ReadOnly(session.host))?;
+        if plan.steps.iter().any(|step| self.checked.contains(&step.id)) && !session.host.has_views() {
+            plan.notes.push(
+                "this host allows no private view of files: what a daemon reads is checked right after it changed and \
+                 before it is reloaded, not beforehand"
+                    .to_owned(),
+            );
+        }
+        Ok(plan)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::base::ids::ResourceId;
 use crate::resources::Spec;
 use crate::resources::schema::PackageOrder;
+use crate::resources::whole::checked;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds the implicit edges to `needs`, and puts before the packages whatever something before them needs.
@@ -17,6 +18,43 @@ pub fn add(specs: &mut [Spec]) {
         }
     }
     before_packages(specs);
+    checked_last(specs);
+}
+
+/// Files that are checked as a whole wait for everything of their module that does not wait for one of them: what they
+/// name (a user, a directory, a certificate that a command makes) must be there when they are checked.
+fn checked_last(specs: &mut [Spec]) {
+    let checked = checked(specs);
+    let index: BTreeMap<ResourceId, usize> = specs.iter().enumerate().map(|(n, spec)| (spec.id(), n)).collect();
+    let waits_for_checked = |first: usize| {
+        let (mut ahead, mut met) = (vec![first], BTreeSet::new());
+        while let Some(at) = ahead.pop() {
+            for need in specs[at].needs.iter().filter_map(|id| index.get(id)).copied() {
+                if checked.contains(&need) {
+                    return true;
+                }
+                if met.insert(need) {
+                    ahead.push(need);
+                }
+            }
+        }
+        false
+    };
+    let comes_before = |at: &usize| {
+        let spec = &specs[*at];
+        let comes_last = matches!(spec.kind, "unit" | "package" | "security_updates");
+        !checked.contains(at) && !comes_last && !waits_for_checked(*at)
+    };
+    let before: Vec<usize> = (0..specs.len()).filter(comes_before).collect();
+    for &at in &checked {
+        if specs[at].packages == PackageOrder::Before {
+            continue;
+        }
+        let own = before.iter().filter(|other| specs[**other].module == specs[at].module);
+        let more: Vec<ResourceId> =
+            own.map(|other| specs[*other].id()).filter(|id| !specs[at].needs.contains(id)).collect();
+        specs[at].needs.extend(more);
+    }
 }
 
 fn implicit(spec: &Spec, specs: &[Spec], declared: &BTreeSet<ResourceId>) -> Vec<ResourceId> {
@@ -75,4 +113,32 @@ fn before_packages(specs: &mut [Spec]) {
 /// A unit's whole name: `docker` is `docker.service`.
 pub fn unit_name(name: &str) -> String {
     if name.is_empty() || name.contains('.') { name.to_owned() } else { format!("{name}.service") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_file_that_is_checked_waits_for_what_it_may_name_and_for_nothing_that_waits_for_it() {
+        let file = |path: &str| Spec::sample("file", path, json!({"content": ""}));
+        let mut specs = vec![
+            file("/etc/nginx/conf.d/site.conf"),
+            Spec::sample("command", "certificate", json!({})),
+            Spec::sample("command", "warm-up", json!({})),
+            Spec::sample("unit", "nginx.service", json!({})),
+            Spec::sample("command", "after-the-unit", json!({})),
+            file("/etc/motd"),
+            file("/etc/nginx/conf.d/early.conf"),
+            Spec { module: "other".into(), ..Spec::sample("user", "www", json!({})) },
+        ];
+        specs[2].needs.push(ResourceId::new("command", "after-the-unit"));
+        specs[4].needs.push(ResourceId::new("file", "/etc/nginx/conf.d/site.conf"));
+        specs[6].packages = PackageOrder::Before;
+        add(&mut specs);
+        let needs: Vec<&str> = specs[0].needs.iter().map(ResourceId::as_str).collect();
+        assert_eq!(needs, ["command:certificate", "file:/etc/motd"]);
+        assert!(specs[6].needs.is_empty());
+    }
 }

@@ -117,7 +117,7 @@ fn a_module_becomes_resources_with_when_for_each_lists_and_implicit_edges() {
     assert_eq!(file.text("mode"), Some("0640"));
     assert!(!file.fields.contains_key("template"));
     let needs: Vec<&str> = file.needs.iter().map(|id| id.as_str()).collect();
-    assert_eq!(needs, ["package:docker-cli", "directory:/etc/docker"]);
+    assert_eq!(needs, ["package:docker-cli", "directory:/etc/docker", "member:anna/docker", "member:åke/docker"]);
     assert_eq!(file.notify[0].unit, "docker.service");
     assert_eq!((file.origin.as_str(), file.packages), ("/m/docker/module.yaml:24", PackageOrder::After));
     let unit = &got.specs[7];

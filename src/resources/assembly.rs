@@ -6,6 +6,7 @@ use super::package::{Claim, PackageSet};
 use super::schema::PackageOrder;
 use super::spec::Spec;
 use super::unit::survey::UnitSurvey;
+use super::whole::{Whole, Wholes};
 use super::{
     authorized_key, block, command, directory, download, file, firewall, group, hostname, kernel_module, locale,
     member, swap, symlink, sysctl, timezone, unit, user,
@@ -32,6 +33,8 @@ pub struct Assembled {
     pub nodes: Vec<Node>,
     /// The package transaction among them, when a module wants packages.
     pub packages: Option<PackageSet>,
+    /// Those of the nodes that are checked as a whole before they change.
+    pub checked: BTreeSet<ResourceId>,
 }
 
 /// The nodes of all specs.
@@ -59,12 +62,19 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
     let mut ahead = Vec::new();
     let mut nodes = Vec::new();
     let mut settings: BTreeMap<String, Vec<Spec>> = BTreeMap::new();
-    for spec in specs.iter().filter(|spec| !is_claim(spec)) {
+    let wholes = Wholes::of(specs)?;
+    let mut checked = BTreeSet::new();
+    for (at, spec) in specs.iter().enumerate().filter(|(_, spec)| !is_claim(spec)) {
         if spec.kind == "sysctl" {
             settings.entry(spec.module.clone()).or_default().push(spec.clone());
             continue;
         }
-        let resource = build(spec, assembly, &survey, &mut sources)?;
+        let whole = wholes.of_spec(at);
+        let is_checked = whole.is_some();
+        let resource = build(spec, assembly, &survey, whole, &mut sources)?;
+        if is_checked {
+            checked.insert(resource.id().clone());
+        }
         names.insert(spec.id(), resource.id().clone());
         orders.insert(resource.id().clone(), spec.packages);
         nodes.push(node(spec, resource));
@@ -107,7 +117,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
         });
         set
     });
-    Ok(Assembled { nodes, packages })
+    Ok(Assembled { nodes, packages, checked })
 }
 
 fn is_claim(spec: &Spec) -> bool {
@@ -129,6 +139,7 @@ fn build(
     spec: &Spec,
     assembly: &Assembly,
     survey: &Arc<UnitSurvey>,
+    whole: Option<Arc<Whole>>,
     sources: &mut Vec<super::package::PlannedSource>,
 ) -> Result<Box<dyn Resource>> {
     let Spec { name, fields, module, .. } = spec;
@@ -139,11 +150,11 @@ fn build(
             Ok(Box::new(source))
         }
         "authorized_key" => authorized_key::AuthorizedKey::from_spec(name, fields, module),
-        "block" => block::Block::from_spec(name, fields, module),
+        "block" => block::Block::from_spec(name, fields, module, whole),
         "command" => command::Run::from_spec(name, fields, module),
         "directory" => directory::Directory::from_spec(name, fields, module),
         "download" => download::Download::from_spec(name, fields, module),
-        "file" => file::File::from_spec(name, fields, module),
+        "file" => file::File::from_spec(name, fields, module, whole),
         "firewall" => firewall::Firewall::from_spec(name, fields, module, &assembly.keep_open),
         "group" => group::Group::from_spec(name, fields, module),
         "hostname" => hostname::Hostname::from_spec(name, fields, module),
@@ -151,7 +162,7 @@ fn build(
         "locale" => locale::Locale::from_spec(name, fields, module),
         "member" => member::Member::from_spec(name, fields, module),
         "swap" => swap::Swap::from_spec(name, fields, module),
-        "symlink" => symlink::Symlink::from_spec(name, fields, module),
+        "symlink" => symlink::Symlink::from_spec(name, fields, module, whole),
         "timezone" => timezone::Timezone::from_spec(name, fields, module),
         "unit" => unit::Unit::from_spec(name, fields, module, survey),
         "user" => user::User::from_spec(name, fields, module),

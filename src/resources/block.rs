@@ -1,11 +1,11 @@
 //! The kind `block`: a managed block in a file that is not ours. Everything around it stays byte for byte, and undoing
 //! takes out the block, not what others wrote since.
 
-use super::fields;
-use super::file::Write;
 use super::part::{self, Part, Place};
 use super::preimage::{Image, Intent, Paths};
 use super::seen::Seen;
+use super::whole::{Draft, Whole};
+use super::{fields, file};
 use crate::base::diff;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
@@ -13,6 +13,7 @@ use crate::host::{Attributes, Host, Kind};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A managed block.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct Block {
     id: ResourceId,
     path: PathBuf,
     fields: Fields,
+    whole: Option<Arc<Whole>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,10 +31,26 @@ struct Fields {
     content: String,
     #[serde(default)]
     at: Place,
-    #[serde(default, deserialize_with = "fields::list")]
-    check: Vec<String>,
-    #[serde(default, deserialize_with = "fields::list")]
-    check_after: Vec<String>,
+    #[serde(default, rename = "check", deserialize_with = "fields::list")]
+    _check: Vec<String>,
+}
+
+/// What the block will be.
+pub fn draft(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Draft> {
+    let Fields { marker, content, at, .. } = read(name, fields, module)?;
+    Ok(Draft::Block { marker, content, at })
+}
+
+fn read(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Fields> {
+    let mut fields: Fields = fields::read("block", name, fields, module)?;
+    let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if fields.marker.is_empty() || !fields.marker.chars().all(word) {
+        return Err(fields::invalid("block", name, module, "the marker must be one word"));
+    }
+    if !fields.content.is_empty() && !fields.content.ends_with('\n') {
+        fields.content.push('\n');
+    }
+    Ok(fields)
 }
 
 /// What is seen of a block: whether there is a file to hold it, and the text between its marker lines.
@@ -43,20 +61,19 @@ struct Found {
 }
 
 impl Block {
-    /// The block in the file `name` as a manifest declares it, its template already rendered into `content`.
-    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
+    /// The block in the file `name` as a manifest declares it, its template already rendered into `content`; `whole` is
+    /// what it is checked with.
+    pub fn from_spec(
+        name: &str,
+        fields: &Map<String, Value>,
+        module: &str,
+        whole: Option<Arc<Whole>>,
+    ) -> Result<Box<dyn Resource>> {
         let path = fields::path("block", name, module)?;
-        let mut fields: Fields = fields::read("block", name, fields, module)?;
-        let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if fields.marker.is_empty() || !fields.marker.chars().all(word) {
-            return Err(fields::invalid("block", name, module, "the marker must be one word"));
-        }
-        if !fields.content.is_empty() && !fields.content.ends_with('\n') {
-            fields.content.push('\n');
-        }
+        let fields = read(name, fields, module)?;
         // Two modules may each keep a block in one file, so the marker belongs to the name.
         let id = ResourceId::new("block", &format!("{name}#{}", fields.marker));
-        Ok(Box::new(Block { id, path, fields }))
+        Ok(Box::new(Block { id, path, fields, whole }))
     }
 
     /// The file's bytes with the block as wanted, and its attributes; those of a new file when there is none.
@@ -125,15 +142,11 @@ impl Resource for Block {
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
-        let (_, new, attributes) = self.wanted(context.host)?;
-        let write = Write {
-            path: &self.path,
-            content: &new,
-            attributes,
-            check: &self.fields.check,
-            check_after: &self.fields.check_after,
+        let put = || {
+            let (_, new, attributes) = self.wanted(context.host)?;
+            file::put(context.host, &self.path, &new, &attributes)
         };
-        write.carry_out(context)
+        Whole::around(self.whole.as_deref(), context, &self.path, &put)
     }
 }
 
@@ -146,7 +159,7 @@ mod tests {
 
     fn block(content: &str) -> Box<dyn Resource> {
         let fields = json!({"marker": "shell", "content": content});
-        Block::from_spec("/etc/bash.bashrc", fields.as_object().unwrap(), "test").unwrap()
+        Block::from_spec("/etc/bash.bashrc", fields.as_object().unwrap(), "test", None).unwrap()
     }
 
     #[test]

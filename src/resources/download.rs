@@ -3,10 +3,9 @@
 //! Fetched with apt's own downloader (`apt-helper`), which every Debian has and which uses apt's proxy settings; its
 //! verdict on the checksum is not relied upon: what is put in place was digested here.
 
-use super::file::Write;
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
-use super::{fields, owner};
+use super::{fields, file, owner};
 use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
 use crate::base::paths;
@@ -145,7 +144,7 @@ impl Resource for Download {
             return Ok(context.host.set_attributes(&self.path, &attributes)?);
         }
         let content = self.fetch(context.host)?;
-        Write { path: &self.path, content: &content, attributes, check: &[], check_after: &[] }.carry_out(context)
+        file::put(context.host, &self.path, &content, &attributes)
     }
 }
 

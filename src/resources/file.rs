@@ -2,15 +2,17 @@
 
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
+use super::whole::{Draft, Whole};
 use super::{fields, owner};
+use crate::base::diff;
 use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
-use crate::base::{diff, paths};
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
-use crate::host::{Attributes, Command, Host};
+use crate::host::{Attributes, Host};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file of which we own every byte.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub struct File {
     id: ResourceId,
     path: PathBuf,
     fields: Fields,
+    whole: Option<Arc<Whole>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,10 +33,8 @@ struct Fields {
     owner: String,
     #[serde(default = "owner::root")]
     group: String,
-    #[serde(default, deserialize_with = "fields::list")]
-    check: Vec<String>,
-    #[serde(default, deserialize_with = "fields::list")]
-    check_after: Vec<String>,
+    #[serde(default, rename = "check", deserialize_with = "fields::list")]
+    _check: Vec<String>,
     #[serde(default, deserialize_with = "fields::boolean")]
     secret: bool,
     #[serde(default, deserialize_with = "fields::boolean")]
@@ -42,16 +43,28 @@ struct Fields {
     _before_packages: bool,
 }
 
+/// What the file will be.
+pub fn draft(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Draft> {
+    let Fields { content, mode, owner, group, create_only, .. } = fields::read("file", name, fields, module)?;
+    Ok(Draft::File { content, mode, owner, group, create_only })
+}
+
 fn plain_mode() -> u32 {
     0o644
 }
 
 impl File {
-    /// The file `name` as a manifest declares it, its template already rendered into `content`.
-    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
+    /// The file `name` as a manifest declares it, its template already rendered into `content`; `whole` is what it is
+    /// checked with.
+    pub fn from_spec(
+        name: &str,
+        fields: &Map<String, Value>,
+        module: &str,
+        whole: Option<Arc<Whole>>,
+    ) -> Result<Box<dyn Resource>> {
         let path = fields::path("file", name, module)?;
         let fields: Fields = fields::read("file", name, fields, module)?;
-        Ok(Box::new(File { id: ResourceId::new("file", name), path, fields }))
+        Ok(Box::new(File { id: ResourceId::new("file", name), path, fields, whole }))
     }
 
     fn wanted(&self) -> Seen {
@@ -141,98 +154,38 @@ impl Resource for File {
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
-        let new = Write {
-            path: &self.path,
-            content: self.fields.content.as_bytes(),
-            attributes: self.attributes(context.host)?,
-            check: &self.fields.check,
-            check_after: &self.fields.check_after,
-        };
-        new.carry_out(context)
+        let attributes = self.attributes(context.host)?;
+        let put = || put(context.host, &self.path, self.fields.content.as_bytes(), &attributes);
+        Whole::around(self.whole.as_deref(), context, &self.path, &put)
     }
 }
 
-/// A file about to be written, with what must approve of it.
-#[derive(Debug)]
-pub struct Write<'a> {
-    /// Where.
-    pub path: &'a Path,
-    /// What.
-    pub content: &'a [u8],
-    /// Owner and mode.
-    pub attributes: Attributes,
-    /// Run on a candidate before anything changes; `{path}` stands for the candidate. None when empty.
-    pub check: &'a [String],
-    /// Run after the switch; when it fails, what was there before comes back at once. None when empty.
-    pub check_after: &'a [String],
-}
-
-impl Write<'_> {
-    /// Has the candidate checked, puts the file in place, has the result checked. Missing parents are made.
-    ///
-    /// # Errors
-    /// `check-failed` (for sshd's own check `ssh-config-rejected`) with the checker's words; the file is then as it
-    /// was before this call.
-    pub fn carry_out(&self, context: &Context<'_>) -> Result<()> {
-        let host = context.host;
-        if !self.check.is_empty() {
-            self.check_candidate(host)?;
-        }
-        let before = Image::keep(context, self.path)?;
-        let same = matches!(&before, Image::File { digest, .. } if *digest == Digest::of(self.content));
-        if same {
-            host.set_attributes(self.path, &self.attributes)?;
-        } else {
-            preimage::make_parents(host, self.path)?;
-            host.write(self.path, self.content, &self.attributes)?;
-        }
-        if let Err(error) = self.ask(host, self.check_after, self.path) {
-            preimage::put_back(context, self.path, &before)?;
-            return Err(error);
-        }
-        Ok(())
+/// Makes the file at `path` hold `content`, with these attributes; missing parents are made. Where only the attributes
+/// differ, only they are set.
+pub fn put(host: &dyn Host, path: &Path, content: &[u8], attributes: &Attributes) -> Result<()> {
+    let same = matches!(Image::see(host, path)?, Image::File { digest, .. } if digest == Digest::of(content));
+    if same {
+        return Ok(host.set_attributes(path, attributes)?);
     }
-
-    fn check_candidate(&self, host: &dyn Host) -> Result<()> {
-        let dir = Path::new(paths::RUN).join(format!("candidate-{}", Digest::of(self.content).short()));
-        let candidate = dir.join(self.path.file_name().unwrap_or_default());
-        preimage::make_parents(host, &dir)?;
-        if host.meta(&dir)?.is_none() {
-            host.make_directory(&dir, &Attributes::root(0o700))?;
-        }
-        host.write(&candidate, self.content, &Attributes::root(0o600))?;
-        let verdict = self.ask(host, self.check, &candidate);
-        host.remove(&candidate)?;
-        host.remove(&dir)?;
-        verdict
-    }
-
-    fn ask(&self, host: &dyn Host, argv: &[String], path: &Path) -> Result<()> {
-        let Some((program, args)) = argv.split_first() else {
-            return Ok(());
-        };
-        let path = path.to_string_lossy();
-        let command = Command::new(program).args(args.iter().map(|arg| arg.replace("{path}", &path)));
-        let Err(why) = host.look(&command) else {
-            return Ok(());
-        };
-        let code = if program.ends_with("sshd") { "ssh-config-rejected" } else { "check-failed" };
-        Err(Error::refused(code, format!("cannot write {}", self.path.display()), why.to_string())
-            .fix("correct the option or the template that gives this line, then run vps-configurator plan"))
-    }
+    preimage::make_parents(host, path)?;
+    Ok(host.write(path, content, attributes)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::Outcome;
+    use crate::resources::Spec;
     use crate::resources::bench::{Bench, survives_every_crash};
+    use crate::resources::whole::Wholes;
     use serde_json::json;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn file(name: &str, fields: Value) -> Box<dyn Resource> {
-        File::from_spec(name, fields.as_object().unwrap(), "test").unwrap()
+        let spec = Spec::sample("file", name, fields);
+        let whole = Wholes::of(std::slice::from_ref(&spec)).unwrap().of_spec(0);
+        File::from_spec(name, &spec.fields, "test", whole).unwrap()
     }
 
     #[test]
@@ -298,35 +251,18 @@ mod tests {
     fn a_rejected_candidate_changes_nothing_and_says_why() {
         let bench = Bench::new();
         bench.put("/etc/sudoers", "good\n");
-        bench.program("visudo", "grep -q good \"$VPS_ROOT$2\" || { echo \"bad: $2\" >&2; exit 1; }");
+        bench.program("visudo", "[ \"$1\" = -c ] || grep -q good \"$VPS_ROOT$2\" || { echo \"bad: $2\" >&2; exit 1; }");
         let check = json!(["visudo", "-cf", "{path}"]);
         let before = bench.tree();
         let bad = file("/etc/sudoers", json!({"content": "evil\n", "check": check}));
         let (seen, change) = bench.plan(&*bad);
         let error = bad.apply(&bench.context(), &seen, &change).unwrap_err();
-        assert!(matches!(&error, Error::Refused { code: "check-failed", why, .. } if why.contains("bad: /run/")));
+        assert!(
+            matches!(&error, Error::Refused { code: "check-failed", why, .. } if why.contains("bad: /etc/sudoers"))
+        );
         assert_eq!(bench.tree(), before);
         assert_eq!(fs::read_dir(bench.at("/run/vps-configurator")).unwrap().count(), 0);
         let _ = bench.there_and_back(&*file("/etc/sudoers", json!({"content": "also good\n", "check": check})));
-    }
-
-    #[test]
-    fn a_file_that_breaks_its_service_is_taken_back_at_once() {
-        let bench = Bench::new();
-        bench.put("/etc/ssh/sshd_config", "Port 22\n");
-        bench.program(
-            "sshd",
-            "grep -q yess \"$VPS_ROOT/etc/ssh/sshd_config\" && { echo 'bad value' >&2; exit 255; } || :",
-        );
-        let before = bench.tree();
-        let bad = file(
-            "/etc/ssh/sshd_config",
-            json!({"content": "PasswordAuthentication yess\n", "check_after": "sshd\n-t"}),
-        );
-        let (seen, change) = bench.plan(&*bad);
-        let error = bad.apply(&bench.context(), &seen, &change).unwrap_err();
-        assert!(matches!(&error, Error::Refused { code: "ssh-config-rejected", why, .. } if why.contains("bad value")));
-        assert_eq!(bench.tree(), before);
     }
 
     #[test]
@@ -365,7 +301,7 @@ mod tests {
         survives_every_crash(|| {
             let bench = Bench::new();
             bench.program("true", ":");
-            let fields = json!({"content": "x\n", "check": "true", "check_after": "true"});
+            let fields = json!({"content": "x\n", "check": ["true"]});
             (bench, file("/etc/a/b/c", fields))
         });
     }

@@ -34,6 +34,7 @@ pub mod timezone;
 pub mod unit;
 pub mod user;
 pub mod user_undo;
+pub mod whole;
 
 #[cfg(test)]
 mod bench;

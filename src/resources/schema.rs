@@ -91,12 +91,10 @@ const OWNER: FieldSchema = field("owner", Text, "user; default root");
 const GROUP: FieldSchema = field("group", Text, "group; default root");
 const TEMPLATE: FieldSchema = field("template", Template, "a file under the module's templates/");
 const CONTENT: FieldSchema = field("content", Text, "the text itself, in place of a template");
-const CHECK: FieldSchema =
-    field("check", List, "argv that must succeed on the candidate before the switch; \"{path}\" is the candidate");
-const CHECK_AFTER: FieldSchema = field(
-    "check_after",
+const CHECK: FieldSchema = field(
+    "check",
     List,
-    "argv that must succeed after the switch and before any reload; else the old content comes back",
+    "argv that must succeed before the switch, in a view with all files of its group in place; \"{path}\" is the file",
 );
 const BEFORE_PACKAGES: FieldSchema =
     field("before_packages", Boolean, "in place before the package transaction; default false");
@@ -149,7 +147,6 @@ pub const KINDS: &[KindSchema] = &[
             OWNER,
             GROUP,
             CHECK,
-            CHECK_AFTER,
             field("secret", Boolean, "content is never shown; default false"),
             BEFORE_PACKAGES,
             field("create_only", Boolean, "never touched once it is there; default false"),
@@ -180,7 +177,6 @@ pub const KINDS: &[KindSchema] = &[
             CONTENT,
             field("at", Choice(&["end", "start"]), "where a new block goes; default end"),
             CHECK,
-            CHECK_AFTER,
             BEFORE_PACKAGES,
         ],
     },

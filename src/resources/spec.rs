@@ -60,4 +60,21 @@ impl Spec {
         let list = self.fields.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         list.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
     }
+
+    /// One of the module `test`, for tests.
+    #[cfg(test)]
+    pub fn sample(kind: &'static str, name: &str, fields: Value) -> Spec {
+        Spec {
+            kind,
+            name: name.to_owned(),
+            fields: fields.as_object().cloned().unwrap_or_default(),
+            needs: Vec::new(),
+            notify: Vec::new(),
+            packages: PackageOrder::After,
+            module: "test".to_owned(),
+            priority: 0,
+            origin: "test:1".to_owned(),
+            dir: PathBuf::new(),
+        }
+    }
 }

@@ -3,12 +3,14 @@
 use super::fields;
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::Seen;
+use super::whole::{Draft, Whole};
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Host};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The mode that the kernel gives to every symbolic link (symlink(7)).
 const LINK_MODE: u32 = 0o777;
@@ -19,6 +21,12 @@ pub struct Symlink {
     id: ResourceId,
     path: PathBuf,
     target: String,
+    whole: Option<Arc<Whole>>,
+}
+
+/// What the link will be.
+pub fn draft(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Draft> {
+    fields::read("symlink", name, fields, module).map(|Fields { target, .. }| Draft::Link(target))
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,14 +38,19 @@ struct Fields {
 }
 
 impl Symlink {
-    /// The link `name` as a manifest declares it.
-    pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
+    /// The link `name` as a manifest declares it; `whole` is what it is checked with.
+    pub fn from_spec(
+        name: &str,
+        fields: &Map<String, Value>,
+        module: &str,
+        whole: Option<Arc<Whole>>,
+    ) -> Result<Box<dyn Resource>> {
         let path = fields::path("symlink", name, module)?;
         let Fields { target, .. } = fields::read("symlink", name, fields, module)?;
         if target.is_empty() || target.contains('\0') {
             return Err(fields::invalid("symlink", name, module, "the target must not be empty"));
         }
-        Ok(Box::new(Symlink { id: ResourceId::new("symlink", name), path, target }))
+        Ok(Box::new(Symlink { id: ResourceId::new("symlink", name), path, target, whole }))
     }
 }
 
@@ -80,8 +93,11 @@ impl Resource for Symlink {
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
-        preimage::make_parents(context.host, &self.path)?;
-        Ok(context.host.make_link(&self.path, Path::new(&self.target), &Attributes::root(LINK_MODE))?)
+        let put = || {
+            preimage::make_parents(context.host, &self.path)?;
+            Ok(context.host.make_link(&self.path, Path::new(&self.target), &Attributes::root(LINK_MODE))?)
+        };
+        Whole::around(self.whole.as_deref(), context, &self.path, &put)
     }
 }
 
@@ -94,7 +110,7 @@ mod tests {
     use std::fs;
 
     fn symlink(name: &str, target: &str) -> Box<dyn Resource> {
-        Symlink::from_spec(name, json!({"target": target}).as_object().unwrap(), "test").unwrap()
+        Symlink::from_spec(name, json!({"target": target}).as_object().unwrap(), "test", None).unwrap()
     }
 
     #[test]

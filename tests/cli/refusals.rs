@@ -376,6 +376,43 @@ fn a_checker_that_rejects_a_file_leaves_the_old_one() {
 }
 
 #[test]
+fn a_fragment_that_collides_with_the_administrators_own_is_refused_before_it_is_written() {
+    let tree = Tree::new();
+    tree.put("/etc/nginx/nginx.conf", "user www-data;\n");
+    tree.put("/etc/nginx/conf.d/mine.conf", "# mine\nserver_tokens off;\n");
+    let file = |name: &str| format!("  - file: /etc/nginx/conf.d/{name}.conf\n    notify: [reload nginx.service]\n");
+    tree.module(
+        "site",
+        &format!(
+            "resources:\n{}    content: \"gzip on;\\n\"\n{}    content: \"server_tokens off;\\n\"\n",
+            file("10-a"),
+            file("20-b")
+        ),
+    );
+    tree.enable(&["site"]);
+    let before = tree.listing();
+    let ran = tree.call("install --module site --workers 1 --yes").ends(1);
+    is_explained("check-failed-whole", &tree, &ran, "check-failed");
+    tree.must_be(&before, "after a collision");
+}
+
+#[test]
+fn a_value_that_sshd_would_take_from_another_file_is_refused_with_that_files_name() {
+    let tree = Tree::new();
+    tree.put("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n");
+    tree.put("/etc/ssh/sshd_config.d/00-provider.conf", "# provider\nMaxAuthTries 20\n");
+    tree.module(
+        "keys",
+        "resources:\n  - file: /etc/ssh/sshd_config.d/10-keys.conf\n    content: \"MaxAuthTries 3\\n\"\n",
+    );
+    tree.enable(&["keys"]);
+    let before = tree.listing();
+    let ran = tree.call("install --module keys --yes").ends(1);
+    is_explained("ssh-config-overridden", &tree, &ran, "ssh-config-overridden");
+    tree.must_be(&before, "after a value that would count for nothing");
+}
+
+#[test]
 fn a_mandatory_module_that_fails_takes_everything_back() {
     let tree = Tree::new();
     let before = tree.listing();

@@ -180,7 +180,6 @@ resources:
   - file: /etc/ssh/sshd_config.d/10-broken.conf
     content: |
       PermitRootLogin perhaps
-    check_after: [sshd, -t]
     notify: [reload ssh.service]
 ";
     machine.ok("mkdir -p /etc/vps-configurator/modules.d/broken");
