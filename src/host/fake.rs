@@ -26,8 +26,9 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Died(pub u64);
 
-/// Does the half of an effect on a host.
-pub type Half<'a> = &'a dyn Fn(&RealHost) -> Result<()>;
+/// Does a part of an effect on the host below a directory, up to its middle of this number (from 1); `false` when it has
+/// no such middle, whatever was done.
+pub type Half<'a> = &'a dyn Fn(&Path, u64) -> bool;
 
 /// An effect that is about to be made.
 pub struct Moment<'a> {
@@ -45,11 +46,10 @@ impl fmt::Debug for Moment<'_> {
 }
 
 impl Moment<'_> {
-    /// Makes the half of the effect on a copy of the host in `root`: what is there when the power goes in its middle.
-    /// False when it has no middle.
-    pub fn halve(&self, root: &Path) -> bool {
-        // Whether the half itself went well, the dead don't hear.
-        self.half.map(|half| drop(half(&RealHost::new(root.to_owned())))).is_some()
+    /// Makes a part of the effect on a copy of the host in `root`: what is there when the power goes in its middle of
+    /// this number (from 1; a program has several). False when it has no such middle; the copy is good for nothing then.
+    pub fn halve(&self, root: &Path, middle: u64) -> bool {
+        self.half.is_some_and(|half| half(root, middle))
     }
 }
 
@@ -60,6 +60,7 @@ pub type Observer = Box<dyn Fn(&Moment<'_>) + Send + Sync>;
 /// with [`Died`], and so does every later call: nothing above gets to write down how it ended, as after a SIGKILL. Go
 /// on with a new host on the same directory.
 pub struct FakeHost {
+    root: PathBuf,
     real: RealHost,
     faults: Vec<(u64, Fault)>,
     observer: Option<Observer>,
@@ -81,7 +82,8 @@ impl FakeHost {
     /// A host on `root` that only counts.
     pub fn new(root: PathBuf) -> Self {
         FakeHost {
-            real: RealHost::new(root),
+            real: RealHost::new(root.clone()),
+            root,
             faults: Vec::new(),
             observer: None,
             effects: AtomicU64::new(0),
@@ -159,19 +161,30 @@ impl FakeHost {
         // Whether the effect itself went well, the dead don't hear.
         match (fault, half) {
             (Fault::Fail | Fault::DieBefore, _) => {}
-            (Fault::DieMiddle, Some(half)) => drop(half(&self.real)),
+            (Fault::DieMiddle, Some(half)) => drop(half(&self.root, 1)),
             (Fault::DieMiddle | Fault::DieAfter, _) => drop(whole()),
         }
         self.alive()?;
         Err(Error::Injected(number))
     }
 
-    /// A program that notices `VPS_NOW` has the clock of this host, and one that notices `VPS_HALF` stops half-way, as if
-    /// it had been killed: the simulated ones do.
+    /// The simulated programs have the clock of this host, from `VPS_NOW`.
     fn dated(&self, command: &Command) -> Command {
         let time = jiff::Timestamp::from_nanosecond(i128::from(self.clock.load(Ordering::SeqCst))).unwrap_or_default();
         command.clone().env("VPS_NOW", &time.strftime("%a %Y-%m-%d %H:%M:%S.%6f UTC").to_string())
     }
+}
+
+/// Runs a program up to its middle of this number: the simulated ones kill themselves, and whoever started them, there.
+fn run_half(root: &Path, command: &Command, middle: u64) -> bool {
+    let all: Vec<i32> = (0..256).collect();
+    let command = command.clone().env("VPS_HALF", &middle.to_string()).accept(&all);
+    at(root).run(&command).is_ok_and(|output| output.code == 128 + 9)
+}
+
+/// The host below a directory.
+fn at(root: &Path) -> RealHost {
+    RealHost::new(root.to_owned())
 }
 
 impl Host for FakeHost {
@@ -225,34 +238,32 @@ impl Host for FakeHost {
     }
 
     fn write(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<()> {
-        let half = |host: &RealHost| {
-            let written = content.get(..content.len() / 2).unwrap_or_default();
-            host.stage(path, written, attributes).map(drop)
-        };
+        let written = content.get(..content.len() / 2).unwrap_or_default();
+        let half = |root: &Path, middle| middle == 1 && at(root).stage(path, written, attributes).is_ok();
         let what = || format!("write {}", path.display());
         self.effect(what, || self.real.write(path, content, attributes), Some(&half))
     }
 
     fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        let half = |host: &RealHost| host.make_directory(path, &Attributes::root(0o700));
+        let half = |root: &Path, middle| middle == 1 && at(root).stage_directory(path, attributes).is_ok();
         let what = || format!("make the directory {}", path.display());
         self.effect(what, || self.real.make_directory(path, attributes), Some(&half))
     }
 
     fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
-        let half = |host: &RealHost| host.stage_link(path, target, attributes).map(drop);
+        let half = |root: &Path, middle| middle == 1 && at(root).stage_link(path, target, attributes).is_ok();
         let what = || format!("link {} to {}", path.display(), target.display());
         self.effect(what, || self.real.make_link(path, target, attributes), Some(&half))
     }
 
     /// Its middle: the owner is set, the mode is not.
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        let half = |host: &RealHost| match host.meta(path)? {
-            Some(meta) => {
+        let half = |root: &Path, middle| match at(root).meta(path) {
+            Ok(Some(meta)) => {
                 let owned = Attributes { uid: attributes.uid, gid: attributes.gid, ..meta.attributes };
-                host.set_attributes(path, &owned)
+                middle == 1 && at(root).set_attributes(path, &owned).is_ok()
             }
-            None => Ok(()),
+            _ => false,
         };
         let what = || format!("set the attributes of {}", path.display());
         self.effect(what, || self.real.set_attributes(path, attributes), Some(&half))
@@ -264,13 +275,13 @@ impl Host for FakeHost {
 
     fn run(&self, command: &Command) -> Result<Output> {
         let command = self.dated(command);
-        let half = |host: &RealHost| host.run(&command.clone().env("VPS_HALF", "1")).map(drop);
+        let half = |root: &Path, middle| run_half(root, &command, middle);
         self.effect(|| format!("run {}", command.shown()), || self.real.run(&command), Some(&half))
     }
 
     fn run_watched(&self, command: &Command, on_line: &mut dyn FnMut(&str)) -> Result<Output> {
         let command = self.dated(command);
-        let half = |host: &RealHost| host.run(&command.clone().env("VPS_HALF", "1")).map(drop);
+        let half = |root: &Path, middle| run_half(root, &command, middle);
         self.effect(|| format!("run {}", command.shown()), || self.real.run_watched(&command, on_line), Some(&half))
     }
 

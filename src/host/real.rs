@@ -4,13 +4,13 @@ use super::place::{Links, Place, temporary_name};
 use super::runner::Runner;
 use super::{Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, locks, view};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, symlinkat, unlinkat};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -67,11 +67,41 @@ impl RealHost {
         made.map_err(|e| staged.give_up("link", path, e)).map(|()| staged)
     }
 
+    /// The same for a directory.
+    pub(super) fn stage_directory(&self, path: &Path, attributes: &Attributes) -> Result<Staged> {
+        let place = self.find(path, Links::Trusted, "make")?;
+        let beside = place.beside(temporary_name(&place.name)).map_err(failed("make", path))?;
+        let staged = Staged { place, beside };
+        let made = staged.clear().and_then(|()| {
+            mkdirat(&staged.beside.dir, staged.beside.name.as_os_str(), Mode::S_IRWXU)?;
+            let fd = staged.beside.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
+            self.dress(&fd, attributes)?;
+            Ok(nix::unistd::fsync(&fd)?)
+        });
+        made.map_err(|e| staged.give_up("make", path, e)).map(|()| staged)
+    }
+
     /// Puts what was staged in its place, for good.
     pub(super) fn commit(&self, path: &Path, staged: Staged) -> Result<()> {
         let (from, to) = (&staged.beside, &staged.place);
         renameat(&from.dir, from.name.as_os_str(), &to.dir, to.name.as_os_str())
             .map_err(|e| staged.give_up("rename", path, e.into()))?;
+        staged.place.sync_dir().map_err(failed("sync the directory of", path))
+    }
+
+    /// The same where nothing may be yet. A file system that can't promise that by itself is looked at before.
+    fn commit_new(&self, path: &Path, staged: Staged) -> Result<()> {
+        let (from, to) = (&staged.beside, &staged.place);
+        let (old, new) = (from.name.as_os_str(), to.name.as_os_str());
+        let moved = match renameat2(&from.dir, old, &to.dir, new, RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EINVAL) => match to.stat() {
+                Ok(None) => renameat(&from.dir, old, &to.dir, new).map_err(io::Error::from),
+                Ok(Some(_)) => Err(Errno::EEXIST.into()),
+                Err(e) => Err(e),
+            },
+            moved => moved.map_err(io::Error::from),
+        };
+        moved.map_err(|e| staged.give_up("make", path, e))?;
         staged.place.sync_dir().map_err(failed("sync the directory of", path))
     }
 
@@ -114,7 +144,7 @@ pub(super) struct Staged {
 impl Staged {
     /// Removes what a crash left under the temporary name.
     fn clear(&self) -> io::Result<()> {
-        match unlinkat(&self.beside.dir, self.beside.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+        match unlink(&self.beside, &self.beside.name) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -125,6 +155,14 @@ impl Staged {
         // The first failure is the one to tell; a file that can't be removed either is found by the next write.
         drop(self.clear());
         Error::Io { act, path: path.to_owned(), source }
+    }
+}
+
+/// Removes a file, a link or an empty directory in the directory of `place`.
+fn unlink(place: &Place, name: &OsStr) -> nix::Result<()> {
+    match unlinkat(&place.dir, name, UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::EISDIR) => unlinkat(&place.dir, name, UnlinkatFlags::RemoveDir),
+        other => other,
     }
 }
 
@@ -312,18 +350,8 @@ impl Host for RealHost {
     }
 
     fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
-        let place = self.find(path, Links::Trusted, "make")?;
-        let name = place.name.as_os_str();
-        mkdirat(&place.dir, name, Mode::S_IRWXU).map_err(|e| failed("make", path)(e.into()))?;
-        let dressed = place
-            .open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)
-            .and_then(|fd| self.dress(&fd, attributes).and_then(|()| Ok(nix::unistd::fsync(&fd)?)))
-            .and_then(|()| place.sync_dir());
-        dressed.map_err(|source| {
-            // The first failure is the one to tell.
-            let _left = unlinkat(&place.dir, name, UnlinkatFlags::RemoveDir);
-            Error::Io { act: "make", path: path.to_owned(), source }
-        })
+        let staged = self.stage_directory(path, attributes)?;
+        self.commit_new(path, staged)
     }
 
     fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
@@ -359,11 +387,7 @@ impl Host for RealHost {
         };
         let mut gone = false;
         for name in [place.name.clone(), temporary_name(&place.name)] {
-            let removed = match unlinkat(&place.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-                Err(Errno::EISDIR) => unlinkat(&place.dir, name.as_os_str(), UnlinkatFlags::RemoveDir),
-                other => other,
-            };
-            match removed {
+            match unlink(&place, &name) {
                 Ok(()) => gone = true,
                 Err(Errno::ENOENT) => {}
                 Err(e) => return Err(failed("remove", path)(e.into())),
@@ -483,6 +507,27 @@ mod tests {
         fs::write(&left, "half").unwrap();
         host.remove(path).unwrap();
         assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_directory_appears_with_its_owner_and_mode_and_never_in_place_of_another() {
+        let (dir, host, attributes) = host();
+        let path = Path::new("/one");
+        let staged = host.stage_directory(path, &Attributes { mode: 0o751, ..attributes.clone() }).unwrap();
+        assert_eq!(names(dir.path()), [".one.vps-configurator"], "it is not there before it is whole");
+        fs::create_dir(dir.path().join("one")).unwrap();
+        let taken = host.commit_new(path, staged).unwrap_err();
+        assert!(matches!(&taken, Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists), "{taken}");
+        assert_eq!(names(dir.path()), ["one"]);
+        // What a crash left is in nobody's way, whatever comes to that path next.
+        fs::remove_dir(dir.path().join("one")).unwrap();
+        fs::create_dir(dir.path().join(".one.vps-configurator")).unwrap();
+        host.make_directory(path, &Attributes { mode: 0o751, ..attributes.clone() }).unwrap();
+        assert_eq!(host.meta(path).unwrap().unwrap().attributes.mode, 0o751);
+        host.remove(path).unwrap();
+        fs::create_dir(dir.path().join(".one.vps-configurator")).unwrap();
+        host.write(path, b"file", &attributes).unwrap();
+        assert_eq!(names(dir.path()), ["one"]);
     }
 
     #[test]

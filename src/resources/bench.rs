@@ -32,6 +32,7 @@ impl Bench {
         for d in ["etc", "run", "var/lib", "var/cache", "usr/bin", "usr/sbin", "proc", "tmp"] {
             fs::create_dir_all(bench.at(&format!("/{d}"))).unwrap();
         }
+        bench.simulated("stage");
         bench.put("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/bash\n");
         bench.put("/etc/group", "root:x:0:\nada:x:1000:\nadm:x:4:\n");
         bench

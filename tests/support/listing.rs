@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Path to kind, mode, owner and content.
+/// Path to mode, owner, content and extended attributes.
 pub type Listing = BTreeMap<String, String>;
 
 /// What may differ: each with its reason.
@@ -84,7 +84,12 @@ fn walk(root: &Path, dir: &Path, listing: &mut Listing) {
         if name == "/var/lib/fake-repo" || name == "/usr/share/vps-configurator" {
             continue;
         }
-        listing.insert(name, format!("{:o} {}:{} {what}", meta.mode() & 0o7777, meta.uid(), meta.gid()));
+        let mut whole = format!("{:o} {}:{} {what}", meta.mode() & 0o7777, meta.uid(), meta.gid());
+        for attribute in xattr::list(&path).unwrap() {
+            let value = xattr::get(&path, &attribute).unwrap().unwrap_or_default();
+            whole.push_str(&format!(" {}={:?}", attribute.to_string_lossy(), String::from_utf8_lossy(&value)));
+        }
+        listing.insert(name, whole);
         if meta.is_dir() {
             walk(root, &path, listing);
         }

@@ -3,7 +3,7 @@
 use super::repository;
 use super::top;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 /// Files that every such host has.
@@ -120,9 +120,33 @@ impl Tree {
         tree
     }
 
+    /// A directory with nothing in it: in memory where programs may be run from there, because a tree is synced to the
+    /// disk with each write.
+    fn empty() -> Tree {
+        let memory = Path::new("/dev/shm");
+        let runs = nix::sys::statvfs::statvfs(memory).is_ok_and(|vfs| {
+            !vfs.flags().contains(nix::sys::statvfs::FsFlags::ST_NOEXEC) && vfs.blocks_available() > 1 << 16
+        });
+        let place = if runs { memory.to_owned() } else { std::env::temp_dir() };
+        let made = tempfile::Builder::new().prefix("vps-").tempdir_in(&place);
+        Tree { dir: made.or_else(|_| tempfile::Builder::new().prefix("vps-").tempdir()).unwrap() }
+    }
+
+    /// The same host once more, to the last attribute: what is on its disk at this moment.
+    pub fn twin(&self) -> Tree {
+        Tree::twin_of(self.root())
+    }
+
+    /// The same of the host in a directory.
+    pub fn twin_of(root: &Path) -> Tree {
+        let twin = Tree::empty();
+        twins(root, twin.root(), Path::new("/"));
+        twin
+    }
+
     /// A host without anything of ours.
     pub fn bare() -> Tree {
-        let tree = Tree { dir: tempfile::Builder::new().prefix("vps-").tempdir().unwrap() };
+        let tree = Tree::empty();
         for dir in DIRECTORIES {
             fs::create_dir_all(tree.at(dir)).unwrap();
         }
@@ -198,6 +222,42 @@ impl Tree {
     /// Removes a file.
     pub fn remove(&self, path: &str) {
         fs::remove_file(self.at(path)).unwrap();
+    }
+}
+
+/// What no run changes in its place, so that twins may share it.
+const SHARED: &[&str] = &["/usr/sbin", "/usr/share", "/usr/lib/apt", "/var/lib/fake-repo"];
+
+/// Copies what is in a directory with owners, modes, extended attributes and times.
+fn twins(from: &Path, to: &Path, name: &Path) {
+    let is_shared = SHARED.iter().any(|shared| name.starts_with(shared));
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, beside, meta) = (entry.path(), to.join(entry.file_name()), entry.metadata().unwrap());
+        if meta.is_symlink() {
+            symlink(fs::read_link(&path).unwrap(), &beside).unwrap();
+            lchown(&beside, Some(meta.uid()), Some(meta.gid())).unwrap();
+            continue;
+        }
+        if meta.is_file() && is_shared {
+            fs::hard_link(&path, &beside).unwrap();
+            continue;
+        }
+        if meta.is_dir() {
+            fs::create_dir(&beside).unwrap();
+            twins(&path, &beside, &name.join(entry.file_name()));
+        } else {
+            fs::copy(&path, &beside).unwrap();
+        }
+        if (meta.uid(), meta.gid()) != (0, 0) {
+            lchown(&beside, Some(meta.uid()), Some(meta.gid())).unwrap();
+        }
+        fs::set_permissions(&beside, meta.permissions()).unwrap();
+        for attribute in xattr::list(&path).unwrap() {
+            xattr::set(&beside, &attribute, &xattr::get(&path, &attribute).unwrap().unwrap()).unwrap();
+        }
+        let times = fs::FileTimes::new().set_accessed(meta.accessed().unwrap()).set_modified(meta.modified().unwrap());
+        fs::File::open(&beside).unwrap().set_times(times).unwrap();
     }
 }
 
