@@ -8,6 +8,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Where files lie until they are whole.
+const UNFINISHED: &str = "unfinished";
+
 /// The store. It lies in our own state directory, so it uses the file system directly, not the managed host.
 #[derive(Debug)]
 pub struct Objects {
@@ -26,16 +29,21 @@ impl Objects {
         Objects { watch, ..self }
     }
 
-    /// Keeps `content`; when this returns, it is on the disk. The same content is kept once.
+    /// Keeps `content`; when this returns, it is on the disk. The same content is kept once; one that is there and
+    /// damaged is written anew.
     pub fn put(&self, content: &[u8]) -> Result<Digest> {
         let digest = Digest::of(content);
         let path = self.path(&digest);
-        if fs::metadata(&path).is_ok_and(|m| m.len() == content.len() as u64) {
+        let parent = path.parent().unwrap_or(&self.dir);
+        if self.get(&digest).is_ok() {
+            // Whoever renamed it, another thread or a run that was killed, may not have come to this.
+            File::open(parent)?.sync_all()?;
             return Ok(digest);
         }
-        let parent = path.parent().unwrap_or(&self.dir);
         make_private(parent)?;
-        let beside = parent.join(format!(".{}.{:?}", digest.short(), std::thread::current().id()));
+        let unfinished = self.dir.join(UNFINISHED);
+        make_private(&unfinished)?;
+        let beside = unfinished.join(format!("{}.{:?}", digest.short(), std::thread::current().id()));
         if let Some(watch) = &self.watch {
             watch.before(Coming::Object { beside: &beside, content })?;
         }
@@ -45,6 +53,18 @@ impl Objects {
         fs::rename(&beside, &path)?;
         File::open(parent)?.sync_all()?;
         Ok(digest)
+    }
+
+    /// Removes what a run that was killed had not finished to write. Only for whoever holds the lock of changing runs.
+    pub(super) fn sweep(&self) -> Result<()> {
+        let entries = match fs::read_dir(self.dir.join(UNFINISHED)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
     }
 
     /// The content of `digest`, checked against its name.
@@ -91,5 +111,27 @@ mod tests {
         assert_eq!(store.get(&digest).unwrap(), b"before");
         fs::write(store.path(&digest), b"after!").unwrap();
         assert!(matches!(store.get(&digest), Err(Error::Damaged(_))));
+    }
+
+    #[test]
+    fn what_is_there_and_damaged_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Objects::new(dir.path().join("objects"));
+        let digest = store.put(b"before").unwrap();
+        fs::write(store.path(&digest), b"after!").unwrap();
+        assert_eq!(store.put(b"before").unwrap(), digest);
+        assert_eq!(store.get(&digest).unwrap(), b"before");
+    }
+
+    #[test]
+    fn what_a_killed_run_did_not_finish_is_swept_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Objects::new(dir.path().join("objects"));
+        store.sweep().unwrap();
+        let digest = store.put(b"whole").unwrap();
+        fs::write(dir.path().join("objects/unfinished/half"), b"ha").unwrap();
+        store.sweep().unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("objects/unfinished")).unwrap().count(), 0);
+        assert_eq!(store.get(&digest).unwrap(), b"whole");
     }
 }

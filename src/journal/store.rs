@@ -64,7 +64,8 @@ pub struct Intent {
 }
 
 impl Journal {
-    /// Opens (and makes, mode 0700 and 0600) the journal in `state`, a directory of the real file system.
+    /// Opens (and makes, mode 0700 and 0600) the journal in `state`, a directory of the real file system, for whoever
+    /// holds the lock of changing runs.
     pub fn open(state: &Path) -> Result<Self> {
         Journal::open_watched(state, None)
     }
@@ -89,6 +90,7 @@ impl Journal {
         )?;
         schema::migrate(&mut connection)?;
         let objects = Objects::new(state.join("objects")).watched(watch.clone());
+        objects.sweep()?;
         Ok(Journal { connection: Mutex::new(connection), objects, watch })
     }
 
