@@ -3,6 +3,7 @@
 pub mod args;
 pub mod commands;
 pub mod confirm;
+pub mod debris;
 pub mod exit;
 pub mod explain;
 pub mod generate;

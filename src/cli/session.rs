@@ -2,6 +2,7 @@
 
 use super::Environment;
 use super::args::Global;
+use super::debris;
 use super::exit::Exit;
 use super::explain::Problem;
 use super::output::Output;
@@ -132,10 +133,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Takes the lock of changing runs.
+    /// Takes the lock of changing runs, and sweeps away what a killed one left of its own.
     pub fn lock(&self) -> Result<Box<dyn Guard>, Problem> {
         let note = format!("vps-configurator {}", self.command);
-        Ok(self.host.lock(Path::new(paths::LOCK), &note)?)
+        let guard = self.host.lock(Path::new(paths::LOCK), &note)?;
+        debris::sweep(self.host);
+        Ok(guard)
     }
 
     /// The journal, made when it isn't there.

@@ -24,7 +24,7 @@ pub mod view;
 pub use command::{Command, Output};
 pub use error::{Error, Result};
 pub use fake::FakeHost;
-pub use place::temporary_name;
+pub use place::{is_temporary_name, temporary_name};
 pub use read_only::ReadOnly;
 pub use real::RealHost;
 pub use view::{Candidate, Shape};

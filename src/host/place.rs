@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+/// The end of temporary names.
+const MARK: &[u8] = b".vps-configurator";
 /// As many links as the kernel follows before it says ELOOP.
 const MAX_LINKS: usize = 40;
 /// The owner of what belongs to a user that this user namespace doesn't know (user_namespaces(7)).
@@ -134,7 +136,6 @@ impl Place {
 /// The name that a file has while it is written: `.NAME.vps-configurator`, in the same directory. It follows from the
 /// name alone, so that after a crash the next write or removal of the same path takes it away too.
 pub fn temporary_name(name: &OsStr) -> OsString {
-    const MARK: &[u8] = b".vps-configurator";
     const NAME_MAX: usize = 255;
     let mut bytes = vec![b'.'];
     if name.len() + 1 + MARK.len() > NAME_MAX {
@@ -144,6 +145,11 @@ pub fn temporary_name(name: &OsStr) -> OsString {
     }
     bytes.extend_from_slice(MARK);
     OsString::from_vec(bytes)
+}
+
+/// Whether a file of this name is one that was being written.
+pub fn is_temporary_name(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(MARK)
 }
 
 fn open_root(root: &Path) -> io::Result<OwnedFd> {

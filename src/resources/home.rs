@@ -3,8 +3,9 @@
 
 use crate::base::digest::Digest;
 use crate::engine::Result;
-use crate::host::{Attributes, Host, Kind};
+use crate::host::{Attributes, Host, Kind, is_temporary_name};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What a new home is filled with.
@@ -80,10 +81,7 @@ pub fn listing(host: &dyn Host, dir: &Path) -> Result<Listing> {
 /// The paths in `now` that weren't so in `then`: what somebody put or changed there. What a write of ours left under its
 /// temporary name when it was killed is nobody's.
 pub fn added<'a>(now: &'a Listing, then: &Listing) -> Vec<&'a str> {
-    let is_ours = |path: &str| {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        name.starts_with('.') && name.ends_with(".vps-configurator")
-    };
+    let is_ours = |path: &str| is_temporary_name(OsStr::new(path.rsplit('/').next().unwrap_or(path)));
     now.iter()
         .filter(|(path, what)| then.get(*path) != Some(what) && !is_ours(path))
         .map(|(path, _)| path.as_str())
