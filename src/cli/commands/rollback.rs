@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::transaction::{what, word};
 use crate::base::ids::TransactionId;
-use crate::cli::args::Rollback;
+use crate::cli::args::{Direction, Recover, Rollback};
 use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
@@ -37,6 +37,13 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let works = Works { host: &looking, ..session.works(&journal, &silent) };
     let selection = select(&works, &target)?;
     if selection.steps.is_empty() {
+        // A run that a crash cut off before anything stood, or a rollback at its very end, or one whose acts could not be
+        // paid: it is closed, dpkg is healed, and what is owed is paid.
+        let is_open = recover::is_needed(&works)? || !journal.owed()?.is_empty();
+        if !flags.dry_run && is_open && journal.standing()?.is_empty() {
+            drop(journal);
+            return super::recover::run(session, &Recover { direction: Some(Direction::Undo) });
+        }
         return nothing(session, &target);
     }
     let mut shown = preview(&works, &selection)?;
