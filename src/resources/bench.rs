@@ -92,7 +92,7 @@ impl Bench {
     pub fn tree(&self) -> BTreeMap<String, String> {
         let mut tree = BTreeMap::new();
         self.walk(&self.root(), &mut tree);
-        let own = ["/run/vps-", "/var/lib/vps-", "/var/cache/vps-"];
+        let own = ["/run/vps-", "/run/.vps-", "/var/lib/vps-", "/var/cache/vps-", "/var/cache/.vps-"];
         tree.retain(|path, _| !own.iter().any(|dir| path.starts_with(dir)));
         tree
     }

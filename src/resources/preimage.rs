@@ -362,7 +362,7 @@ fn carry_out(context: &Context<'_>, entry: &Entry, decision: Decision) -> Result
 }
 
 /// Removes what a crash in the middle of writing `path` left beside it.
-fn clear_debris(host: &dyn Host, path: &Path) -> Result<()> {
+pub(super) fn clear_debris(host: &dyn Host, path: &Path) -> Result<()> {
     if let Some(name) = path.file_name() {
         let beside = path.with_file_name(temporary_name(name));
         if host.meta(&beside)?.is_some() {

@@ -2,6 +2,7 @@
 
 use super::account_file::{self, Lines, OF_A_USER};
 use super::home::{self, Listing};
+use super::preimage::clear_debris;
 use crate::base::digest::Digest;
 use crate::base::paths::{GROUP, GSHADOW, PASSWD, SHADOW, SUBGID, SUBUID};
 use crate::engine::{Context, Error, Outcome, Result, Scope, Undo};
@@ -92,6 +93,8 @@ impl UndoUser {
         let mut kept = Vec::new();
         let mut changed = false;
         match self.home_now(host, after)? {
+            // Of one that was cut off before it was whole, only its temporary name is there.
+            None if self.home_made => clear_debris(host, &self.home)?,
             None => {}
             Some(Err(why)) => kept.push(why),
             Some(Ok(now)) => {
@@ -142,6 +145,7 @@ impl UndoUser {
             }
         }
         match self.home_now(context.host, after)? {
+            None if self.home_made => clear_debris(context.host, &self.home)?,
             None => {}
             Some(Err(why)) => kept.push(why),
             Some(Ok(now)) => {
