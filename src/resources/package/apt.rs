@@ -65,12 +65,15 @@ fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) 
     if host.meta(Path::new(paths::RUN))?.is_none() {
         host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
     }
-    host.remove(Path::new(paths::APT_LOG))?;
+    host.write(Path::new(paths::APT_LOG), b"", &Attributes::root(0o644))?;
     let mut command = Command::new("systemd-run").args(["--quiet", "--wait", "--collect", "--service-type=exec"]);
     command = command.arg(format!("--unit={UNIT}")).arg("--description=Packages for vps-configurator");
     for stream in ["StandardOutput", "StandardError"] {
         command = command.arg(format!("--property={stream}=append:{}", paths::APT_LOG));
     }
+    // apt closes its status descriptor for dpkg and everything below. It must not be the standard output: maintainer
+    // scripts that say a word would fail (ca-certificates-java does), or write into a file that dpkg opened as number 1.
+    command = command.arg(format!("--property=OpenFile={}:status:append", paths::APT_LOG));
     let environment = [
         "DEBIAN_FRONTEND=noninteractive",
         "LC_ALL=C.UTF-8",
@@ -82,9 +85,9 @@ fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) 
         "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
     ];
     command = command.args(environment.iter().map(|e| format!("--setenv={e}")));
-    let apt_get = apt_get("1");
+    let apt_get = apt_get("3");
     command = command.arg("--").arg(apt_get.program).args(apt_get.args).args(args.iter().cloned());
-    // A refusal of systemd-run itself (1) is not to be taken for one of apt-get: the log is then missing.
+    // A refusal of systemd-run itself (1) is not to be taken for one of apt-get: the log is then empty.
     command = command.accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
     let done = AtomicBool::new(false);
     let mut follow = Follow::default();
