@@ -12,7 +12,7 @@
 //! | `apt` | running it, healing and adopting what was interrupted |
 //! | `locks`, `guard` | courtesy to others; services held back |
 //! | `tree`, `side_effects` | pictures of `/etc` and its like, and going back to one |
-//! | `purge`, `traces` | what must be done around a removal; what programs leave in the kernel |
+//! | `purge`, `treasure`, `traces` | what must be done around a removal; people's data; what programs leave in the kernel |
 //! | `failure` | reading what went wrong |
 
 mod apt;
@@ -36,6 +36,7 @@ mod side_effects;
 mod simulation;
 mod solution;
 mod traces;
+mod treasure;
 mod tree;
 mod undo;
 

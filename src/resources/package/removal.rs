@@ -3,7 +3,7 @@
 use super::database::Database;
 use super::simulation::{Item, Simulation};
 use super::traces::Traces;
-use super::{apt, failure, purge};
+use super::{apt, failure, purge, treasure};
 use crate::engine::{Context, Error, Result};
 use crate::host::Command;
 use std::collections::BTreeSet;
@@ -104,7 +104,7 @@ impl Removal {
         if has_systemd && !units.is_empty() {
             purge::systemctl(host, &["stop"], &units)?;
         }
-        self.kept.extend(purge::spare_treasures(host, &self.purge)?);
+        self.kept.extend(treasure::spare(host, &self.purge)?);
         self.kept.extend(traces.drop_tables(host, progress, after, &self.purge)?);
         let output = apt::run(host, progress, &self.args())?;
         if output.code != 0 {

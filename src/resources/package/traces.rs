@@ -1,6 +1,7 @@
 //! Traces that a package's programs leave in the kernel and in empty directories once they run: no maintainer script
 //! makes them, so no picture taken right after the installation shows them. They are few and known; here is the list.
 
+use super::treasure;
 use crate::engine::{Event, Progress, Result};
 use crate::host::{Command, Host, read_text};
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,7 @@ impl Traces {
     /// What there is now of what the programs of `packages` will leave.
     pub fn see(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Traces> {
         let mut traces = Traces { tables: tables(host)?, ..Traces::default() };
+        traces.present.extend(treasure::directories(host, packages)?);
         for known in of(packages) {
             for (name, path) in known
                 .links

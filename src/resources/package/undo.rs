@@ -14,7 +14,7 @@ use super::side_effects::{Pictures, is_accounts};
 use super::simulation::Simulation;
 use super::traces::Traces;
 use super::tree::{Node, Tree};
-use super::{apt, purge};
+use super::{apt, purge, treasure};
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::engine::{Context, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
@@ -34,10 +34,7 @@ fn tidy(context: &Context<'_>, traces: &Traces, packages: &BTreeSet<String>) -> 
     let now = Database::read(host)?;
     let is_gone = |n: &&String| !now.known(n).is_some_and(Known::is_present);
     let gone: BTreeSet<String> = packages.iter().filter(is_gone).cloned().collect();
-    for directory in purge::disposable(host, &gone)?.into_iter().filter(|d| !traces.present.contains(*d)) {
-        let command = Command::new("rm").args(["-rf", "--one-file-system", directory]);
-        host.run(&command.accept(&[0, 1]).timeout(Duration::from_secs(600)))?;
-    }
+    treasure::tidy(host, &gone, &traces.present)?;
     traces.put_back(host, &gone)?;
     if purge::has_systemd(host)? && !gone.is_empty() {
         purge::systemctl(host, &["daemon-reload"], &[])?;
@@ -302,7 +299,7 @@ impl Undo for Record {
             lines.push(format!("purge {} packages: {names}", removal.purge.len()));
         }
         lines.extend(removal.downgrade.iter().map(|d| format!("put back {d}")));
-        lines.extend(purge::treasures(context.host, &removal.purge)?);
+        lines.extend(treasure::told(context.host, &removal.purge)?);
         lines.extend(removal.kept);
         Ok(lines)
     }
