@@ -13,9 +13,10 @@ use crate::engine::graph::Order;
 use crate::engine::plan::Plan;
 use crate::engine::{Node, Policy};
 use crate::host::ReadOnly;
+use crate::host::listeners;
 use crate::host::machine::{Machine, ssh_ports};
 use crate::modules::catalogue::Catalogue;
-use crate::modules::expand::expand;
+use crate::modules::expand::{OptionValues, PortNeed, expand};
 use crate::modules::facts::Facts;
 use crate::modules::probe::Probe;
 use crate::profiles::input::Inputs;
@@ -77,11 +78,13 @@ impl Setup {
         let modules = configuration.order();
         require(&catalogue, &modules, &facts)?;
         let values = configuration.option_values();
+        required_options(&catalogue, &modules, &values)?;
         let agreed = Digest::of(format!("{modules:?} {values:?}").as_bytes());
         let expansion = expand(&catalogue, &modules, &values, &facts)?;
         if lockout::is_possible(&expansion.specs) {
             lockout::refuse(&expansion.specs, &facts, lockout::Access::see(session.host, &facts.users)?.as_ref())?;
         }
+        free_ports(session, &expansion.ports)?;
         let Assembled { nodes, packages, checked } = assemble(
             &expansion.specs,
             &Assembly { keep_open: facts.ssh_ports.clone(), lock_wait: configuration.settings.lock_wait },
@@ -243,6 +246,51 @@ fn require(catalogue: &Catalogue, modules: &[String], facts: &Facts) -> Result<(
     }
     Err(Problem::new(Exit::Failed, "requirements-unmet", "this host is not enough for the profile", why.join("\n"))
         .fix("leave the module out with --skip NAME, or take a larger server"))
+}
+
+/// Refuses when a module lacks what it can't guess.
+fn required_options(catalogue: &Catalogue, modules: &[String], values: &OptionValues) -> Result<(), Problem> {
+    let is_empty = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => text.trim().is_empty(),
+        Some(Value::Array(list)) => list.is_empty(),
+        other => other.is_none_or(Value::is_null),
+    };
+    let mut missing = Vec::new();
+    for name in modules {
+        let Some(manifest) = catalogue.get(name) else { continue };
+        for needed in &manifest.requires.options {
+            if is_empty(values.get(name).and_then(|values| values.get(&needed.name))) {
+                let help = manifest.options.find(&needed.name).map(|option| option.help.as_str()).unwrap_or_default();
+                missing.push(format!("modules.{name}.{} is not set: {help}", needed.name));
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(Exit::Usage, "option-required", "a module needs what only you can give", missing.join("\n"))
+        .fix("vps-configurator config set KEY VALUE, or leave the module out with --skip NAME"))
+}
+
+/// Refuses when somebody else already listens where a module's program will.
+fn free_ports(session: &Session<'_>, ports: &[PortNeed]) -> Result<(), Problem> {
+    let mut taken = Vec::new();
+    for need in ports {
+        let others: Vec<String> = listeners::on_port(session.host, need.port, &need.protocol)?
+            .into_iter()
+            .filter(|program| *program != need.holder)
+            .collect();
+        if !others.is_empty() {
+            let PortNeed { module, port, protocol, .. } = need;
+            taken
+                .push(format!("module {module} needs port {port}/{protocol}, and {} listens there", others.join(", ")));
+        }
+    }
+    if taken.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(Exit::Failed, "port-taken", "another program is where a module's own must be", taken.join("\n"))
+        .fix("stop that program, give the module another port, or leave it out with --skip NAME"))
 }
 
 impl From<Problems> for Problem {

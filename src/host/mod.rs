@@ -13,6 +13,7 @@ mod capture;
 pub mod command;
 pub mod error;
 pub mod fake;
+pub mod listeners;
 mod locks;
 pub mod machine;
 mod place;

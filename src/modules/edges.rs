@@ -1,9 +1,9 @@
 //! Implicit edges: what waits for what without saying so (`docs/reference/manifest.md`, "Implicit edges"). Pure.
 
 use crate::base::ids::ResourceId;
-use crate::resources::Spec;
 use crate::resources::schema::PackageOrder;
 use crate::resources::whole::checked;
+use crate::resources::{Spec, insert};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds the implicit edges to `needs`, and puts before the packages whatever something before them needs.
@@ -75,6 +75,16 @@ fn implicit(spec: &Spec, specs: &[Spec], declared: &BTreeSet<ResourceId>) -> Vec
             if let Some((user, group)) = spec.name.split_once('/') {
                 wanted.extend([ResourceId::new("user", user), ResourceId::new("group", group)]);
             }
+        }
+        "firewall_rule" => wanted.push(ResourceId::new("firewall", "ufw")),
+        "file" if spec.fields.get("inserts").is_some_and(|value| value == true) => {
+            let text = spec.text("content").unwrap_or_default();
+            let named = insert::paths(text).into_iter().map(|path| path.display().to_string());
+            wanted.extend(named.flat_map(|path| ["generated", "file"].map(|kind| ResourceId::new(kind, &path))));
+        }
+        "generated" => {
+            let read = spec.text("stdin").unwrap_or_default();
+            wanted.extend(["generated", "file"].map(|kind| ResourceId::new(kind, read)));
         }
         "authorized_key" => wanted.push(ResourceId::new("user", &spec.name)),
         "unit" => {

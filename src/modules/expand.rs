@@ -26,6 +26,21 @@ pub struct Expansion {
     pub probes: Vec<Probe>,
     /// Lines for the person after an install.
     pub next_steps: Vec<NextStep>,
+    /// Ports on which nobody else may listen.
+    pub ports: Vec<PortNeed>,
+}
+
+/// A port on which nobody but a module's own program may listen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PortNeed {
+    /// The module.
+    pub module: String,
+    /// The port.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The module's own program, as `/proc/<pid>/comm` names it.
+    pub holder: String,
 }
 
 /// A line for the person after an install.
@@ -71,6 +86,9 @@ pub fn expand(
         }
         for declaration in &module.verify {
             one.each(declaration, &scope, &mut |one, scope| out.probes.extend(one.probe(declaration, scope)));
+        }
+        for node in &module.requires.ports {
+            out.ports.extend(one.port(node, &scope));
         }
         for node in &module.next_steps {
             let text = one.text(node, &scope).unwrap_or_default();
@@ -181,6 +199,23 @@ impl<'a, 'w> One<'a, 'w> {
                 self.problem(&declaration.subject, "type-wrong", &why);
                 None
             }
+        }
+    }
+
+    /// A line `80/tcp caddy`; nothing when the template gives nothing.
+    fn port(&self, node: &Node, scope: &Scope) -> Option<PortNeed> {
+        let text = self.text(node, scope)?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (wanted, holder) = match words.as_slice() {
+            [] => return None,
+            [wanted, holder] => (*wanted, (*holder).to_owned()),
+            _ => return self.wrong(node, "a port and its program, such as 80/tcp caddy", &text),
+        };
+        match wanted.split_once('/').and_then(|(port, protocol)| Some((port.parse().ok()?, protocol))) {
+            Some((port, protocol @ ("tcp" | "udp"))) if port > 0 => {
+                Some(PortNeed { module: self.module.name.clone(), port, protocol: protocol.to_owned(), holder })
+            }
+            _ => self.wrong(node, "a port and its program, such as 80/tcp caddy", &text),
         }
     }
 

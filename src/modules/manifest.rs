@@ -54,7 +54,7 @@ pub struct Reference {
 }
 
 /// What a module needs of the host before anything is touched.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Requires {
     /// Room on / in MB, for its packages and files.
     pub disk_mb: Option<u64>,
@@ -62,6 +62,10 @@ pub struct Requires {
     pub memory_mb: Option<u64>,
     /// dpkg architectures; empty: any.
     pub architectures: Vec<String>,
+    /// Ports on which nobody else may listen, before templates: `80/tcp caddy`.
+    pub ports: Vec<Node>,
+    /// Options that have no good default and must be set.
+    pub options: Vec<Reference>,
 }
 
 impl Manifest {
@@ -96,6 +100,13 @@ impl Manifest {
             resources.iter().filter_map(|node| Declaration::resource(reader, node, KINDS)).collect();
         let verify: Vec<Declaration> =
             verify.iter().filter_map(|node| Declaration::probe(reader, node, PROBES)).collect();
+        for needed in &requires.options {
+            if options.find(&needed.name).is_none() {
+                let message = format!("the module has no option \"{}\"", needed.name);
+                let problem = reader.at(needed.span, "option-name", message);
+                reader.tell(problem.instead_of(&needed.name, options.0.iter().map(|option| option.path.as_str())));
+            }
+        }
         for declaration in &resources {
             files_are_there(reader, declaration, &files);
         }
@@ -127,8 +138,10 @@ impl Requires {
         let mut size = |key| fields.integer(key, Some(0), None).and_then(|n| u64::try_from(n).ok());
         let (disk_mb, memory_mb) = (size("disk_mb"), size("memory_mb"));
         let architectures = references(fields.texts("architectures")).into_iter().map(|r| r.name).collect();
+        let ports = fields.texts("ports").into_iter().cloned().collect();
+        let options = references(fields.texts("options"));
         fields.finish();
-        Requires { disk_mb, memory_mb, architectures }
+        Requires { disk_mb, memory_mb, architectures, ports, options }
     }
 }
 

@@ -33,7 +33,10 @@ struct Fields {
     components: Vec<String>,
     #[serde(default, deserialize_with = "fields::list")]
     architectures: Vec<String>,
+    #[serde(default)]
     key: String,
+    #[serde(default)]
+    key_text: String,
     fingerprint: String,
     #[serde(default, rename = "before_packages", deserialize_with = "fields::boolean")]
     _before_packages: bool,
@@ -43,7 +46,7 @@ impl AptSource {
     /// The source `name` as a manifest declares it; `key` holds the armoured key itself, read from the module's file.
     ///
     /// # Errors
-    /// `apt-key-mismatch` when the file holds another key than the declared one, or more than one.
+    /// `apt-key-mismatch` when the file holds other keys than the declared ones, or more.
     pub fn read(name: &str, fields: &Map<String, Value>, module: &str) -> Result<AptSource> {
         let invalid = |why: &str| fields::invalid("apt_source", name, module, why);
         let is_word =
@@ -51,7 +54,12 @@ impl AptSource {
         if !is_word(name) {
             return Err(invalid("the name must be of lower-case letters, digits and hyphens"));
         }
-        let fields: Fields = fields::read("apt_source", name, fields, module)?;
+        let mut fields: Fields = fields::read("apt_source", name, fields, module)?;
+        if fields.key.is_empty() != fields.key_text.is_empty() {
+            fields.key.push_str(&fields.key_text);
+        } else {
+            return Err(invalid("it needs the key of the archive: either key, a file of the module, or key_text"));
+        }
         if fields.uris.is_empty() || fields.suites.is_empty() {
             return Err(invalid("uris and suites must not be empty"));
         }
@@ -83,13 +91,19 @@ impl AptSource {
     }
 }
 
-/// The declared fingerprint, in the one form: forty (or sixty-four) upper-case digits.
+/// The declared fingerprints, in the one form: forty (or sixty-four) upper-case digits each.
+fn wanted(fingerprint: &str) -> Vec<String> {
+    let digits = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_uppercase();
+    fingerprint.split(',').map(digits).collect()
+}
+
 fn check(name: &str, key: &str, fingerprint: &str, module: &str) -> Result<()> {
-    let wanted: String = fingerprint.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_uppercase();
+    let wanted = wanted(fingerprint);
     let found = openpgp::fingerprints(key).unwrap_or_default();
-    if found == [wanted.clone()] {
+    if found == wanted {
         return Ok(());
     }
+    let wanted = wanted.join(" and ");
     let found =
         if found.is_empty() { "no armoured key".to_owned() } else { format!("the key {}", found.join(" and ")) };
     Err(Error::Refused {

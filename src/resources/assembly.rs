@@ -8,8 +8,8 @@ use super::spec::Spec;
 use super::unit::survey::UnitSurvey;
 use super::whole::{Whole, Wholes};
 use super::{
-    authorized_key, block, command, directory, download, file, firewall, group, hostname, kernel_module, locale,
-    member, swap, symlink, sysctl, timezone, unit, user,
+    authorized_key, block, command, directory, download, file, firewall, generated, group, hostname, kernel_module,
+    locale, member, swap, symlink, sysctl, timezone, unit, user,
 };
 use crate::base::ids::ResourceId;
 use crate::engine::{Error, Node, Resource, Result};
@@ -156,6 +156,8 @@ fn build(
         "download" => download::Download::from_spec(name, fields, module),
         "file" => file::File::from_spec(name, fields, module, whole),
         "firewall" => firewall::Firewall::from_spec(name, fields, module, &assembly.keep_open),
+        "firewall_rule" => firewall::one::FirewallRule::from_spec(name, fields, module, &assembly.keep_open),
+        "generated" => generated::Generated::from_spec(name, fields, module),
         "group" => group::Group::from_spec(name, fields, module),
         "hostname" => hostname::Hostname::from_spec(name, fields, module),
         "kernel_module" => kernel_module::KernelModule::from_spec(name, fields, module),

@@ -1,7 +1,7 @@
 //! A program that is run once: for what no other kind covers. Never a shell line.
 //!
 //! It says how to see that it was done (`creates` or `unless`), and how it is taken back (`undo`) or that it can't be
-//! (`irreversible: true`, which the plan shows).
+//! (`irreversible: true`, which the plan shows). A path that begins with `~` is below the home of the user who runs it.
 
 use super::account_file;
 use super::fields;
@@ -12,7 +12,7 @@ use crate::host::{self, Command, Host, read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The kind of the undo record.
@@ -58,6 +58,32 @@ struct Way {
 }
 
 impl Way {
+    /// Where a path of the manifest lies; `None` when it is below the home of a user who isn't there.
+    fn place(&self, host: &dyn Host, path: &Path) -> Result<Option<PathBuf>> {
+        let Ok(below) = path.strip_prefix("~") else {
+            return Ok(Some(path.to_owned()));
+        };
+        let passwd = read_text(host, PASSWD)?;
+        let user = self.user.as_deref().unwrap_or("root");
+        let home = account_file::fields(&passwd, user)
+            .and_then(|fields| fields.get(5).map(|home| Path::new(*home).join(below)));
+        Ok(home)
+    }
+
+    /// The command as it is shown.
+    fn shown(&self, argv: &[String]) -> String {
+        self.command(argv).shown()
+    }
+
+    /// The command as it is run.
+    fn placed(&self, host: &dyn Host, argv: &[String]) -> Result<Command> {
+        let mut command = self.command(argv);
+        if let Some(directory) = &self.directory {
+            command.directory = self.place(host, directory)?;
+        }
+        Ok(command)
+    }
+
     fn command(&self, argv: &[String]) -> Command {
         let mut command = Command::new(argv.first().cloned().unwrap_or_default())
             .args(argv.iter().skip(1).cloned())
@@ -71,18 +97,24 @@ impl Way {
     /// Whether it was done. Where the program of the guard, its user or its directory isn't there yet, it wasn't.
     fn is_done(&self, host: &dyn Host) -> Result<bool> {
         if let Some(path) = &self.creates {
-            return Ok(host.meta(path)?.is_some());
+            return Ok(match self.place(host, path)? {
+                Some(path) => host.meta(&path)?.is_some(),
+                None => false,
+            });
         }
         let passwd = read_text(host, PASSWD)?;
         if self.user.as_ref().is_some_and(|user| account_file::line(&passwd, user).is_none()) {
             return Ok(false);
         }
         if let Some(directory) = &self.directory
-            && host.meta(directory)?.is_none()
+            && match self.place(host, directory)? {
+                Some(directory) => host.meta(&directory)?.is_none(),
+                None => true,
+            }
         {
             return Ok(false);
         }
-        match host.look(&self.command(&self.unless)) {
+        match host.look(&self.placed(host, &self.unless)?) {
             Ok(_) => Ok(true),
             Err(host::Error::NoProgram { .. } | host::Error::Failed { .. }) => Ok(false),
             Err(e) => Err(e.into()),
@@ -114,8 +146,9 @@ impl Run {
             return invalid("it needs either `undo: [argv]` or `irreversible: true`");
         }
         let paths = [&f.creates, &f.directory];
-        if paths.into_iter().flatten().any(|path| !path.starts_with('/')) {
-            return invalid("creates and directory are absolute paths");
+        let is_at_home = |path: &str| path == "~" || path.starts_with("~/");
+        if paths.into_iter().flatten().any(|path| !path.starts_with('/') && !is_at_home(path)) {
+            return invalid("creates and directory are absolute paths, or begin with ~/, the home of its user");
         }
         let way = Way {
             creates: f.creates.map(PathBuf::from),
@@ -143,7 +176,7 @@ impl Resource for Run {
             return Ok(Change::keep(seen));
         }
         let mut change =
-            Change::new(Action::Create, format!("run {}", self.way.command(&self.argv).shown()), json!({"done": true}));
+            Change::new(Action::Create, format!("run {}", self.way.shown(&self.argv)), json!({"done": true}));
         change.irreversible = self.undo.is_empty();
         Ok(change)
     }
@@ -156,13 +189,13 @@ impl Resource for Run {
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
         // After a crash it may have been done: the guard knows.
         if !self.way.is_done(context.host)? {
-            context.host.run(&self.way.command(&self.argv))?;
+            context.host.run(&self.way.placed(context.host, &self.argv)?)?;
         }
         Ok(())
     }
 
     fn paths(&self) -> Vec<PathBuf> {
-        self.way.creates.iter().cloned().collect()
+        self.way.creates.iter().filter(|path| path.is_absolute()).cloned().collect()
     }
 }
 
@@ -187,7 +220,7 @@ impl Undo for UndoRun {
         } else if self.argv.is_empty() {
             vec![format!("leave command {} as it is: it cannot be taken back", self.name)]
         } else {
-            vec![format!("run {}", self.way.command(&self.argv).shown())]
+            vec![format!("run {}", self.way.shown(&self.argv))]
         })
     }
 
@@ -198,7 +231,7 @@ impl Undo for UndoRun {
         if self.argv.is_empty() {
             return Ok(Outcome::Kept(vec![format!("command {}: it cannot be taken back", self.name)]));
         }
-        context.host.run(&self.way.command(&self.argv))?;
+        context.host.run(&self.way.placed(context.host, &self.argv)?)?;
         Ok(Outcome::Undone)
     }
 }
@@ -206,6 +239,7 @@ impl Undo for UndoRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::bench::Bench;
 
     fn run(fields: Value) -> Result<Box<dyn Resource>> {
         let Value::Object(fields) = fields else { panic!("not an object") };
@@ -221,6 +255,22 @@ mod tests {
         assert!(run(json!({"run": ["a"], "creates": "/x", "undo": ["rm"], "irreversible": true})).is_err());
         assert!(run(json!({"run": "touch\n/x", "creates": "/x", "undo": ["rm", "/x"]})).is_ok());
         assert!(run(json!({"run": ["a"], "unless": ["b"], "irreversible": "true"})).is_ok());
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_of_the_user_who_runs_it() {
+        let bench = Bench::new();
+        let resource =
+            run(json!({"run": ["touch", "/x"], "creates": "~/.tool/done", "user": "ada", "irreversible": true,
+            "directory": "~"}))
+            .unwrap();
+        assert_eq!(resource.observe(bench.host()).unwrap().0["done"], false);
+        bench.put("/home/ada/.tool/done", "");
+        assert_eq!(resource.observe(bench.host()).unwrap().0["done"], true);
+        assert!(resource.paths().is_empty());
+        let stranger = json!({"run": ["touch", "/x"], "creates": "~/x", "user": "nobody-here", "irreversible": true});
+        assert_eq!(run(stranger).unwrap().observe(bench.host()).unwrap().0["done"], false);
+        assert!(run(json!({"run": ["touch", "/x"], "creates": "~ada/x", "irreversible": true})).is_err());
     }
 
     #[test]

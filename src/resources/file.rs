@@ -3,7 +3,7 @@
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
 use super::whole::{Draft, Whole};
-use super::{fields, owner};
+use super::{fields, insert, owner};
 use crate::base::diff;
 use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
@@ -39,6 +39,8 @@ struct Fields {
     secret: bool,
     #[serde(default, deserialize_with = "fields::boolean")]
     create_only: bool,
+    #[serde(default, deserialize_with = "fields::boolean")]
+    inserts: bool,
     #[serde(default, rename = "before_packages", deserialize_with = "fields::boolean")]
     _before_packages: bool,
 }
@@ -63,13 +65,24 @@ impl File {
         whole: Option<Arc<Whole>>,
     ) -> Result<Box<dyn Resource>> {
         let path = fields::path("file", name, module)?;
-        let fields: Fields = fields::read("file", name, fields, module)?;
+        let mut fields: Fields = fields::read("file", name, fields, module)?;
+        fields.secret |= fields.inserts;
         Ok(Box::new(File { id: ResourceId::new("file", name), path, fields, whole }))
     }
 
     fn wanted(&self) -> Seen {
         let owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
         Seen::file(self.fields.content.as_bytes(), owned, self.fields.secret)
+    }
+
+    /// The content as it stands in the file.
+    fn content(&self, host: &dyn Host) -> Result<String> {
+        let what = format!("cannot write {}", self.path.display());
+        if self.fields.inserts {
+            insert::required(host, &self.fields.content, &what)
+        } else {
+            Ok(self.fields.content.clone())
+        }
     }
 
     fn attributes(&self, host: &dyn Host) -> Result<Attributes> {
@@ -117,7 +130,15 @@ impl Resource for File {
     }
 
     fn observe(&self, host: &dyn Host) -> Result<State> {
-        Ok(Seen::at(host, &self.path, self.fields.secret)?.state())
+        let seen = Seen::at(host, &self.path, self.fields.secret)?;
+        // The state names what is inserted, and doesn't hold it: the plan can't know a key that isn't made yet.
+        let filled = if self.fields.inserts { insert::filled(host, &self.fields.content)? } else { None };
+        Ok(match (seen, filled) {
+            (Seen::File { digest, owned, .. }, Some(filled)) if digest == Digest::of(filled.as_bytes()) => {
+                Seen::file(self.fields.content.as_bytes(), owned, true).state()
+            }
+            (seen, _) => seen.state(),
+        })
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
@@ -149,13 +170,14 @@ impl Resource for File {
     }
 
     fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
-        let after = Image::file(self.fields.content.as_bytes(), self.attributes(context.host)?);
+        let after = Image::file(self.content(context.host)?.as_bytes(), self.attributes(context.host)?);
         Paths::capture(context, &[Intent::new(&self.path, after)])?.record()
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
         let attributes = self.attributes(context.host)?;
-        let put = || put(context.host, &self.path, self.fields.content.as_bytes(), &attributes);
+        let content = self.content(context.host)?;
+        let put = || put(context.host, &self.path, content.as_bytes(), &attributes);
         Whole::around(self.whole.as_deref(), context, &self.path, &put)
     }
 }
@@ -280,6 +302,24 @@ mod tests {
         bench.put("/etc/token", "old-secret\n");
         let change = bench.there_and_back(&*file("/etc/token", json!({"content": "new-secret\n", "secret": "true"})));
         assert!(change.diff.is_none() && !format!("{change:?}").contains("secret\\n"), "{change:?}");
+    }
+
+    #[test]
+    fn what_is_inserted_stands_in_the_file_and_nowhere_else() {
+        let bench = Bench::new();
+        let fields = json!({"content": "PrivateKey = @{/etc/vpn/a.key}\n", "mode": "0600", "inserts": true});
+        let resource = file("/etc/vpn/a.conf", fields);
+        // The plan is made before there is a key.
+        let (seen, change) = bench.plan(&*resource);
+        assert!(resource.apply(&bench.context(), &seen, &change).is_err());
+        bench.put("/etc/vpn/a.key", "very-secret\n");
+        let done = bench.there_and_back(&*resource);
+        assert!(done.after == change.after && done.diff.is_none(), "{done:?}");
+        let _step = bench.step(&*resource);
+        assert_eq!(bench.text("/etc/vpn/a.conf"), "PrivateKey = very-secret\n");
+        bench.put("/etc/vpn/a.key", "another\n");
+        assert!(bench.plan(&*resource).1.is_needed(), "the file follows the key");
+        assert!(!format!("{:?}", bench.plan(&*resource)).contains("secret\\n"));
     }
 
     #[test]

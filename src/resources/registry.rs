@@ -11,6 +11,7 @@ pub fn undoers() -> Undoers {
     Undoers::new(&[
         (command::UNDO, command::decode),
         (firewall::UNDO, firewall::decode),
+        (firewall::one::KIND, firewall::one::decode),
         (group::UNDO, group::decode),
         (hostname::KIND, hostname::decode),
         (kernel_module::KIND, kernel_module::decode),

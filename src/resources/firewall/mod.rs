@@ -5,6 +5,7 @@
 //! Python costs 100 ms): its files are read, and the kernel is asked with one `iptables -S` (3 ms).
 
 pub mod live;
+pub mod one;
 pub mod rule;
 pub mod undo;
 

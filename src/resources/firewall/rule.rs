@@ -16,8 +16,19 @@ pub struct Rule {
     pub ports: String,
     /// An address or network, or `any`.
     pub from: String,
+    /// For packets that pass through this host, from one interface to another.
+    pub route: Option<Route>,
     /// The remark, or nothing.
     pub comment: String,
+}
+
+/// Which packets that pass through a rule is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Route {
+    /// The interface that they come in by, or nothing for any.
+    pub entry: String,
+    /// The interface that they go out by, or nothing for any.
+    pub exit: String,
 }
 
 /// The two families of addresses, each with a file of its own.
@@ -30,17 +41,23 @@ pub enum Family {
 }
 
 impl Rule {
-    /// The rule of a line: `ACTION [in|out] PORTS[/PROTOCOL] [# REMARK]` or
-    /// `ACTION [in|out] from ADDRESS [to any port PORTS [proto PROTOCOL]] [# REMARK]`. The error says what is wrong.
+    /// The rule of a line: `ACTION [in|out] PORTS[/PROTOCOL] [# REMARK]`,
+    /// `ACTION [in|out] from ADDRESS [to any port PORTS [proto PROTOCOL]] [# REMARK]` or
+    /// `route ACTION [in on INTERFACE] [out on INTERFACE] [from ADDRESS] [# REMARK]`. The error says what is wrong.
     pub fn parse(line: &str) -> Result<Rule, String> {
         let (text, comment) = line.split_once('#').map_or((line, ""), |(text, comment)| (text, comment.trim()));
         if comment.contains(['\'', '"', '\n']) {
             return Err("ufw takes no quotes in a remark".to_owned());
         }
         let mut words = text.split_whitespace().peekable();
+        let is_route = words.next_if(|word| *word == "route").is_some();
         let action = words.next().unwrap_or("").to_owned();
         if !["allow", "deny", "reject", "limit"].contains(&action.as_str()) {
             return Err(format!("\"{action}\" is none of allow, deny, reject, limit"));
+        }
+        if is_route {
+            let rest: Vec<&str> = words.collect();
+            return Rule::parse_route(&action, &rest, comment);
         }
         let direction = words.next_if(|word| ["in", "out"].contains(word)).unwrap_or("in").to_owned();
         let rest: Vec<&str> = words.collect();
@@ -65,6 +82,38 @@ impl Rule {
             protocol: protocol.to_owned(),
             ports: if ports == "any" { "any".to_owned() } else { ordered(ports)? },
             from: network(from)?,
+            route: None,
+            comment: comment.to_owned(),
+        })
+    }
+
+    fn parse_route(action: &str, words: &[&str], comment: &str) -> Result<Rule, String> {
+        let (mut route, mut from, mut rest) = (Route::default(), "any", words);
+        loop {
+            rest = match rest {
+                ["in", "on", name, rest @ ..] if is_interface(name) && route.entry.is_empty() => {
+                    route.entry = (*name).to_owned();
+                    rest
+                }
+                ["out", "on", name, rest @ ..] if is_interface(name) && route.exit.is_empty() => {
+                    route.exit = (*name).to_owned();
+                    rest
+                }
+                ["from", address, rest @ ..] if from == "any" => {
+                    from = address;
+                    rest
+                }
+                [] => break,
+                _ => return Err(format!("\"{}\" is no way through this host", rest.join(" "))),
+            };
+        }
+        Ok(Rule {
+            action: action.to_owned(),
+            direction: "in".to_owned(),
+            protocol: "any".to_owned(),
+            ports: "any".to_owned(),
+            from: network(from)?,
+            route: Some(route),
             comment: comment.to_owned(),
         })
     }
@@ -77,13 +126,24 @@ impl Rule {
             protocol: "tcp".to_owned(),
             ports: port.to_string(),
             from: "any".to_owned(),
+            route: None,
             comment: "SSH".to_owned(),
         }
     }
 
     /// The arguments that ufw takes to add it.
     pub fn arguments(&self) -> Vec<String> {
-        let mut args: Vec<&str> = vec![&self.action, &self.direction];
+        let mut args: Vec<&str> = Vec::new();
+        match &self.route {
+            None => args.extend([self.action.as_str(), &self.direction]),
+            Some(route) => {
+                args.extend(["route", &self.action]);
+                let ends = [("in", &route.entry), ("out", &route.exit)];
+                args.extend(
+                    ends.iter().filter(|(_, name)| !name.is_empty()).flat_map(|(way, name)| [way, "on", name.as_str()]),
+                );
+            }
+        }
         args.extend(["from", &self.from, "to", "any"]);
         if self.ports != "any" {
             args.extend(["port", &self.ports]);
@@ -107,7 +167,15 @@ impl Rule {
             return None;
         }
         let from = if self.from == "any" { all } else { &self.from };
-        let mut text = format!("{} {} {} {all} any {from} {}", self.action, self.protocol, self.ports, self.direction);
+        let (prefix, way) = match &self.route {
+            None => ("", self.direction.clone()),
+            Some(Route { entry, exit }) => {
+                let ends = [("in", entry), ("out", exit)].into_iter().filter(|(_, name)| !name.is_empty());
+                let ends: Vec<String> = ends.map(|(way, name)| format!("{way}_{name}")).collect();
+                ("route:", if ends.is_empty() { self.direction.clone() } else { ends.join("!") })
+            }
+        };
+        let mut text = format!("{prefix}{} {} {} {all} any {from} {way}", self.action, self.protocol, self.ports);
         if !self.comment.is_empty() {
             text.push_str(&format!(" # {}", self.comment));
         }
@@ -131,8 +199,17 @@ impl Rule {
             let number = |text: &str| text.parse::<u16>().ok();
             number(low).is_some_and(|low| low <= port) && number(high).is_some_and(|high| port <= high)
         };
-        self.direction == "in" && self.protocol != "udp" && (self.ports == "any" || self.ports.split(',').any(within))
+        self.route.is_none()
+            && self.direction == "in"
+            && self.protocol != "udp"
+            && (self.ports == "any" || self.ports.split(',').any(within))
     }
+}
+
+/// Whether this can be the name of a network interface (at most 15 characters, as the kernel has it).
+fn is_interface(name: &str) -> bool {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
+    (1..=15).contains(&name.len()) && name.chars().all(is_good)
 }
 
 /// Ports in the order in which ufw keeps them: by their (first) number.
@@ -191,7 +268,7 @@ fn unhex(text: &str) -> String {
 }
 
 /// What makes two kept rules the same rule to ufw: all but the action and the remark. It replaces such a one.
-fn identity(kept: &str) -> (bool, &str) {
+pub fn identity(kept: &str) -> (bool, &str) {
     let tuple = kept.split_once(" # ").map_or(kept, |(tuple, _)| tuple);
     let (action, rest) = tuple.split_once(' ').unwrap_or((tuple, ""));
     (action.starts_with("route:"), rest)
@@ -207,18 +284,27 @@ pub fn added(before: &[String], wanted: &str) -> Vec<String> {
     after
 }
 
-/// The arguments that make ufw add a kept rule again; `None` for forms that we never replace (routes, applications).
+/// The arguments that make ufw add a kept rule again; `None` for forms that we never replace (applications).
 pub fn arguments_of_kept(kept: &str) -> Option<Vec<String>> {
     let (tuple, comment) = kept.split_once(" # ").unwrap_or((kept, ""));
     let fields: Vec<&str> = tuple.split(' ').collect();
     let &[action, protocol, ports, to, source_ports, from, direction] = fields.as_slice() else {
         return None;
     };
-    if action.contains(':') || direction.contains(['_', '!']) {
+    let (route, action) = action.strip_prefix("route:").map_or((false, action), |action| (true, action));
+    if action.contains(':') || (!route && direction.contains(['_', '!'])) {
         return None;
     }
     let (action, log) = action.split_once('_').map_or((action, None), |(action, log)| (action, Some(log)));
-    let mut args = vec![action, direction];
+    let mut args = Vec::new();
+    if route {
+        args.extend(["route", action]);
+        for end in direction.split('!').filter_map(|end| end.split_once('_')) {
+            args.extend([end.0, "on", end.1]);
+        }
+    } else {
+        args.extend([action, direction]);
+    }
     args.extend(log);
     args.extend(["from", from]);
     if source_ports != "any" {
@@ -267,6 +353,23 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_for_what_passes_through_is_kept_by_ufw_in_the_form_that_we_expect() {
+        let rule = Rule::parse("route allow in on a out on b # vpn").unwrap();
+        let kept = rule.kept(Family::Four).unwrap();
+        assert_eq!(kept, "route:allow any any 0.0.0.0/0 any 0.0.0.0/0 in_a!out_b # vpn");
+        assert!(kept_in(FILE).contains(&kept.replace(" # vpn", "")));
+        assert_eq!(rule.arguments().join(" "), "route allow in on a out on b from any to any comment vpn");
+        let from = Rule::parse("route allow in on wg0 from 10.8.0.1/24").unwrap();
+        assert_eq!(from.kept(Family::Four).as_deref(), Some("route:allow any any 0.0.0.0/0 any 10.8.0.0/24 in_wg0"));
+        assert!(from.kept(Family::Six).is_none() && !Rule::parse("route deny").unwrap().shuts(22));
+        for wrong in
+            ["route", "route allow in on", "route allow in on a in on b", "route allow 22/tcp", "route allow in on a;b"]
+        {
+            assert!(Rule::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_rule_takes_the_place_of_the_same_rule_with_another_action() {
         let before = kept_in(FILE);
         let after = added(&before, "allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in");
@@ -306,6 +409,8 @@ mod tests {
     fn a_kept_rule_turns_back_into_arguments() {
         let args = arguments_of_kept("allow_log tcp 99 0.0.0.0/0 any 10.0.0.0/8 in # my own").unwrap().join(" ");
         assert_eq!(args, "allow in log from 10.0.0.0/8 to 0.0.0.0/0 port 99 proto tcp comment my own");
+        let args = arguments_of_kept("route:allow any any 0.0.0.0/0 any 0.0.0.0/0 in_a!out_b").unwrap().join(" ");
+        assert_eq!(args, "route allow in on a out on b from 0.0.0.0/0 to 0.0.0.0/0");
         assert_eq!(arguments_of_kept("allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 OpenSSH - in"), None);
     }
 }

@@ -207,7 +207,7 @@ impl UndoFirewall {
 }
 
 /// ufw finds the rule to delete without its remark.
-fn without_comment(mut args: Vec<String>) -> Vec<String> {
+pub(super) fn without_comment(mut args: Vec<String>) -> Vec<String> {
     if let Some(at) = args.iter().position(|arg| arg == "comment") {
         args.truncate(at);
     }

@@ -3,7 +3,7 @@
 use crate::engine::Result;
 use crate::host::{Attributes, Candidate, Host, Kind, Shape};
 use crate::resources::part::{self, Place};
-use crate::resources::{Spec, block, file, owner, symlink};
+use crate::resources::{Spec, block, file, insert, owner, symlink};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,8 @@ pub enum Draft {
         group: String,
         /// Whether one that is there already stays.
         create_only: bool,
+        /// Whether it names files whose text goes into it.
+        inserts: bool,
     },
     /// A block of ours in a file of others.
     Block {
@@ -55,7 +57,11 @@ impl Draft {
     pub fn compose(&self, host: &dyn Host, path: &Path, composed: &mut Composed) -> Result<()> {
         let (shape, attributes) = match self {
             Draft::File { create_only: true, .. } if host.meta(path)?.is_some() => return Ok(()),
-            Draft::File { content, mode, owner, group, .. } => {
+            Draft::File { content, mode, owner, group, inserts, .. } => {
+                let content = match inserts {
+                    true => &insert::required(host, content, &format!("cannot write {}", path.display()))?,
+                    false => content,
+                };
                 // Before its owner is made, root stands in: checkers ask who else may write it.
                 let attributes = owner::attributes(host, *mode, owner, group).unwrap_or(Attributes::root(*mode));
                 (Shape::File(content.as_bytes().to_vec()), attributes)
