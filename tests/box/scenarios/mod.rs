@@ -7,10 +7,13 @@ mod courtesy;
 mod harness;
 mod kills;
 pub mod kinds;
+mod languages;
+mod modules;
 mod packages;
 mod program;
 mod promise;
 mod snapshot;
+mod tools;
 mod workloads;
 
 /// One test: its name is a sentence.
@@ -29,6 +32,8 @@ pub fn all() -> Vec<Scenario> {
         kinds::SCENARIOS,
         kills::SCENARIOS,
         if long { kills::LONG } else { &[] },
+        if long { languages::LONG } else { &[] },
+        if long { tools::LONG } else { &[] },
         beginner::SCENARIOS,
         courtesy::SCENARIOS,
         bad_days::SCENARIOS,
