@@ -239,7 +239,7 @@ pub const KINDS: &[KindSchema] = &[
             field("system", Boolean, "a system group; default false"),
         ],
     },
-    KindSchema { name: "member", subject: Text, help: "`user/group`", packages: After, fields: &[] },
+    KindSchema { name: "member", subject: List, help: "`user/group`, or a list of them", packages: After, fields: &[] },
     KindSchema {
         name: "authorized_key",
         subject: Text,

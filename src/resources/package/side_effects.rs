@@ -37,6 +37,8 @@ pub fn is_accounts(path: &Path) -> bool {
 enum Act {
     Remove,
     Put(Node),
+    /// What stood there at present, before the purge.
+    Back(Node),
     Text(String, Attributes),
 }
 
@@ -53,6 +55,8 @@ pub struct Pictures<'a> {
     pub present: &'a Tree,
     /// Once everything is purged.
     pub purged: &'a Tree,
+    /// What stays because people's data needs it.
+    pub spared: &'a [PathBuf],
 }
 
 impl Pictures<'_> {
@@ -66,7 +70,8 @@ impl Pictures<'_> {
             .chain(self.after.keys())
             .chain(self.present.nodes.keys())
             .chain(self.purged.nodes.keys());
-        for path in paths.collect::<BTreeSet<_>>() {
+        let stays = |path: &Path| self.spared.iter().any(|s| path.starts_with(s) || s.starts_with(path));
+        for path in paths.filter(|path| !stays(path)).collect::<BTreeSet<_>>() {
             let before = self.before.nodes.get(path);
             let after = self.after.get(path).map_or(before, Option::as_ref);
             let (present, purged) = (self.present.nodes.get(path), self.purged.nodes.get(path));
@@ -76,6 +81,11 @@ impl Pictures<'_> {
                     None => drop(acts.insert(path.clone(), Act::Remove)),
                     Some(node) => drop(acts.insert(path.clone(), Act::Put(node.clone()))),
                 }
+                continue;
+            }
+            if let (None, None, Some(theirs), None) = (before, after, present, purged) {
+                // Somebody's own file, and a script removed the whole folder that it lies in: it comes back.
+                acts.insert(path.clone(), Act::Back(theirs.clone()));
                 continue;
             }
             if present == before || purged == before || !self.after.contains_key(path) {
@@ -115,7 +125,11 @@ impl Pictures<'_> {
             let done = match act {
                 Act::Remove => host.remove(path),
                 Act::Text(text, attributes) => host.write(path, text.as_bytes(), attributes),
-                Act::Put(node) => self.put(host, path, node),
+                Act::Put(node) => self.put(host, path, node, self.before),
+                Act::Back(node) => {
+                    kept.push(format!("{} is someone's own: it was put back", path.display()));
+                    self.make_parents(host, path).and_then(|()| self.put(host, path, node, self.present))
+                }
             };
             match done {
                 Ok(()) => {}
@@ -135,7 +149,18 @@ impl Pictures<'_> {
         Ok(kept)
     }
 
-    fn put(&self, host: &dyn Host, path: &Path, node: &Node) -> host::Result<()> {
+    /// The folders that a purge took away with what was in them.
+    fn make_parents(&self, host: &dyn Host, path: &Path) -> host::Result<()> {
+        for parent in path.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
+            if let (None, Some(Node::Directory { attributes })) = (host.meta(parent)?, self.present.nodes.get(parent)) {
+                host.make_directory(parent, attributes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts `node` there, its content from the picture `of`.
+    fn put(&self, host: &dyn Host, path: &Path, node: &Node, of: &Tree) -> host::Result<()> {
         let purged = self.purged.nodes.get(path);
         if let (Some(purged), Some(attributes)) = (purged, node.attributes())
             && purged.same_content(node)
@@ -149,7 +174,7 @@ impl Pictures<'_> {
         match node {
             Node::Directory { attributes } => host.make_directory(path, attributes),
             Node::Link { target, attributes } => host.make_link(path, target, attributes),
-            Node::File { attributes, .. } => match self.before.content(path) {
+            Node::File { attributes, .. } => match of.content(path) {
                 Some(content) => host.write(path, content, attributes),
                 None => Err(host::Error::Unexpected {
                     path: path.to_owned(),
@@ -235,18 +260,24 @@ mod tests {
             .with("/etc/shells", "sh\nzsh\n");
         let (changes, accounts) = after(&before, &later);
         let present = later.clone().with("/etc/edited", "by hand").with("/etc/emptied", "").with("/etc/theirs", "x");
-        // The purge took zsh out of shells itself, and left a file behind.
-        let purged = present.clone().with("/etc/shells", "sh\n").with("/etc/left-by-purge", "y");
+        let present = present.with("/etc/caddy/theirs", "a site");
+        // The purge took zsh out of shells itself, left a file behind, and removed a whole folder.
+        let mut purged = present.clone().with("/etc/shells", "sh\n").with("/etc/left-by-purge", "y");
+        purged.nodes.remove(Path::new("/etc/caddy/theirs"));
         let pictures = Pictures {
             before: &before,
             after: &changes,
             accounts_after: &accounts,
             present: &present,
             purged: &purged,
+            spared: &[],
         };
         let (acts, kept) = pictures.decide();
         let names: Vec<&str> = acts.keys().map(|p| p.to_str().unwrap()).collect();
-        assert_eq!(names, ["/etc/changed", "/etc/emptied", "/etc/left-by-purge", "/etc/made", "/etc/removed"]);
+        let wanted =
+            ["/etc/caddy/theirs", "/etc/changed", "/etc/emptied", "/etc/left-by-purge", "/etc/made", "/etc/removed"];
+        assert_eq!(names, wanted);
+        assert!(matches!(acts[Path::new("/etc/caddy/theirs")], Act::Back(_)));
         assert_eq!(acts[Path::new("/etc/made")], Act::Remove);
         assert_eq!(kept, ["/etc/edited was changed by someone since: left as it is"]);
     }

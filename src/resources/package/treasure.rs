@@ -35,8 +35,6 @@ enum Sign {
 
 /// How maintainer scripts are kept from destroying data.
 enum Disarm {
-    /// They don't.
-    Nothing,
     /// They run this program: without its executable bit, and without the copy of it in the data, they can't.
     Program(&'static str),
     /// They look here for what to destroy: it stands under another name while they run.
@@ -87,19 +85,20 @@ const TREASURES: [Treasure; 5] = [
         signs: &[("", Sign::EntryBut(MARIADB))],
         disarm: Disarm::Answer("mariadb-server", "mariadb-server/postrm_remove_databases"),
     },
+    // It is the tools whose postrm removes the directory.
     Treasure {
-        package: "valkey-server",
+        package: "valkey-tools",
         what: "keys",
         path: "/var/lib/valkey",
         signs: KEY_STORE,
-        disarm: Disarm::Nothing,
+        disarm: Disarm::Hide("/var/lib/valkey"),
     },
     Treasure {
-        package: "redis-server",
+        package: "redis-tools",
         what: "keys",
         path: "/var/lib/redis",
         signs: KEY_STORE,
-        disarm: Disarm::Nothing,
+        disarm: Disarm::Hide("/var/lib/redis"),
     },
 ];
 
@@ -120,6 +119,7 @@ const MARIADB: &[&str] = &[
     "mysql_upgrade_info",
     "performance_schema",
     "sys",
+    "tc.log",
     "undo001",
     "undo002",
     "undo003",
@@ -171,8 +171,10 @@ fn of(packages: &BTreeSet<String>) -> impl Iterator<Item = &'static Treasure> {
 }
 
 fn is_there(host: &dyn Host, treasure: &Treasure) -> Result<bool> {
+    let hidden = PathBuf::from(format!("{}{HIDDEN}", treasure.path));
+    let top = if host.meta(&hidden)?.is_some() { hidden } else { PathBuf::from(treasure.path) };
     for (place, sign) in treasure.signs {
-        let path = if place.is_empty() { PathBuf::from(treasure.path) } else { Path::new(treasure.path).join(place) };
+        let path = if place.is_empty() { top.clone() } else { top.join(place) };
         if sign.is_at(host, &path)? {
             return Ok(true);
         }
@@ -201,7 +203,6 @@ pub fn told(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<String>>
 pub fn spare(host: &dyn Host, packages: &BTreeSet<String>) -> Result<Vec<String>> {
     for treasure in of(packages) {
         match treasure.disarm {
-            Disarm::Nothing => {}
             Disarm::Program(program) => {
                 let name = Path::new(program).file_name().unwrap_or_default();
                 host.remove(&Path::new(treasure.path).join(name))?;
@@ -245,6 +246,19 @@ pub fn tidy(host: &dyn Host, packages: &BTreeSet<String>, present: &BTreeSet<Str
         }
     }
     Ok(())
+}
+
+/// The settings that stay with the data that stays: without them nobody could use it again.
+pub fn settings(host: &dyn Host) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for treasure in &TREASURES {
+        if let Disarm::Hide(path) = treasure.disarm
+            && is_there(host, treasure)?
+        {
+            found.push(PathBuf::from(path));
+        }
+    }
+    Ok(found)
 }
 
 /// The data directories of `packages` that are there.
@@ -302,8 +316,23 @@ mod tests {
             assert_eq!(spare(bench.host(), &gone).unwrap(), lines);
             tidy(bench.host(), &gone, &BTreeSet::new()).unwrap();
             assert_eq!(bench.at(path).exists(), stays, "{path}");
+            let settings = settings(bench.host()).unwrap();
+            assert_eq!(settings.len(), usize::from(stays), "{path}: {settings:?}");
             assert!(bench.at("/etc/postgresql/17/main/postgresql.conf").exists());
         }
+    }
+
+    #[test]
+    fn keys_stand_under_another_name_while_the_scripts_run() {
+        let bench = Bench::new();
+        bench.simulated("mv");
+        bench.put("/var/lib/valkey/dump.rdb", "REDIS0011 with something in it");
+        let gone = packages("valkey-tools");
+        let lines = spare(bench.host(), &gone).unwrap();
+        assert!(lines[0].starts_with("/var/lib/valkey stays: it holds keys") && !bench.at("/var/lib/valkey").exists());
+        assert_eq!(spare(bench.host(), &gone).unwrap(), lines, "again, after a crash");
+        tidy(bench.host(), &gone, &BTreeSet::new()).unwrap();
+        assert!(bench.at("/var/lib/valkey/dump.rdb").exists());
     }
 
     #[test]

@@ -177,6 +177,7 @@ impl Record {
                 accounts_after: &accounts_after,
                 present: &present,
                 purged: &purged,
+                spared: &treasure::settings(host)?,
             };
             removal.kept.extend(pictures.restore(host)?);
         }
