@@ -12,6 +12,7 @@ mod modules;
 mod packages;
 mod program;
 mod promise;
+mod servers;
 mod snapshot;
 mod tools;
 mod workloads;
@@ -34,6 +35,8 @@ pub fn all() -> Vec<Scenario> {
         if long { kills::LONG } else { &[] },
         if long { languages::LONG } else { &[] },
         if long { tools::LONG } else { &[] },
+        servers::SCENARIOS,
+        if long { servers::LONG } else { &[] },
         beginner::SCENARIOS,
         courtesy::SCENARIOS,
         bad_days::SCENARIOS,

@@ -12,7 +12,7 @@ pub fn there_and_back(name: &str, profile: &str, used: impl FnOnce(&Machine)) {
 
 /// The same, on a server that a scenario has prepared.
 pub fn there_and_back_on(machine: &Machine, name: &str, profile: &str, used: impl FnOnce()) {
-    machine.put_bytes(profile, &format!("/etc/vps-configurator/profiles.d/{name}.yaml"), 0o644);
+    profile_on(machine, name, profile);
     let before = machine.snapshot();
     let ((), installing) = timed(|| start(machine, name));
     must_be_settled(machine, name);
@@ -23,4 +23,9 @@ pub fn there_and_back_on(machine: &Machine, name: &str, profile: &str, used: imp
     used();
     let ((), back) = timed(|| take_all_back(machine, &before));
     println!("{name}: install {installing:.1?}, nothing to do {settled:.2?}, back {back:.1?}");
+}
+
+/// Gives the server a profile of that name.
+pub fn profile_on(machine: &Machine, name: &str, profile: &str) {
+    machine.put_bytes(profile, &format!("/etc/vps-configurator/profiles.d/{name}.yaml"), 0o644);
 }
