@@ -47,8 +47,8 @@ struct Fields {
 
 /// What the file will be.
 pub fn draft(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Draft> {
-    let Fields { content, mode, owner, group, create_only, .. } = fields::read("file", name, fields, module)?;
-    Ok(Draft::File { content, mode, owner, group, create_only })
+    let Fields { content, mode, owner, group, create_only, inserts, .. } = fields::read("file", name, fields, module)?;
+    Ok(Draft::File { content, mode, owner, group, create_only, inserts })
 }
 
 fn plain_mode() -> u32 {
