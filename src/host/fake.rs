@@ -200,6 +200,10 @@ impl Host for FakeHost {
         self.alive().and_then(|()| self.real.list(dir))
     }
 
+    fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {
+        self.alive().and_then(|()| self.real.changed_since(dirs, except, since))
+    }
+
     fn space(&self, path: &Path) -> Result<Space> {
         self.alive().and_then(|()| self.real.space(path))
     }

@@ -20,6 +20,7 @@ mod place;
 pub mod read_only;
 pub mod real;
 mod runner;
+mod scan;
 pub mod view;
 
 pub use command::{Command, Output};
@@ -83,6 +84,8 @@ pub struct Meta {
     pub size: u64,
     /// Last change of the content, nanoseconds since the epoch.
     pub modified: i128,
+    /// Last change of anything of it: content, owner, mode, name (stat(2): `st_ctime`). No program can set it back.
+    pub changed: i128,
 }
 
 /// A file system's room.
@@ -109,6 +112,9 @@ pub trait Host: Send + Sync + Debug {
     fn read(&self, path: &Path) -> Result<Vec<u8>>;
     /// The names in a directory, sorted; empty when there is no such directory.
     fn list(&self, dir: &Path) -> Result<Vec<OsString>>;
+    /// The regular files and directories at and below `dirs` that changed after `since` (as [`Meta::changed`]), sorted.
+    /// What lies at or below `except`, behind links and on other file systems is left out.
+    fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>>;
     /// The room of the file system that holds `path` (or its nearest existing parent).
     fn space(&self, path: &Path) -> Result<Space>;
     /// Runs a program that only looks.

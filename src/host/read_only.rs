@@ -2,7 +2,7 @@
 
 use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The same host, with every effect refused.
@@ -24,6 +24,10 @@ impl Host for ReadOnly<'_> {
 
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
         self.0.list(dir)
+    }
+
+    fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {
+        self.0.changed_since(dirs, except, since)
     }
 
     fn space(&self, path: &Path) -> Result<Space> {

@@ -2,7 +2,9 @@
 
 use super::place::{Links, Place, temporary_name};
 use super::runner::Runner;
-use super::{Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, locks, view};
+use super::{
+    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, locks, scan, view,
+};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
@@ -219,7 +221,7 @@ fn set_xattrs(path: &Path, wanted: &BTreeMap<String, Vec<u8>>, follow: bool) -> 
     Ok(())
 }
 
-fn format_of(stat: &FileStat) -> SFlag {
+pub(super) fn format_of(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
@@ -251,6 +253,7 @@ impl Host for RealHost {
             attributes: Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, xattrs },
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+            changed: scan::changed(&stat),
         }))
     }
 
@@ -285,6 +288,22 @@ impl Host for RealHost {
         }
         names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         Ok(names)
+    }
+
+    fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for dir in dirs {
+            let opened = Place::find(&self.root, dir, Links::All)
+                .and_then(|place| place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0));
+            match opened {
+                Err(e) if is_missing(&e) => {}
+                Err(e) => return Err(failed("look through", dir)(e)),
+                Ok(fd) => scan::walk(fd, dir, except, since, &mut found).map_err(failed("look through", dir))?,
+            }
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
     }
 
     fn space(&self, path: &Path) -> Result<Space> {
