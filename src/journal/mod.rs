@@ -4,6 +4,7 @@
 //! is committed with its undo record before it changes anything, so a crash between any two instructions leaves a
 //! journal that tells what may have been done.
 
+mod baselines;
 pub mod error;
 pub mod objects;
 pub mod record;
@@ -13,6 +14,7 @@ pub mod watch;
 
 pub use error::{Error, Result};
 pub use objects::Objects;
+pub use record::{BaselineReason, BaselineRow};
 pub use record::{DebtRow, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
 pub use store::{Begin, Intent, Journal, UndoEntry};
 pub use watch::{Watch, Write};

@@ -1,5 +1,6 @@
 //! The rows of the journal.
 
+use crate::base::digest::Digest;
 use crate::base::ids::{ResourceId, TransactionId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -138,4 +139,35 @@ pub struct DebtRow {
     pub made: i64,
     /// When it was paid.
     pub paid: Option<i64>,
+}
+
+/// Why a baseline was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BaselineReason {
+    /// What was there before a run; the run has not ended, or died, as long as nothing follows.
+    Before,
+    /// What is known after a run.
+    After,
+    /// An administrator accepted findings.
+    Accepted,
+    /// An administrator took such a word back.
+    Withdrawn,
+}
+
+/// One baseline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaselineRow {
+    /// Its number.
+    pub id: i64,
+    /// Why it was kept.
+    pub reason: BaselineReason,
+    /// The transaction after which it was.
+    pub tx: Option<TransactionId>,
+    /// Who did it.
+    pub actor: Value,
+    /// When, nanoseconds since the epoch.
+    pub at: i64,
+    /// What is known: the digest of an object in the store.
+    pub known: Digest,
 }

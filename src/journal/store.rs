@@ -103,6 +103,7 @@ impl Journal {
         let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.execute_batch("PRAGMA trusted_schema = OFF;")?;
+        schema::stand_in(&connection)?;
         let objects = Objects::new(state.join("objects"));
         Ok(Some(Journal { connection: Mutex::new(connection), objects, watch: None }))
     }
@@ -112,7 +113,7 @@ impl Journal {
         &self.objects
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -436,25 +437,25 @@ fn step_row(row: &Row<'_>) -> rusqlite::Result<StepRow> {
     })
 }
 
-fn bad(index: usize, what: String) -> rusqlite::Error {
+pub(super) fn bad(index: usize, what: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, what.into())
 }
 
-fn parse<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+pub(super) fn parse<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
     let text: String = row.get(index)?;
     serde_json::from_str(&text).map_err(|e| bad(index, e.to_string()))
 }
 
-fn parse_word<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+pub(super) fn parse_word<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
     let text: String = row.get(index)?;
     serde_json::from_value(Value::String(text)).map_err(|e| bad(index, e.to_string()))
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Error::Corrupt(e.to_string()))
 }
 
-fn word<T: Serialize>(value: &T) -> Result<String> {
+pub(super) fn word<T: Serialize>(value: &T) -> Result<String> {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => Ok(word),
         other => Err(Error::Corrupt(format!("{other:?} in place of a word"))),
