@@ -15,6 +15,7 @@
 //! | [`resources`] | one file for each kind of thing that can be put right and undone |
 //! | [`modules`] | reads module manifests (data) and expands them into resources |
 //! | [`profiles`] | layers of configuration, with the origin of every value |
+//! | [`observe`] | watching the host: drift of what no module declares |
 //! | [`cli`] | commands, rendering, the words of errors |
 //!
 //! # Where a new line goes
@@ -49,5 +50,6 @@ pub mod engine;
 pub mod host;
 pub mod journal;
 pub mod modules;
+pub mod observe;
 pub mod profiles;
 pub mod resources;

@@ -1,9 +1,10 @@
-//! Words that all layers share: ids, paths, digests, text differences, sizes, YAML with positions.
+//! Words that all layers share: ids, paths, digests, text differences and patterns, sizes, YAML with positions.
 //!
 //! Pure: nothing in here touches the machine.
 
 pub mod diff;
 pub mod digest;
+pub mod glob;
 pub mod ids;
 pub mod paths;
 pub mod size;

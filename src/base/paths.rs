@@ -8,6 +8,8 @@ pub const SHARE: &str = "/usr/share/vps-configurator";
 pub const SHIPPED_PROFILES: &str = "/usr/share/vps-configurator/profiles";
 /// The lowest layer of configuration.
 pub const DEFAULTS: &str = "/usr/share/vps-configurator/defaults.yaml";
+/// What is looked after beside the resources of a profile.
+pub const TERRITORIES: &str = "/usr/share/vps-configurator/territories.yaml";
 /// The administrator's configuration directory.
 pub const ETC: &str = "/etc/vps-configurator";
 /// The main configuration file, a conffile with everything commented out.
@@ -32,6 +34,8 @@ pub const APT_LISTS: &str = "/var/cache/vps-configurator/lists";
 pub const APT_SOURCES: &str = "/var/cache/vps-configurator/sources.list.d";
 /// The digest of the sources that [`APT_LISTS`] were fetched for.
 pub const APT_SOURCES_DIGEST: &str = "/var/cache/vps-configurator/sources.digest";
+/// Up to when the files of packages are known to be as they were brought, and which are not.
+pub const LOOKED: &str = "/var/cache/vps-configurator/looked.json";
 /// Reports.
 pub const LOG: &str = "/var/log/vps-configurator";
 /// Locks and other things that a reboot may forget.

@@ -76,6 +76,9 @@ pub enum Command {
     /// Show past transactions
     #[command(subcommand)]
     Transaction(Transaction),
+    /// Accept findings of verify, and show those that were accepted
+    #[command(subcommand)]
+    Finding(Finding),
     /// Show modules
     #[command(subcommand)]
     Module(Module),
@@ -110,6 +113,13 @@ pub struct Select {
     /// Set an option for this run: modules.security.ssh.max_auth_tries=3
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+impl Select {
+    /// Whether all modules of the profile are meant.
+    pub fn is_whole(&self) -> bool {
+        self.module.is_empty() && self.skip.is_empty()
+    }
 }
 
 /// Make this host match a profile.
@@ -152,6 +162,9 @@ pub struct Verify {
     /// What to verify.
     #[command(flatten)]
     pub select: Select,
+    /// Compare every file of every package, not only those that changed lately
+    #[arg(long)]
+    pub deep: bool,
 }
 
 /// Take changes back. Without a flag: the newest transaction.
@@ -208,6 +221,28 @@ pub enum Transaction {
     Diff {
         /// Its number
         id: i64,
+    },
+}
+
+/// Accept findings, and show those that were accepted.
+#[derive(Debug, Subcommand)]
+pub enum Finding {
+    /// List what was accepted: by whom, when, why
+    List,
+    /// Take findings for right from now on
+    Accept {
+        /// As verify shows them; * stands for any text: 'packages:*'
+        #[arg(required = true, value_name = "FINDING")]
+        id: Vec<String>,
+        /// Why, for those who come after you
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Take such a word back: they are findings again
+    Withdraw {
+        /// As finding list shows them; * stands for any text
+        #[arg(required = true, value_name = "FINDING")]
+        id: Vec<String>,
     },
 }
 

@@ -118,6 +118,16 @@ pub trait Resource: Send + Sync + Debug {
         Vec::new()
     }
 
+    /// When what it looks after last changed, nanoseconds since the epoch, where the host knows: for people, when it
+    /// has drifted.
+    fn changed(&self, host: &dyn Host) -> Result<Option<i128>> {
+        let mut newest = None;
+        for path in self.paths() {
+            newest = newest.max(host.meta(&path)?.map(|meta| meta.changed));
+        }
+        Ok(newest)
+    }
+
     /// The modules that share this resource, when it is more than one (the package transaction).
     fn shared_by(&self) -> Vec<String> {
         Vec::new()

@@ -18,7 +18,7 @@ impl Journal {
         at: i64,
         known: &Digest,
     ) -> Result<()> {
-        self.connection().execute(
+        self.to_write("baseline")?.execute(
             "INSERT INTO baselines (reason, tx, actor, at, known) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![word(&reason)?, tx.map(|id| id.0), json(actor)?, at, known.as_str()],
         )?;

@@ -118,7 +118,7 @@ impl Journal {
     }
 
     /// The connection, for the commit of `what`.
-    fn to_write(&self, what: &'static str) -> Result<MutexGuard<'_, Connection>> {
+    pub(super) fn to_write(&self, what: &'static str) -> Result<MutexGuard<'_, Connection>> {
         let connection = self.connection();
         if let Some(watch) = &self.watch {
             watch.before(Write::Commit(what))?;

@@ -12,6 +12,8 @@ apply:
   workers: {type: integer, min: 1, max: 16, default: 4, help: How many steps may be under way at once}
   lock_wait: {type: integer, min: 0, max: 86400, default: 600, help: Seconds to wait for a lock that someone else holds}
   recovery: {type: choice, choices: [finish, undo], default: finish, help: What the next start does with a run that a crash cut off}
+drift:
+  skip: {type: list, items: {type: string}, default: [], help: Territories that verify leaves out; territories.yaml lists them}
 ";
 
 /// What to do with a run that a crash cut off.
@@ -32,6 +34,8 @@ pub struct Settings {
     pub lock_wait: Duration,
     /// What is done with a run that a crash cut off.
     pub recovery: Recovery,
+    /// The territories that `verify` leaves out.
+    pub skipped: Vec<String>,
 }
 
 impl Settings {
@@ -43,6 +47,11 @@ impl Settings {
             workers: number("apply.workers").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
             lock_wait: Duration::from_secs(number("apply.lock_wait").unwrap_or(600)),
             recovery: if undo { Recovery::Undo } else { Recovery::Finish },
+            skipped: values
+                .get("drift.skip")
+                .and_then(|v| v.value.as_array())
+                .map(|list| list.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+                .unwrap_or_default(),
         }
     }
 }
@@ -66,6 +75,6 @@ mod tests {
         Options::read(Reader::new(&source, &collector), &parse(&source).unwrap());
         collector.finish(()).unwrap();
         let paths: Vec<String> = options().0.into_iter().map(|o| o.path).collect();
-        assert_eq!(paths, ["apply.workers", "apply.lock_wait", "apply.recovery"]);
+        assert_eq!(paths, ["apply.workers", "apply.lock_wait", "apply.recovery", "drift.skip"]);
     }
 }

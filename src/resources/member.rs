@@ -8,6 +8,7 @@ use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, S
 use crate::host::{Command, Host, read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// The kind of the undo record.
 pub const UNDO: &str = "member";
@@ -96,6 +97,10 @@ impl Resource for Member {
 
     fn exclusive(&self) -> &'static [&'static str] {
         &["accounts"]
+    }
+
+    fn changed(&self, host: &dyn Host) -> Result<Option<i128>> {
+        Ok(host.meta(Path::new(GROUP))?.map(|meta| meta.changed))
     }
 }
 

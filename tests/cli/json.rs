@@ -81,7 +81,8 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     let status = ask("status", 0);
     has(&status, &["status", "transactions", "last", "standing_steps", "modules", "owed", "interrupted"]);
     let verified = ask("verify --profile full", 0);
-    has(&verified, &["status", "profile", "drift", "unchanged", "probes"]);
+    has(&verified, &["status", "profile", "drift", "findings", "baseline", "not_compared", "unchanged", "probes"]);
+    has(&verified["baseline"], &["at", "by", "transaction", "reason"]);
     has(&verified["probes"][0], &["module", "name", "verdict"]);
     has(&ask("transaction list", 0)[0], &["id", "kind", "state", "profile", "begun", "ended", "by", "version"]);
     let shown = ask("transaction show 1", 0);
@@ -92,7 +93,17 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     has(&ask("rollback --status", 0), &["unfinished", "incomplete", "transactions"]);
     has(&ask("rollback --dry-run", 0)["steps"][0], &["resource", "transaction", "module", "lines"]);
     tree.put("/etc/base/greeting.conf", "mine\n");
-    assert_eq!(ask("verify --profile full", 4)["status"], "drift");
+    tree.put("/etc/sudoers.d/ada", "x\n");
+    let drifted = ask("verify --profile full", 4);
+    assert_eq!(drifted["status"], "drift");
+    has(&drifted["drift"][0], &["resource", "module", "summary", "details", "changed", "last", "diff"]);
+    has(&drifted["drift"][0]["last"], &["transaction", "by", "at", "summary"]);
+    has(&drifted["findings"][0], &["id", "what", "text", "file", "changed"]);
+    let accepted = ask("finding accept sudo:*", 0);
+    assert_eq!(accepted["findings"], serde_json::json!(["sudo:/etc/sudoers.d/ada"]));
+    has(&ask("finding list", 0)[0], &["id", "by", "at", "reason", "accepted", "was"]);
+    assert_eq!(ask("finding withdraw sudo:*", 0)["changes"], 1);
+    tree.remove("/etc/sudoers.d/ada");
     let back = ask("rollback --yes", 0);
     has(&back, &["status", "transaction", "undoes", "changes", "kept", "failed", "owed", "duration_seconds"]);
     assert_eq!(back["kept"].as_array().map(Vec::len), Some(1), "the changed file's copy is named: {back:#}");

@@ -39,6 +39,7 @@ impl Session {
 fn every_command_says_what_it_did_and_every_flag_is_tried() {
     let session = Session::new();
     let tree = &session.tree;
+    tree.put("/etc/sudoers.d/README", "");
     let before = tree.listing();
 
     // Nothing is there yet.
@@ -124,6 +125,22 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("plan-drift", "plan --profile full", 4);
     session.step("install-mends-drift", "install --profile full --workers 1 --yes", 0);
 
+    // Someone changes something beside the profile.
+    let sudoers = "ada ALL=(ALL) NOPASSWD: ALL\n";
+    tree.put("/etc/sudoers.d/ada", sudoers);
+    tree.put("/usr/bin/tool", "#!/bin/sh\necho evil\n");
+    session.step("verify-findings", "verify --profile full", 4);
+    session.step("verify-deep", "verify --profile full --deep", 4);
+    session.step("finding-list-none", "finding list", 0);
+    session.step("finding-accept-unknown", "finding accept sudo:/etc/sudoers.d/bob", 2);
+    session.step("finding-accept", "finding accept sudo:* --reason expected", 0);
+    session.step("finding-list", "finding list", 0);
+    session.step("verify-accepted", "verify --profile full", 4);
+    session.step("finding-withdraw", "finding withdraw sudo:/etc/sudoers.d/ada", 0);
+    tree.remove("/etc/sudoers.d/ada");
+    tree.put("/usr/bin/tool", "#!/bin/sh\necho tool 1.0\n");
+    session.step("verify-found-no-more", "verify --profile full", 0);
+
     // And back.
     session.step("rollback-list", "rollback --list", 0);
     session.step("rollback-status", "rollback --status", 0);
@@ -197,6 +214,8 @@ fn wrong_usage_ends_with_two_and_touches_nothing() {
         "recover --direction sideways",
         "transaction show",
         "transaction show one",
+        "finding accept",
+        "finding accept --reason x",
         "module graph --format png",
         "config set modules.base.level",
         "config set modules.base.level 3 --unset",

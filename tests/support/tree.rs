@@ -107,7 +107,9 @@ impl Tree {
     pub fn new() -> Tree {
         let tree = Tree::bare();
         copy(&top().join("tests/support/share"), &tree.at("/usr/share/vps-configurator"));
-        fs::copy(top().join("config/defaults.yaml"), tree.at("/usr/share/vps-configurator/defaults.yaml")).unwrap();
+        for name in ["defaults.yaml", "territories.yaml"] {
+            fs::copy(top().join("config").join(name), tree.at("/usr/share/vps-configurator").join(name)).unwrap();
+        }
         repository::small(&tree);
         tree
     }

@@ -4,6 +4,7 @@ use super::Outcome;
 use crate::base::ids::TransactionId;
 use crate::base::paths;
 use crate::cli::args::{Install, Select};
+use crate::cli::baseline;
 use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
@@ -140,6 +141,7 @@ fn carry_out(
     }
     setup.policy.stop = Some(signals.stop());
     let actor = session.actor();
+    baseline::begin(session, &journal);
     let tx = match resumed {
         Some(tx) => tx,
         None => journal.begin(&Begin {
@@ -153,6 +155,9 @@ fn carry_out(
     };
     let nodes = std::mem::take(&mut setup.nodes);
     let made = apply(&works, nodes, &setup.order, &plan, tx, &setup.policy, &actor);
+    if made.is_ok() {
+        baseline::end(session, &journal, Some(tx));
+    }
     progress.finish();
     let made = made.map_err(|error| {
         Problem::from(error).state("stopped where it was; vps-configurator recover finishes or undoes it")
@@ -198,6 +203,8 @@ fn nothing_to_do(
     if let Some(tx) = resumed {
         works.journal.set_transaction(tx, TransactionState::Done, Some(works.now()), None)?;
     }
+    // After an upgrade from a version that kept none, and after a run that died when its work was done.
+    baseline::end(session, works.journal, resumed);
     if let Some(debt) = unpaid.into_iter().next() {
         return Err(Problem::from(debt.error).state("as the profile says, but for what is still owed"));
     }

@@ -2,6 +2,7 @@
 
 mod completion;
 mod config;
+mod finding;
 mod install;
 mod internal;
 mod module;
@@ -12,6 +13,8 @@ mod rollback;
 mod status;
 mod transaction;
 mod verify;
+
+pub use transaction::who;
 
 use super::Environment;
 use super::args::{Args, Command};
@@ -34,6 +37,7 @@ pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, 
         Command::Status => status::run(&session("status")),
         Command::Recover(flags) => recover::run(&session("recover"), flags),
         Command::Transaction(verb) => transaction::run(&session("transaction"), verb),
+        Command::Finding(verb) => finding::run(&session("finding"), verb),
         Command::Module(verb) => module::run(&session("module"), verb),
         Command::Profile(verb) => profile::run(&session("profile"), verb),
         Command::Config(verb) => config::run(&session("config"), verb),

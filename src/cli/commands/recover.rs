@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::install::{self, Resume};
 use crate::cli::args::{self, Recover};
+use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::progress::Drawn;
@@ -31,6 +32,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     let progress = Drawn::new(session.output);
     let works = session.works(&journal, &progress);
     if !is_needed(&works)? && journal.owed()?.is_empty() {
+        baseline::close(session, &journal)?;
         resources::package::release_guard(session.host)?;
         return quiet(session);
     }
@@ -52,6 +54,9 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         session.output.error(&format!("owed: {} ({})\n", unpaid.debt, unpaid.error));
     }
     progress.finish();
+    if recovery.to_finish.is_none() {
+        baseline::close(session, &journal)?;
+    }
     drop(journal);
     let (to_finish, rolled_back) = (recovery.to_finish, recovery.rolled_back);
     for report in &rolled_back {

@@ -4,6 +4,7 @@ use super::Outcome;
 use super::transaction::{what, word};
 use crate::base::ids::TransactionId;
 use crate::cli::args::{Direction, Recover, Rollback};
+use crate::cli::baseline;
 use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
@@ -77,7 +78,9 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     refuse_if_changed(&selection, &select(&works, &target)?)?;
     super::recover::prepare(session, &works)?;
     recover::settle_all(&works)?;
+    baseline::begin(session, &journal);
     let report = roll_back(&works, &target, &session.actor())?;
+    baseline::end(session, &journal, report.tx);
     progress.finish();
     tell(session, &report, before.elapsed().as_secs_f64())
 }

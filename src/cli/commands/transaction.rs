@@ -180,7 +180,7 @@ pub fn what(row: &TransactionRow) -> String {
 }
 
 /// Who, in one word.
-fn who(actor: &Value) -> String {
+pub fn who(actor: &Value) -> String {
     let name = |field: &str| actor.get(field).and_then(Value::as_str).filter(|name| !name.is_empty());
     name("sudo_user").or_else(|| name("login_name")).unwrap_or("root").to_owned()
 }

@@ -1,16 +1,27 @@
-//! `verify`: proves from the effective state that the host is as the profile says.
+//! `verify`: proves from the effective state that the host is as the profile says, and that nothing beside it changed.
 
 use super::Outcome;
 use crate::cli::args::Verify;
+use crate::cli::baseline::territories;
 use crate::cli::exit::Exit;
+use crate::cli::explain::Problem;
+use crate::cli::render::drift::{Drifted, baseline_json, finding_json, findings_text};
 use crate::cli::render::plan as page;
-use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
 use crate::cli::setup::Setup;
+use crate::cli::story;
+use crate::engine::plan::{Plan, Step};
+use crate::engine::resource::Node;
+use crate::journal::{Journal, StepState};
 use crate::modules::probing::{Prober, Verdict};
+use crate::observe::drift::{Comparison, Keeper};
+use libsystemd::daemon::{self, NotifyState};
 use serde_json::json;
 
-/// Runs it. Exit 4 when something differs or a probe fails.
+/// What a line of the system journal about findings is known by.
+const FOUND: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a11";
+
+/// Runs it. Exit 4 when something differs, something was found or a probe fails.
 pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     session.require_root()?;
     session.require_debian_13()?;
@@ -19,14 +30,24 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     let mut prober = Prober::new(session.host);
     let results: Vec<_> = setup.probes.iter().map(|probe| prober.run(probe)).collect();
     let failed = results.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_))).count();
-    let exit = if plan.is_empty() && failed == 0 { Exit::Done } else { Exit::Findings };
+    let journal = session.journal_to_read()?;
+    let comparison = match &journal {
+        // A selection asks for some modules; what lies beside all of them is not asked for.
+        Some(journal) if flags.select.is_whole() => compare(session, journal, &setup, flags.deep)?,
+        _ => None,
+    };
+    let drifted = drifted(session, journal.as_ref(), &setup, &plan)?;
+    let found = comparison.as_ref().map_or(0, |comparison| comparison.findings.len());
+    let exit = if plan.is_empty() && failed == 0 && found == 0 { Exit::Done } else { Exit::Findings };
+    announce(&plan, comparison.as_ref(), failed);
     if session.output.is_json() {
         session.output.value(&json!({
             "status": if exit == Exit::Done { "success" } else { "drift" },
             "profile": setup.profile,
-            "drift": plan.steps.iter().map(|step| json!({
-                "resource": step.id, "module": step.module, "summary": step.change.summary, "details": step.change.details
-            })).collect::<Vec<_>>(),
+            "drift": drifted.iter().map(Drifted::json).collect::<Vec<_>>(),
+            "findings": comparison.iter().flat_map(|c| &c.findings).map(finding_json).collect::<Vec<_>>(),
+            "baseline": comparison.as_ref().map(baseline_json),
+            "not_compared": comparison.as_ref().map(|c| &c.unknown),
             "unchanged": plan.unchanged,
             "probes": results.iter().map(|result| json!({
                 "module": result.module, "name": result.name, "verdict": word(&result.verdict), "why": why(&result.verdict)
@@ -44,21 +65,68 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
             text.push_str(&format!("                  {why}\n"));
         }
     }
+    if !plan.is_empty() {
+        text.push_str("Drift:\n");
+        text.extend(drifted.iter().map(Drifted::text));
+        text.push_str(&format!("{}\n", page::sums(&plan)));
+    }
+    text.extend(comparison.as_ref().map(findings_text));
     if plan.is_empty() {
         text.push_str(&format!("{} resources are as {} says; ", plan.unchanged, setup.profile));
-    } else {
-        text.push_str("Drift:\n");
-        for step in &plan.steps {
-            text.push_str(&format!("  {} [{}]: {}\n", step.id, step.module, step.change.summary));
-            for line in &step.change.details {
-                text.push_str(&wrap("      ", line));
-            }
-        }
-        text.push_str(&format!("{}\n", page::sums(&plan)));
     }
     text.push_str(&format!("{} of {} probes passed.\n", results.len() - failed, results.len()));
     session.output.text(&text);
     Ok(exit)
+}
+
+/// What differs from the baseline, when there is one.
+fn compare(session: &Session<'_>, journal: &Journal, setup: &Setup, deep: bool) -> Result<Option<Comparison>, Problem> {
+    let keeper = Keeper::new(session.host, journal, territories(session, &setup.settings.skipped)?);
+    let owned = setup.nodes.iter().flat_map(|node| node.resource.paths()).collect();
+    let comparison = keeper.compare(&owned, deep)?;
+    if let Some(comparison) = &comparison {
+        keeper.remember(comparison);
+    }
+    Ok(comparison)
+}
+
+/// The resources that drifted, each with when it changed and who had left it as it was wanted.
+fn drifted<'a>(
+    session: &Session<'_>,
+    journal: Option<&Journal>,
+    setup: &Setup,
+    plan: &'a Plan,
+) -> Result<Vec<Drifted<'a>>, Problem> {
+    if plan.is_empty() {
+        return Ok(Vec::new());
+    }
+    let standing = journal.map(Journal::standing).transpose()?.unwrap_or_default();
+    let one = |step: &'a Step| -> Result<Drifted<'a>, Problem> {
+        let last = standing.iter().find(|row| row.resource == step.id && row.state == StepState::Verified);
+        let last = match (last, journal) {
+            (Some(row), Some(journal)) => journal.transaction(row.tx)?.map(|tx| (row.clone(), tx)),
+            _ => None,
+        };
+        let node = setup.nodes.iter().find(|node: &&Node| *node.resource.id() == step.id);
+        let changed = node.and_then(|node| node.resource.changed(session.host).ok().flatten());
+        Ok(Drifted { step, last, changed })
+    };
+    plan.steps.iter().map(one).collect()
+}
+
+/// Tells the system journal and whoever watches the unit, so that an alert says how much was found.
+fn announce(plan: &Plan, comparison: Option<&Comparison>, failed: usize) {
+    let findings = comparison.map_or(&[][..], |comparison| comparison.findings.as_slice());
+    let text = format!("{} resources drifted, {} findings, {failed} probes failed", plan.steps.len(), findings.len());
+    // Without systemd nobody listens, and that is no failure.
+    let _ = daemon::notify(false, &[NotifyState::Status(text.clone())]);
+    if plan.is_empty() && findings.is_empty() && failed == 0 {
+        return;
+    }
+    story::begin(false);
+    let drift = plan.steps.iter().map(|step| step.id.as_str());
+    let ids: Vec<&str> = drift.chain(findings.iter().map(|finding| finding.id.as_str())).collect();
+    tracing::warn!(MESSAGE_ID = FOUND, "verify: {text}: {}", ids.join(", "));
 }
 
 fn word(verdict: &Verdict) -> &'static str {

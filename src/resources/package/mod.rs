@@ -42,6 +42,7 @@ mod undo;
 
 pub use apt::{adopt, heal};
 pub use archive::PlannedSource;
+pub use database::Database;
 pub use guard::{held_units, release_guard};
 pub use record::{KIND, decode};
 pub use set::{Claim, PackageSet};

@@ -218,6 +218,17 @@ impl Resource for Unit {
         Ok(Change::new(action, summary, wanted))
     }
 
+    /// When systemd last saw it change its state.
+    fn changed(&self, host: &dyn Host) -> Result<Option<i128>> {
+        if !host.has_program("systemctl") || !is_booted(host)? {
+            return Ok(None);
+        }
+        let show = ["show", "--value", "--timestamp=unix", "--property=StateChangeTimestamp", "--"];
+        let said = host.look(&Command::new("systemctl").args(show).arg(self.name()))?.text();
+        let seconds = said.trim().strip_prefix('@').and_then(|seconds| seconds.parse::<i128>().ok());
+        Ok(seconds.map(|seconds| seconds * 1_000_000_000))
+    }
+
     fn capture(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<UndoRecord> {
         let facts = survey::show_one(context.host, self.name())?;
         let undo = UndoUnit::capture(context.host, self.name(), &facts, self.fields.active)?;

@@ -1,0 +1,3 @@
+//! Watching: what changed on the host that no resource of the profile looks after.
+
+pub mod drift;
