@@ -4,6 +4,7 @@ mod bad_days;
 mod beginner;
 mod checkers;
 mod courtesy;
+mod drift;
 mod harness;
 mod kills;
 pub mod kinds;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Scenario> {
         if long { servers::LONG } else { &[] },
         beginner::SCENARIOS,
         courtesy::SCENARIOS,
+        drift::SCENARIOS,
         bad_days::SCENARIOS,
         packages::SCENARIOS,
         if long { checkers::LONG } else { &[] },
