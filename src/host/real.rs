@@ -2,9 +2,7 @@
 
 use super::place::{Links, Place, temporary_name};
 use super::runner::Runner;
-use super::{
-    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, locks, scan, view,
-};
+use super::{Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, locks, scan, view};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
