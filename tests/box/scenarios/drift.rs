@@ -5,7 +5,8 @@ use super::program::{installed, json, program, story};
 use crate::harness::Machine;
 use serde_json::Value;
 
-pub const SCENARIOS: &[Scenario] = &[Scenario {
+/// They take the profile beginner, and minutes.
+pub const LONG: &[Scenario] = &[Scenario {
     name: "drift: of twelve changes by hand verify sees twelve, a run mends its own and swallows none of the others",
     run: twelve,
 }];

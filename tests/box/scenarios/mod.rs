@@ -40,7 +40,7 @@ pub fn all() -> Vec<Scenario> {
         if long { servers::LONG } else { &[] },
         beginner::SCENARIOS,
         courtesy::SCENARIOS,
-        drift::SCENARIOS,
+        if long { drift::LONG } else { &[] },
         bad_days::SCENARIOS,
         packages::SCENARIOS,
         if long { checkers::LONG } else { &[] },
