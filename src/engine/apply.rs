@@ -324,7 +324,7 @@ impl Run<'_> {
         }
         works.progress.tell(&Event::StepBegins { id, module: &node.module, summary: &change.summary });
         let undo = resource.capture(&context, &seen, &change)?;
-        intent.notify = node.notify.iter().map(|debt| serde_json::to_value(debt).unwrap_or_default()).collect();
+        intent.notify = debts::owed(works, &node.notify)?;
         let (step, undo) = write_down(works, intent, undo)?;
         let made = resource.apply(&context, &seen, &change).and_then(|()| {
             let seen = resource.observe(works.host)?;

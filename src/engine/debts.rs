@@ -42,7 +42,8 @@ pub(super) fn owe_settled(
 }
 
 /// Pays everything owed, in this order: systemd reads its units again, then starts, restarts, reloads. One act for
-/// each unit: a restart is also a reload. What cannot be paid is returned and stays owed.
+/// each unit: a restart is also a reload. Then all units that something was done to are watched together: a debt is paid
+/// when its unit is well. What cannot be paid is returned and stays owed.
 pub fn pay(works: &Works<'_>) -> Result<Vec<Unpaid>> {
     let mut acts: BTreeMap<(u8, String), (Debt, Vec<DebtRow>)> = BTreeMap::new();
     let rows = works.journal.owed()?;
@@ -52,34 +53,56 @@ pub fn pay(works: &Works<'_>) -> Result<Vec<Unpaid>> {
         .collect::<std::result::Result<_, _>>()
         .map_err(|e| crate::journal::Error::Corrupt(format!("a debt that cannot be read: {e}")))?;
     let restarts: Vec<String> = debts.iter().filter(|d| d.kind == DebtKind::Restart).map(|d| d.unit.clone()).collect();
-    for (debt, row) in debts.into_iter().zip(rows) {
-        let kind = match debt.kind {
-            DebtKind::Reload if restarts.contains(&debt.unit) => DebtKind::Restart,
-            kind => kind,
-        };
-        let act = Debt { kind, unit: debt.unit };
-        acts.entry((rank(kind), act.unit.clone())).or_insert_with(|| (act, Vec::new())).1.push(row);
+    for (mut debt, row) in debts.into_iter().zip(rows) {
+        if debt.kind == DebtKind::Reload && restarts.contains(&debt.unit) {
+            debt.kind = DebtKind::Restart;
+        }
+        let (act, rows) =
+            acts.entry((rank(debt.kind), debt.unit.clone())).or_insert_with(|| (debt.clone(), Vec::new()));
+        act.join(&debt);
+        rows.push(row);
     }
     let mut unpaid = Vec::new();
+    let (mut made, mut proved) = (Vec::new(), Vec::new());
     for (debt, rows) in acts.into_values() {
-        let made = rows.iter().map(|row| row.made).max().unwrap_or(0);
-        match works.services.pay(works.host, &debt, made) {
-            Ok(done) => {
-                for row in &rows {
-                    works.journal.pay(row.id, works.now())?;
-                }
-                if let (true, Some(row)) = (done, rows.last()) {
-                    events::paid(row.tx, &debt.to_string(), &row.reason);
-                }
-            }
-            Err(error) => {
-                let module = rows.last().map(|row| row.module.clone()).unwrap_or_default();
-                let owed_by = rows.iter().rev().map(|row| (row.tx, row.module.clone())).collect();
-                unpaid.push(Unpaid { module, owed_by, debt, error });
-            }
+        let since = rows.iter().map(|row| row.made).max().unwrap_or(0);
+        match works.services.pay(works.host, &debt, since) {
+            Ok(true) if !debt.unit.is_empty() => made.push((debt, rows)),
+            Ok(done) => proved.push((debt, rows, done)),
+            Err(error) => unpaid.push(owing(debt, &rows, error)),
+        }
+    }
+    let watched: Vec<Debt> = made.iter().map(|(debt, _)| debt.clone()).collect();
+    for ((debt, rows), outcome) in made.into_iter().zip(works.services.prove(works.host, &watched)) {
+        match outcome {
+            Ok(()) => proved.push((debt, rows, true)),
+            Err(error) => unpaid.push(owing(debt, &rows, error)),
+        }
+    }
+    for (debt, rows, done) in proved {
+        for row in &rows {
+            works.journal.pay(row.id, works.now())?;
+        }
+        if let (true, Some(row)) = (done, rows.last()) {
+            events::paid(row.tx, &debt.to_string(), &row.reason);
         }
     }
     Ok(unpaid)
+}
+
+fn owing(debt: Debt, rows: &[DebtRow], error: Error) -> Unpaid {
+    let module = rows.last().map(|row| row.module.clone()).unwrap_or_default();
+    let owed_by = rows.iter().rev().map(|row| (row.tx, row.module.clone())).collect();
+    Unpaid { module, owed_by, debt, error }
+}
+
+/// Debts as a change that is about to be made will owe them.
+pub(super) fn owed(works: &Works<'_>, debts: &[Debt]) -> Result<Vec<Value>> {
+    if debts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let debts = works.services.owed(works.host, debts)?;
+    Ok(debts.iter().map(|debt| serde_json::to_value(debt).unwrap_or_default()).collect())
 }
 
 fn rank(kind: DebtKind) -> u8 {

@@ -128,7 +128,7 @@ mod tests {
 
     fn node() -> Node {
         let mut node = of("word:a", "one", &[], 0);
-        node.notify.push(Debt { kind: DebtKind::Restart, unit: "a.service".into() });
+        node.notify.push(Debt::new(DebtKind::Restart, "a.service"));
         node
     }
 

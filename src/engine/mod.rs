@@ -24,6 +24,6 @@ pub mod works;
 
 pub use error::{Error, Result};
 pub use progress::{Event, Progress, Silent};
-pub use resource::{Action, Change, Context, Debt, DebtKind, Node, Resource, State};
+pub use resource::{Action, Change, Context, Debt, DebtKind, Health, Node, Resource, State};
 pub use undo::{Decode, Outcome, Scope, Undo, UndoRecord, Undoers};
 pub use works::{Policy, Services, Works};

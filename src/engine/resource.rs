@@ -146,6 +146,50 @@ pub struct Debt {
     pub kind: DebtKind,
     /// The unit that it is owed to; empty for [`DebtKind::DaemonReload`].
     pub unit: String,
+    /// The unit ran when this was owed: whatever happens, it runs when this is paid.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ran: bool,
+    /// When the unit counts as well after the act.
+    #[serde(default, skip_serializing_if = "Health::is_default")]
+    pub healthy: Health,
+}
+
+impl Debt {
+    /// An act owed to a unit of which nothing more is known.
+    pub fn new(kind: DebtKind, unit: impl Into<String>) -> Self {
+        Debt { kind, unit: unit.into(), ran: false, healthy: Health::default() }
+    }
+
+    /// One debt of two to the same unit: what either asks for.
+    pub fn join(&mut self, other: &Debt) {
+        self.ran |= other.ran;
+        self.healthy.stable = self.healthy.stable.max(other.healthy.stable);
+        self.healthy.within = self.healthy.within.max(other.healthy.within);
+        self.healthy.ports.extend(other.healthy.ports.iter().cloned());
+        self.healthy.ports.sort();
+        self.healthy.ports.dedup();
+    }
+}
+
+/// When a unit counts as well after it was started, restarted or reloaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Health {
+    /// For how many seconds it must run on; the default of the kind `unit` when none is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<u32>,
+    /// Within how many seconds its ports must answer; the default of the kind `unit` when none is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<u32>,
+    /// The ports at which something must listen: `80`, `53/udp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+}
+
+impl Health {
+    /// Whether nothing is asked but the defaults.
+    pub fn is_default(&self) -> bool {
+        *self == Health::default()
+    }
 }
 
 /// What is owed.

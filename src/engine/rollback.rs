@@ -1,6 +1,6 @@
 //! Taking back what stands: newest first, on to the end whatever fails, each outcome committed as it happens.
 
-use super::{Error, Outcome, Result, Scope, UndoRecord, Works, debts, events};
+use super::{Debt, Error, Outcome, Result, Scope, UndoRecord, Works, debts, events};
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::{Begin, StepRow, StepState, TransactionKind, TransactionRow, TransactionState, UndoEntry};
 use serde::{Deserialize, Serialize};
@@ -154,6 +154,10 @@ pub(super) fn take_back(
     report: &mut RollbackReport,
 ) -> Result<()> {
     let scope = scope_of(step, scope);
+    // What it owes is what runs now: it may have been stopped since the step was made.
+    let notify: Vec<Debt> = serde_json::from_value(step.notify.clone()).unwrap_or_default();
+    let notify: Vec<Debt> = notify.into_iter().map(|debt| Debt { ran: false, ..debt }).collect();
+    let notify = debts::owed(works, &notify)?;
     let outcome = match record(step) {
         Err(error) => Err(error),
         Ok(None) => Ok(Outcome::AlreadyGone),
@@ -198,6 +202,7 @@ pub(super) fn take_back(
         lines: &lines,
         rest: rest.as_ref(),
         shared: shared.as_deref(),
+        notify: &notify,
         now: works.now(),
     })?;
     Ok(())

@@ -118,8 +118,8 @@ pub(super) fn policy(workers: usize) -> Policy {
 
 fn three() -> Vec<Node> {
     let mut nodes = vec![node("word:a", &[]), node("word:b", &["word:a"]), node("word:c", &["word:b"])];
-    nodes[0].notify.push(Debt { kind: DebtKind::Reload, unit: "a.service".into() });
-    nodes[2].notify.push(Debt { kind: DebtKind::Restart, unit: "a.service".into() });
+    nodes[0].notify.push(Debt::new(DebtKind::Reload, "a.service"));
+    nodes[2].notify.push(Debt::new(DebtKind::Restart, "a.service"));
     nodes
 }
 
@@ -198,7 +198,7 @@ fn a_unit_that_does_not_come_back_takes_its_module_back() {
     let host = RealHost::new(bench.root());
     let mut nodes = vec![node("word:good", &[]), node("word:conf", &[])];
     nodes[1].module = "web".into();
-    nodes[1].notify.push(Debt { kind: DebtKind::Restart, unit: "broken.service".into() });
+    nodes[1].notify.push(Debt::new(DebtKind::Restart, "broken.service"));
     let (report, _) = bench.with(&host, |works| install(works, nodes, &policy(1), None).unwrap());
     assert_eq!(report.state, TransactionState::Partial);
     assert_eq!(report.failures[0].module, "web");
@@ -326,7 +326,7 @@ pub(super) fn of(id: &str, module: &str, needs: &[&str], priority: i32) -> Node 
 }
 
 fn owing(mut node: Node, unit: &str) -> Node {
-    node.notify.push(Debt { kind: DebtKind::Restart, unit: unit.into() });
+    node.notify.push(Debt::new(DebtKind::Restart, unit));
     node
 }
 

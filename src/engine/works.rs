@@ -10,9 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Pays debts: knows units, which the engine doesn't.
 pub trait Services: Send + Sync + Debug {
-    /// Does what is owed since `made` (nanoseconds since the epoch). `false` when nothing was to do: the unit is gone,
-    /// does not run, or was started since.
+    /// Debts as they are owed by a change that is about to be made: with whether their units run now.
+    fn owed(&self, _host: &dyn Host, debts: &[Debt]) -> Result<Vec<Debt>> {
+        Ok(debts.to_vec())
+    }
+    /// Does what is owed since `made` (nanoseconds since the epoch). `false` when nothing is to do: the unit is gone, or
+    /// does not run and need not. One that was started since is left alone, and is still to be proved.
     fn pay(&self, host: &dyn Host, debt: &Debt, made: i64) -> Result<bool>;
+    /// Whether the units are well after their debts were paid: all are watched at once. In the order of the debts.
+    fn prove(&self, _host: &dyn Host, debts: &[Debt]) -> Vec<Result<()>> {
+        debts.iter().map(|_| Ok(())).collect()
+    }
 }
 
 /// The machine, the journal, and the kinds that can be undone.

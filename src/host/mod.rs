@@ -21,6 +21,7 @@ pub mod read_only;
 pub mod real;
 mod runner;
 mod scan;
+pub mod sockets;
 pub mod view;
 
 pub use command::{Command, Output};

@@ -253,11 +253,9 @@ impl Journal {
                 undo.shared.map(json).transpose()?
             ],
         )?;
-        if let Value::Array(debts) = &undo.step.notify {
-            let reason = format!("{} was taken back", undo.step.resource);
-            for debt in debts {
-                insert_debt(&change, undo.tx, &undo.step.module, debt, &reason, undo.now)?;
-            }
+        let reason = format!("{} was taken back", undo.step.resource);
+        for debt in undo.notify {
+            insert_debt(&change, undo.tx, &undo.step.module, debt, &reason, undo.now)?;
         }
         change.commit()?;
         Ok(())
@@ -360,6 +358,8 @@ pub struct UndoEntry<'a> {
     pub rest: Option<&'a Value>,
     /// The modules that still share the step.
     pub shared: Option<&'a [String]>,
+    /// What is owed now that it is taken back.
+    pub notify: &'a [Value],
     /// When.
     pub now: i64,
 }

@@ -371,7 +371,7 @@ impl<'a, 'w> One<'a, 'w> {
                     return self.wrong(node, "\"restart <unit>\", \"reload <unit>\" or \"daemon-reload\"", &text);
                 }
             };
-            debts.push(Debt { kind, unit: edges::unit_name(unit) });
+            debts.push(Debt::new(kind, edges::unit_name(unit)));
         }
         Some(debts)
     }

@@ -1,6 +1,7 @@
 //! Making probes: looking whether what a module promised is in force. A finding is a result, never an error.
 
 use super::probe::{Probe, ProbeTest};
+use crate::host::sockets::{self, Listener};
 use crate::host::{Command, Host};
 use crate::resources::unit::survey;
 use std::collections::BTreeMap;
@@ -143,14 +144,10 @@ impl<'a> Prober<'a> {
     }
 
     fn port(&self, port: u16, address: &str, protocol: &str) -> Verdict {
-        let mut listeners = Vec::new();
-        for table in [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")] {
-            if let Ok(bytes) = self.host.read(Path::new(&table)) {
-                listeners.extend(bound(&String::from_utf8_lossy(&bytes), protocol));
-            }
-        }
+        let listeners = sockets::listening(self.host);
         let reaches = |bound: &str| ["0.0.0.0", "::", address].contains(&bound) || bound == format!("::ffff:{address}");
-        let at: Vec<&str> = listeners.iter().filter(|(_, p)| *p == port).map(|(a, _)| a.as_str()).collect();
+        let is_it = |one: &&Listener| one.port == port && one.protocol == protocol;
+        let at: Vec<&str> = listeners.iter().filter(is_it).map(|one| one.address.as_str()).collect();
         if at.iter().any(|bound| reaches(bound)) {
             Verdict::Passed
         } else if at.is_empty() {
@@ -159,35 +156,6 @@ impl<'a> Prober<'a> {
             Verdict::Failed(format!("port {port}/{protocol} is open on {} only", at.join(", ")))
         }
     }
-}
-
-/// The addresses and ports that are bound, from a table of `/proc/net` (proc_pid_net(5)): listening ones for TCP.
-fn bound(table: &str, protocol: &str) -> Vec<(String, u16)> {
-    let mut all = Vec::new();
-    for line in table.lines().skip(1) {
-        let mut words = line.split_whitespace().skip(1);
-        let (Some(local), Some(_), Some(state)) = (words.next(), words.next(), words.next()) else { continue };
-        if protocol == "tcp" && state != "0A" {
-            continue;
-        }
-        let Some((address, port)) = local.split_once(':') else { continue };
-        if let (Some(address), Ok(port)) = (readable(address), u16::from_str_radix(port, 16)) {
-            all.push((address, port));
-        }
-    }
-    all
-}
-
-/// An address of `/proc/net`: 32-bit words in the machine's own order (little-endian on all that we ship for).
-fn readable(hex: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    for at in (0..hex.len()).step_by(8) {
-        bytes.extend(u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?.to_le_bytes());
-    }
-    if let Ok(four) = <[u8; 4]>::try_from(bytes.as_slice()) {
-        return Some(std::net::Ipv4Addr::from(four).to_string());
-    }
-    <[u8; 16]>::try_from(bytes.as_slice()).ok().map(|all| std::net::Ipv6Addr::from(all).to_string())
 }
 
 fn found(text: &str, wanted: Option<&str>, what: &str) -> Verdict {
@@ -211,15 +179,6 @@ fn equal(found: Option<&str>, wanted: &str, what: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn listening_sockets_are_read_from_the_kernels_table() {
-        let tcp = "  sl  local_address rem_address   st\n\
-                   0: 0100007F:0016 00000000:0000 0A x\n   1: 0100007F:1538 0100007F:D2F0 01 x\n";
-        assert_eq!(bound(tcp, "tcp"), [("127.0.0.1".to_owned(), 22)]);
-        let six = "  sl\n 0: 00000000000000000000000000000000:0050 0:0 0A\n 1: 00000000000000000000000001000000:0051 0:0 0A\n";
-        assert_eq!(bound(six, "tcp"), [("::".to_owned(), 80), ("::1".to_owned(), 81)]);
-    }
 
     #[test]
     fn a_probe_that_fails_says_what_was_found() {

@@ -91,7 +91,14 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
         nodes.push(merged);
     }
     let has_packages = !claimed.is_empty();
+    let mut healths = BTreeMap::new();
+    for spec in specs.iter().filter(|spec| spec.kind == "unit") {
+        healths.insert(spec.name.as_str(), unit::health(&spec.name, &spec.fields, &spec.module)?);
+    }
     for node in &mut nodes {
+        for debt in &mut node.notify {
+            debt.healthy = healths.get(debt.unit.as_str()).cloned().unwrap_or_default();
+        }
         let id = node.resource.id().clone();
         node.needs = node.needs.iter().map(|need| names.get(need).unwrap_or(need).clone()).collect();
         node.needs.sort();

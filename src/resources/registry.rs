@@ -31,10 +31,15 @@ pub fn undoers() -> Undoers {
 pub struct Units;
 
 impl Services for Units {
+    fn owed(&self, host: &dyn Host, debts: &[Debt]) -> Result<Vec<Debt>> {
+        unit::debt::owed(host, debts)
+    }
+
     fn pay(&self, host: &dyn Host, debt: &Debt, made: i64) -> Result<bool> {
-        if unit::debt::already_paid(host, debt, i128::from(made))? {
-            return Ok(false);
-        }
-        Ok(matches!(unit::debt::pay(host, debt)?, unit::debt::Paid::Done))
+        Ok(!matches!(unit::debt::pay(host, debt, i128::from(made))?, unit::debt::Paid::NotNeeded(_)))
+    }
+
+    fn prove(&self, host: &dyn Host, debts: &[Debt]) -> Vec<Result<()>> {
+        unit::health::prove(host, debts)
     }
 }

@@ -212,6 +212,12 @@ pub const KINDS: &[KindSchema] = &[
             field("enabled", Boolean, "started at boot; left out: not looked after"),
             field("active", Boolean, "runs now; left out: not looked after"),
             field("masked", Boolean, "can't be started; default false"),
+            field(
+                "healthy",
+                Map,
+                "when it is well after a start, restart or reload: `port` (something listens there), `stable` (seconds \
+                 that it runs on; default 2), `within` (seconds that the port may take; default 15)",
+            ),
         ],
     },
     KindSchema {

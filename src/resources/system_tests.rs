@@ -1,7 +1,8 @@
 //! The kinds that drive systemd, shadow and ufw, there and back on a temporary root with simulated programs.
 
 use super::bench::{Bench, survives_every_crash, undoers};
-use super::unit::debt::{Paid, already_paid, pay};
+use super::unit::debt::{Paid, owed, pay};
+use super::unit::health::prove;
 use super::unit::survey::UnitSurvey;
 use super::{command, firewall, group, member, unit, user};
 use crate::engine::{Action, Debt, DebtKind, Error, Outcome, Resource, Scope};
@@ -277,21 +278,59 @@ fn debts_are_paid_only_to_what_runs_and_never_by_restarting_sshd() {
     let bench = systemd();
     bench.put("/usr/lib/systemd/system/ssh.service", "[Install]\nWantedBy=multi-user.target\n");
     bench.program("sshd", "cat \"$VPS_ROOT/etc/bad-sshd\" >&2 2>/dev/null && exit 255; exit 0");
-    let debt = |kind: DebtKind, unit: &str| Debt { kind, unit: unit.to_owned() };
-    let owed = debt(DebtKind::Restart, "ssh.service");
-    assert!(matches!(pay(bench.host(), &owed).unwrap(), Paid::NotNeeded(_)));
+    let debt = |kind: DebtKind, unit: &str| Debt::new(kind, unit);
+    let restart = debt(DebtKind::Restart, "ssh.service");
+    assert!(matches!(pay(bench.host(), &restart, 0).unwrap(), Paid::NotNeeded(_)));
     let since = bench.host().now();
-    assert!(!already_paid(bench.host(), &owed, since).unwrap());
     bench.host().run(&crate::host::Command::new("systemctl").args(["start", "ssh.service"])).unwrap();
-    assert!(already_paid(bench.host(), &owed, since).unwrap());
-    assert!(!already_paid(bench.host(), &owed, bench.host().now()).unwrap());
-    assert_eq!(pay(bench.host(), &owed).unwrap(), Paid::Done);
+    assert_eq!(pay(bench.host(), &restart, since).unwrap(), Paid::Since, "it has read what changed");
+    let now = bench.host().now();
+    assert_eq!(pay(bench.host(), &restart, now).unwrap(), Paid::Done);
     assert!(!bench.text("/run/vps-calls").contains("restart"));
     bench.put("/etc/bad-sshd", "line 7: bad value\n");
-    let refused = pay(bench.host(), &debt(DebtKind::Reload, "ssh.service"));
+    let refused = pay(bench.host(), &debt(DebtKind::Reload, "ssh.service"), now);
     assert!(matches!(refused, Err(Error::Refused { code: "ssh-config-rejected", .. })));
-    assert!(matches!(pay(bench.host(), &debt(DebtKind::Start, "web.service")).unwrap(), Paid::NotNeeded(_)));
-    assert_eq!(pay(bench.host(), &debt(DebtKind::DaemonReload, "")).unwrap(), Paid::Done);
+    assert!(matches!(pay(bench.host(), &debt(DebtKind::Start, "web.service"), 0).unwrap(), Paid::NotNeeded(_)));
+    assert_eq!(pay(bench.host(), &debt(DebtKind::DaemonReload, ""), 0).unwrap(), Paid::Done);
+}
+
+#[test]
+fn a_unit_that_ran_when_a_restart_was_owed_is_started_whatever_became_of_it() {
+    let bench = systemd();
+    let restart = Debt::new(DebtKind::Restart, "web.service");
+    assert!(!owed(bench.host(), std::slice::from_ref(&restart)).unwrap()[0].ran);
+    bench.host().run(&crate::host::Command::new("systemctl").args(["start", "web.service"])).unwrap();
+    let restart = owed(bench.host(), &[restart]).unwrap().remove(0);
+    assert!(restart.ran);
+    std::fs::remove_file(bench.at("/run/fake-systemd/active/web.service")).unwrap();
+    assert_eq!(pay(bench.host(), &restart, bench.host().now()).unwrap(), Paid::Done);
+    assert!(bench.at("/run/fake-systemd/active/web.service").exists());
+}
+
+#[test]
+fn units_are_watched_together_and_those_that_do_not_stay_well_are_named_with_their_last_words() {
+    let bench = systemd();
+    bench.put("/run/fake-systemd/journal", "dies[7]: no memory for this\n");
+    bench.put("/usr/lib/systemd/system/dies.service", "FAKE-DIES\n");
+    bench.put("/proc/net/tcp", "  sl\n 0: 00000000:0050 00000000:0000 0A x\n");
+    let host = crate::host::FakeHost::new(bench.at("/"));
+    let started = ["web.service", "dies.service"];
+    bench.host().run(&crate::host::Command::new("systemctl").arg("start").args(started)).unwrap();
+    let port = |port: &str| crate::engine::Health { ports: vec![port.to_owned()], ..crate::engine::Health::default() };
+    let debt = |unit: &str, healthy| Debt { healthy, ..Debt::new(DebtKind::Restart, unit) };
+    let debts = [
+        debt("web.service", port("80")),
+        debt("dies.service", crate::engine::Health::default()),
+        debt("web.service", port("81")),
+    ];
+    let proved = prove(&host, &debts);
+    assert!(proved[0].is_ok(), "{proved:?}");
+    let why = |at: usize| match &proved[at] {
+        Err(Error::Refused { code: "unit-unhealthy", what, why, .. }) => format!("{what}: {why}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(why(1), "restart dies.service: it failed: exit-code\ndies[7]: no memory for this");
+    assert!(why(2).starts_with("restart web.service: it runs, but nothing listens on port 81\n"), "{}", why(2));
 }
 
 #[test]

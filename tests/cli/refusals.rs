@@ -397,6 +397,36 @@ fn a_fragment_that_collides_with_the_administrators_own_is_refused_before_it_is_
 }
 
 #[test]
+fn a_service_that_dies_of_its_new_configuration_comes_back_with_the_old_one_and_no_further_run_is_green() {
+    let tree = Tree::new();
+    tree.put("/usr/lib/systemd/system/app.service", "READS=/etc/app.conf\n");
+    tree.put("/run/fake-systemd/active/app.service", "Thu 2026-11-19 10:00:00.000000 UTC\n");
+    tree.put("/run/fake-systemd/journal", "app[9]: cannot live with this\n");
+    tree.put("/etc/app.conf", "good\n");
+    tree.module(
+        "app",
+        "resources:\n  - file: /etc/app.conf\n    content: \"DIES\\n\"\n    notify: [restart app.service]\n",
+    );
+    tree.enable(&["app"]);
+    let ran = tree.call("install --module app --workers 1 --yes").ends(1);
+    is_explained("unit-unhealthy", &tree, &ran, "unit-unhealthy");
+    assert!(ran.err.contains("cannot live with this"), "{}", ran.err);
+    assert_eq!(tree.text("/etc/app.conf"), "good\n");
+    assert!(tree.has("/run/fake-systemd/active/app.service"), "the old process is back");
+    tree.call("status").ends(0);
+    tree.call("install --module app --workers 1 --yes").ends(1);
+    // Not even the old configuration keeps it alive: it stays owed, and no run is green over it.
+    tree.put("/etc/app.conf", "DIES too\n");
+    tree.call("install --module app --workers 1 --yes").ends(1);
+    tree.call("status").ends(4);
+    tree.module("app", "resources:\n  - file: /etc/app.conf\n    content: \"DIES too\\n\"\n");
+    tree.call("install --module app --workers 1 --yes").ends(1);
+    tree.put("/usr/lib/systemd/system/app.service", "[Service]\n");
+    tree.call("install --module app --workers 1 --yes").ends(0);
+    tree.call("status").ends(0);
+}
+
+#[test]
 fn a_value_that_sshd_would_take_from_another_file_is_refused_with_that_files_name() {
     let tree = Tree::new();
     tree.put("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n");

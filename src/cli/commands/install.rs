@@ -289,7 +289,11 @@ fn problem(made: &Report) -> Option<Problem> {
     let complete = made.is_undo_complete();
     let first = made.failures.first();
     if made.state == TransactionState::Done {
-        return None;
+        // What an earlier run owes is nobody's fault here, but a service that is not well is no success.
+        let debt = made.unpaid.first()?;
+        let mut problem = Problem::of(&debt.error).state("as the profile says, but for what is still owed");
+        problem.details = Some("vps-configurator status".to_owned());
+        return Some(problem);
     }
     let (what, code, why, fix) = match first {
         Some(failure) => {
@@ -308,6 +312,10 @@ fn problem(made: &Report) -> Option<Problem> {
         (false, _) => "some changes could not be taken back; nothing more is applied until they are".to_owned(),
         (true, TransactionState::Partial) => {
             format!("the other modules are installed; {count} changes of the failed ones were taken back")
+        }
+        (true, _) if !made.unpaid.is_empty() => {
+            let owed: Vec<String> = made.unpaid.iter().map(|debt| debt.debt.to_string()).collect();
+            format!("rolled back, {count} of {count} steps undone; still owed: {}", owed.join(", "))
         }
         (true, _) => format!("rolled back, {count} of {count} steps undone; the host is as it was before"),
     };

@@ -177,8 +177,7 @@ impl Record {
                 Settled::between(context, &before, &Tree::see(context.host, &self.foreign)?, tables(context.host)?)?
             }
         };
-        settled.debts =
-            held_units(context.host)?.into_iter().map(|unit| Debt { kind: DebtKind::Start, unit }).collect();
+        settled.debts = held_units(context.host)?.into_iter().map(|unit| Debt::new(DebtKind::Start, unit)).collect();
         settled
             .changes
             .retain(|path, node| before.nodes.contains_key(path) || !self.is_made_beside(path, node.as_ref()));

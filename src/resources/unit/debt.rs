@@ -13,13 +13,27 @@ use crate::host::{self, Command, Host};
 pub enum Paid {
     /// Done.
     Done,
+    /// The unit was started after the debt was made: it has read what changed.
+    Since,
     /// Nothing to do, and why: the unit doesn't run, isn't there, is masked.
     NotNeeded(String),
 }
 
-/// Pays a debt. Reloading and restarting concern only what runs; starting only what is enabled and not masked. sshd is
-/// never restarted, and its configuration is checked before it reads it: it may be the only way in.
-pub fn pay(host: &dyn Host, debt: &Debt) -> Result<Paid> {
+/// Debts as they are owed now: a unit that runs must run when they are paid.
+pub fn owed(host: &dyn Host, debts: &[Debt]) -> Result<Vec<Debt>> {
+    let names: Vec<String> = debts.iter().map(|debt| debt.unit.clone()).filter(|unit| !unit.is_empty()).collect();
+    if names.is_empty() || !is_booted(host)? {
+        return Ok(debts.to_vec());
+    }
+    let facts = survey::show(host, &names)?;
+    let runs = |debt: &Debt| facts.get(&debt.unit).is_some_and(|facts| facts.is_active() || facts.is_changing());
+    Ok(debts.iter().map(|debt| Debt { ran: debt.ran || runs(debt), ..debt.clone() }).collect())
+}
+
+/// Pays a debt that was made at `made` (nanoseconds since the epoch). Reloading and restarting concern only what runs,
+/// or ran when they were owed; starting only what is enabled and not masked. sshd is never restarted, and its
+/// configuration is checked before it reads it: it may be the only way in.
+pub fn pay(host: &dyn Host, debt: &Debt, made: i128) -> Result<Paid> {
     if !is_booted(host)? {
         return Ok(Paid::NotNeeded("systemd does not run here".to_owned()));
     }
@@ -29,7 +43,10 @@ pub fn pay(host: &dyn Host, debt: &Debt) -> Result<Paid> {
     }
     let name = debt.unit.as_str();
     let facts = survey::show_one(host, name)?;
-    if let Some(why) = needless(debt.kind, name, &facts) {
+    if facts.is_active() && facts.started.is_some_and(|started| started > made) {
+        return Ok(Paid::Since);
+    }
+    if let Some(why) = needless(debt, &facts) {
         return Ok(Paid::NotNeeded(why));
     }
     if facts.stale {
@@ -40,22 +57,26 @@ pub fn pay(host: &dyn Host, debt: &Debt) -> Result<Paid> {
             check_sshd(host)?;
             if facts.is_active() { "reload" } else { "start" }
         }
-        DebtKind::Start if facts.active == "failed" => {
+        DebtKind::Start | DebtKind::Restart | DebtKind::Reload if facts.has_failed() => {
             systemctl(host, "reset-failed", name)?;
             "start"
         }
         DebtKind::Start => "start",
+        DebtKind::Restart | DebtKind::Reload if !facts.is_active() && !facts.is_changing() => "start",
         DebtKind::Restart => "try-restart",
         DebtKind::Reload | DebtKind::DaemonReload => "try-reload-or-restart",
     };
     match systemctl(host, verb, name) {
-        Err(Error::Host(host::Error::Failed { tail, .. })) => Err(failure(host, name, &tail)),
+        Err(Error::Host(host::Error::Failed { tail, .. })) => {
+            Err(failure(host, "unit-failed", &debt.to_string(), name, &tail))
+        }
         paid => paid.map(|()| Paid::Done),
     }
 }
 
 /// Why nothing needs to be done, if so.
-fn needless(kind: DebtKind, name: &str, facts: &UnitFacts) -> Option<String> {
+fn needless(debt: &Debt, facts: &UnitFacts) -> Option<String> {
+    let name = &debt.unit;
     let runs = facts.is_active() || facts.is_changing();
     if facts.is_masked() {
         return Some(format!("{name} is masked"));
@@ -63,10 +84,10 @@ fn needless(kind: DebtKind, name: &str, facts: &UnitFacts) -> Option<String> {
     if !facts.is_loaded() {
         return Some(format!("there is no {name}"));
     }
-    match kind {
+    match debt.kind {
         DebtKind::Start if runs => Some(format!("{name} runs already")),
         DebtKind::Start if !facts.is_enabled() => Some(format!("{name} is not enabled")),
-        DebtKind::Reload | DebtKind::Restart if !runs => Some(format!("{name} does not run")),
+        DebtKind::Reload | DebtKind::Restart if !runs && !debt.ran => Some(format!("{name} does not run")),
         _ => None,
     }
 }
@@ -86,43 +107,9 @@ fn check_sshd(host: &dyn Host) -> Result<()> {
     }
 }
 
-/// Whether the unit was started or restarted after the debt was made (`since`, nanoseconds since the epoch): then it has
-/// read what changed. systemd keeps that moment in microseconds; one within the same microsecond doesn't count.
-pub fn already_paid(host: &dyn Host, debt: &Debt, since: i128) -> Result<bool> {
-    if debt.kind == DebtKind::DaemonReload || !is_booted(host)? {
-        return Ok(false);
-    }
-    let command = Command::new("systemctl").args([
-        "show",
-        "--timestamp=us+utc",
-        "--value",
-        "--property",
-        "InactiveExitTimestamp",
-        "--",
-        &debt.unit,
-    ]);
-    let text = host.look(&command)?.text();
-    Ok(microseconds(text.trim()).is_some_and(|started| started * 1000 > since))
-}
-
-/// The microseconds since the epoch of `Mon 2026-11-23 18:55:14.123456 UTC`.
-fn microseconds(text: &str) -> Option<i128> {
-    let (_, rest) = text.split_once(' ')?;
-    let rest = rest.strip_suffix(" UTC")?.replacen(' ', "T", 1);
-    let time: jiff::Timestamp = format!("{rest}Z").parse().ok()?;
-    Some(i128::from(time.as_microsecond()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_moment_of_a_start_is_read_to_the_microsecond() {
-        assert_eq!(microseconds("Thu 1970-01-01 00:00:01.000002 UTC"), Some(1_000_002));
-        assert_eq!(microseconds(""), None);
-        assert_eq!(microseconds("n/a"), None);
-    }
 
     #[test]
     fn what_does_not_run_is_neither_reloaded_nor_restarted() {
@@ -132,11 +119,11 @@ mod tests {
             active: active.into(),
             ..UnitFacts::default()
         };
-        assert!(needless(DebtKind::Reload, "a", &facts("loaded", "enabled", "inactive")).is_some());
-        assert!(needless(DebtKind::Restart, "a", &facts("loaded", "enabled", "active")).is_none());
-        assert!(needless(DebtKind::Start, "a", &facts("loaded", "disabled", "inactive")).is_some());
-        assert!(needless(DebtKind::Start, "a", &facts("loaded", "enabled", "inactive")).is_none());
-        assert!(needless(DebtKind::Start, "a", &facts("masked", "masked", "inactive")).is_some());
-        assert!(needless(DebtKind::Restart, "a", &facts("not-found", "", "inactive")).is_some());
+        assert!(needless(&Debt::new(DebtKind::Reload, "a"), &facts("loaded", "enabled", "inactive")).is_some());
+        assert!(needless(&Debt::new(DebtKind::Restart, "a"), &facts("loaded", "enabled", "active")).is_none());
+        assert!(needless(&Debt::new(DebtKind::Start, "a"), &facts("loaded", "disabled", "inactive")).is_some());
+        assert!(needless(&Debt::new(DebtKind::Start, "a"), &facts("loaded", "enabled", "inactive")).is_none());
+        assert!(needless(&Debt::new(DebtKind::Start, "a"), &facts("masked", "masked", "inactive")).is_some());
+        assert!(needless(&Debt::new(DebtKind::Restart, "a"), &facts("not-found", "", "inactive")).is_some());
     }
 }

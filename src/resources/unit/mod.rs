@@ -5,6 +5,7 @@
 //! satisfies the wish that it be disabled and stopped.
 
 pub mod debt;
+pub mod health;
 pub mod survey;
 pub mod undo;
 
@@ -12,11 +13,12 @@ use self::survey::{UnitFacts, UnitSurvey};
 use self::undo::UndoUnit;
 use super::fields;
 use crate::base::ids::ResourceId;
-use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
+use crate::engine::{Action, Change, Context, Debt, DebtKind, Error, Health, Resource, Result, State, UndoRecord};
 use crate::host::machine::is_booted;
 use crate::host::{self, Command, Host};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +26,8 @@ pub use self::undo::{UNDO, decode};
 
 /// How long a unit may take to start or stop (systemd's own limits are mostly 90 s; oneshot units have none).
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long a unit must run before it counts as started.
-const STABLE: Duration = Duration::from_secs(1);
+/// For how many seconds a unit that was started must run on, when its module does not say.
+const STARTED: u32 = 1;
 /// How many lines of the journal explain a failure.
 const LINES: &str = "15";
 
@@ -38,6 +40,8 @@ struct Fields {
     active: Option<bool>,
     #[serde(default, deserialize_with = "fields::boolean")]
     masked: bool,
+    #[serde(default)]
+    healthy: BTreeMap<String, String>,
 }
 
 /// A unit that must be in a state.
@@ -45,7 +49,42 @@ struct Fields {
 pub struct Unit {
     id: ResourceId,
     fields: Fields,
+    health: Health,
     survey: Arc<UnitSurvey>,
+}
+
+/// What a manifest says of when a unit is well.
+pub fn health(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Health> {
+    let read: Fields = fields::read("unit", name, fields, module)?;
+    let wrong = |why: String| fields::invalid("unit", name, module, why);
+    let mut health = Health::default();
+    for (key, value) in &read.healthy {
+        let seconds = || match value.trim().parse::<u32>() {
+            Ok(seconds) if seconds <= 300 => Ok(Some(seconds)),
+            _ => Err(wrong(format!("healthy: {key} wants seconds from 0 to 300, not \"{value}\""))),
+        };
+        match key.as_str() {
+            "stable" => health.stable = seconds()?,
+            "within" => health.within = seconds()?,
+            "port" => {
+                health.ports =
+                    value.split([' ', ',', '\n']).filter(|port| !port.is_empty()).map(str::to_owned).collect();
+                let good = |port: &String| {
+                    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+                    number.parse::<u16>().is_ok_and(|n| n > 0) && matches!(protocol, "tcp" | "udp")
+                };
+                if let Some(bad) = health.ports.iter().find(|port| !good(port)) {
+                    return Err(wrong(format!("healthy: \"{bad}\" is no port such as 80 or 53/udp")));
+                }
+            }
+            _ => return Err(wrong(format!("healthy knows port, stable and within, not \"{key}\""))),
+        }
+    }
+    Ok(health)
+}
+
+fn is_service(name: &str) -> bool {
+    name.ends_with(".service")
 }
 
 /// Whether this is the whole name of a unit (systemd.unit(5)); a template without its instance is none.
@@ -75,8 +114,9 @@ impl Unit {
         if !read.masked && read.enabled.is_none() && read.active.is_none() {
             return Err(fields::invalid("unit", name, module, "it asks for nothing: say enabled, active or masked"));
         }
+        let health = health(name, fields, module)?;
         survey.register(name);
-        Ok(Box::new(Unit { id: ResourceId::new("unit", name), fields: read, survey: survey.clone() }))
+        Ok(Box::new(Unit { id: ResourceId::new("unit", name), fields: read, health, survey: survey.clone() }))
     }
 
     fn name(&self) -> &str {
@@ -137,36 +177,25 @@ impl Unit {
         if facts.active == "failed" {
             systemctl(host, "reset-failed", self.name())?;
         }
+        let what = format!("start {}", self.name());
         match systemctl(host, "start", self.name()) {
             Err(Error::Host(host::Error::Failed { tail, .. })) => {
-                return Err(failure(host, self.name(), &tail));
+                return Err(failure(host, "unit-failed", &what, self.name(), &tail));
             }
             started => started?,
         }
-        let begun = survey::show_one(host, self.name())?;
-        if begun.kind != "oneshot" && self.name().ends_with(".service") {
-            host.pause(STABLE);
+        let mut health = self.health.clone();
+        health.stable = health.stable.or(Some(STARTED));
+        // As after a restart: it was asked to run, so it must.
+        let started = Debt { healthy: health, ran: true, ..Debt::new(DebtKind::Restart, self.name()) };
+        match health::prove(host, &[started]).pop() {
+            Some(Err(Error::Refused { code, why, fix, module, .. })) => {
+                Err(Error::Refused { code, what, why, fix, module })
+            }
+            Some(proved) => proved,
+            None => Ok(()),
         }
-        let now = settled(host, self.name())?;
-        if !now.is_active() || now.restarts != begun.restarts {
-            let why = format!("it ended again within a second: {}", now.result);
-            return Err(failure(host, self.name(), &why));
-        }
-        Ok(())
     }
-}
-
-/// Waits until the unit is on its way to no other state.
-fn settled(host: &dyn Host, name: &str) -> Result<UnitFacts> {
-    let mut facts = survey::show_one(host, name)?;
-    let step = Duration::from_millis(200);
-    let mut waited = Duration::ZERO;
-    while facts.is_changing() && waited < PATIENCE {
-        host.pause(step);
-        waited += step;
-        facts = survey::show_one(host, name)?;
-    }
-    Ok(facts)
 }
 
 /// Runs one verb of systemctl on one unit.
@@ -175,8 +204,8 @@ pub(super) fn systemctl(host: &dyn Host, verb: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The refusal of a unit that would not start, with what it said last.
-pub(super) fn failure(host: &dyn Host, name: &str, said: &str) -> Error {
+/// The refusal of a unit that would not start or did not stay well, with what it said last.
+pub(super) fn failure(host: &dyn Host, code: &'static str, what: &str, name: &str, said: &str) -> Error {
     let journal = Command::new("journalctl").args([
         "--no-pager",
         "--quiet",
@@ -190,8 +219,13 @@ pub(super) fn failure(host: &dyn Host, name: &str, said: &str) -> Error {
     ]);
     // The journal only explains: without it the reason of systemctl must do.
     let lines = host.look(&journal).map(|output| output.text()).unwrap_or_default();
-    let why = if lines.trim().is_empty() { said.trim().to_owned() } else { lines.trim_end().to_owned() };
-    Error::refused("unit-failed", format!("start {name}"), why)
+    let (said, lines) = (said.trim(), lines.trim_end());
+    let why = match code {
+        _ if lines.trim().is_empty() => said.to_owned(),
+        "unit-failed" => lines.to_owned(),
+        _ => format!("{said}\n{lines}"),
+    };
+    Error::refused(code, what, why)
         .fix(format!("see systemctl status {name}; correct what it complains of, then run again"))
 }
 

@@ -17,8 +17,8 @@ const UNIT_FILES: [&str; 3] = ["/etc/systemd/system", "/usr/local/lib/systemd/sy
 /// How old an answer of the common call may be, in nanoseconds: half a second, the time of observing a plan.
 const FRESH: i128 = 500_000_000;
 /// The properties that are asked for; org.freedesktop.systemd1(5).
-const PROPERTIES: &str =
-    "Id,LoadState,UnitFileState,ActiveState,SubState,Result,Type,NRestarts,NeedDaemonReload,FragmentPath";
+const PROPERTIES: &str = "Id,LoadState,UnitFileState,ActiveState,SubState,Result,Type,NRestarts,NeedDaemonReload,FragmentPath,\
+     ActiveEnterTimestamp,InactiveExitTimestamp";
 
 /// What systemd says of one unit. Empty texts where it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +41,10 @@ pub struct UnitFacts {
     pub stale: bool,
     /// The unit's own file.
     pub fragment: String,
+    /// When it last became active, nanoseconds since the epoch; systemd keeps that in microseconds.
+    pub entered: Option<i128>,
+    /// When it was last started, likewise.
+    pub started: Option<i128>,
 }
 
 impl UnitFacts {
@@ -96,6 +100,8 @@ pub fn parse(text: &str) -> Vec<UnitFacts> {
                 "NRestarts" => facts.restarts = value.to_owned(),
                 "NeedDaemonReload" => facts.stale = value == "yes",
                 "FragmentPath" => facts.fragment = value.to_owned(),
+                "ActiveEnterTimestamp" => facts.entered = moment(value),
+                "InactiveExitTimestamp" => facts.started = moment(value),
                 _ => {}
             }
         }
@@ -113,9 +119,18 @@ pub fn show(host: &dyn Host, names: &[String]) -> Result<BTreeMap<String, UnitFa
     if !is_booted(host)? {
         return names.iter().map(|name| Ok((name.clone(), from_files(host, name)?))).collect();
     }
-    let command = Command::new("systemctl").args(["show", "--no-pager", "--property", PROPERTIES, "--"]);
+    let command =
+        Command::new("systemctl").args(["show", "--no-pager", "--timestamp=us+utc", "--property", PROPERTIES, "--"]);
     let text = host.look(&command.args(names.iter().cloned()))?.text();
     Ok(names.iter().cloned().zip(parse(&text)).collect())
+}
+
+/// `Mon 2026-11-23 18:55:14.123456 UTC` in nanoseconds since the epoch.
+fn moment(text: &str) -> Option<i128> {
+    let (_, rest) = text.split_once(' ')?;
+    let rest = rest.strip_suffix(" UTC")?.replacen(' ', "T", 1);
+    let time: jiff::Timestamp = format!("{rest}Z").parse().ok()?;
+    Some(i128::from(time.as_microsecond()) * 1000)
 }
 
 fn from_files(host: &dyn Host, name: &str) -> Result<UnitFacts> {
@@ -186,6 +201,12 @@ impl UnitSurvey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_moment_of_a_start_is_read_to_the_microsecond() {
+        assert_eq!(moment("Thu 1970-01-01 00:00:01.000002 UTC"), Some(1_000_002_000));
+        assert_eq!((moment(""), moment("n/a")), (None, None));
+    }
 
     #[test]
     fn one_answer_holds_several_units_in_the_order_asked() {

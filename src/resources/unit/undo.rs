@@ -202,7 +202,8 @@ impl Undo for UndoUnit {
         if self.verb(host)? == Some("start") {
             match super::systemctl(host, "start", &self.unit) {
                 Err(Error::Host(host::Error::Failed { tail, .. })) => {
-                    return Err(super::failure(host, &self.unit, &tail));
+                    let what = format!("start {}", self.unit);
+                    return Err(super::failure(host, "unit-failed", &what, &self.unit, &tail));
                 }
                 started => started?,
             }

@@ -146,7 +146,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn spec(module: &str, kind: &'static str, name: &str, fields: Value, units: &[&str]) -> Spec {
-        let debt = |unit: &&str| Debt { kind: DebtKind::Reload, unit: (*unit).to_owned() };
+        let debt = |unit: &&str| Debt::new(DebtKind::Reload, (*unit).to_owned());
         let notify = units.iter().map(debt).collect();
         Spec { module: module.to_owned(), notify, ..Spec::sample(kind, name, fields) }
     }

@@ -1,0 +1,220 @@
+//! Whether units are well after something was done to them: they run on for a while, and their ports answer. All of
+//! them are watched at once, so that ten units take no longer than one.
+
+use super::survey::{self, UnitFacts};
+use super::{failure, is_service};
+use crate::engine::{Debt, DebtKind, Health, Result};
+use crate::host::machine::is_booted;
+use crate::host::{Host, sockets};
+use std::time::Duration;
+
+/// How long a service must run on, when its module does not say.
+pub const STABLE: Duration = Duration::from_secs(2);
+/// How long its ports may take to answer, when its module does not say.
+pub const WITHIN: Duration = Duration::from_secs(15);
+/// How long a unit may be on its way to another state.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The time between two looks.
+const STEP: Duration = Duration::from_millis(200);
+
+/// What a look at a unit says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    /// It is well.
+    Well,
+    /// That can't be said yet.
+    Wait,
+    /// It isn't, and why.
+    Sick(String),
+}
+
+/// A unit that is watched.
+#[derive(Debug)]
+struct Watched<'a> {
+    debt: &'a Debt,
+    /// What was seen first: how often systemd had restarted it.
+    restarts: Option<String>,
+    /// When it became active, as last seen.
+    entered: Option<i128>,
+    /// How long it has run on.
+    stable: Duration,
+    verdict: Verdict,
+}
+
+/// Watches the units of all these debts, which were paid just now, until each is well or not. The outcomes are in the
+/// order of the debts.
+///
+/// # Errors
+/// `unit-unhealthy` with what was seen and the last lines of the unit's journal.
+pub fn prove(host: &dyn Host, debts: &[Debt]) -> Vec<Result<()>> {
+    let mut watched: Vec<Watched<'_>> = debts.iter().map(Watched::new).collect();
+    let watching = watch(host, &mut watched);
+    let outcome = |one: &Watched<'_>| match &one.verdict {
+        Verdict::Sick(why) => {
+            let act = one.debt.to_string();
+            Err(failure(host, "unit-unhealthy", &act, &one.debt.unit, why))
+        }
+        Verdict::Well | Verdict::Wait => Ok(()),
+    };
+    let mut outcomes: Vec<Result<()>> = watched.iter().map(outcome).collect();
+    // That systemd can't be asked is told once; nothing is proved then.
+    if let (Err(error), Some(first)) = (watching, outcomes.iter_mut().find(|one| one.is_ok())) {
+        *first = Err(error);
+    }
+    outcomes
+}
+
+fn watch(host: &dyn Host, watched: &mut [Watched<'_>]) -> Result<()> {
+    if watched.is_empty() || !is_booted(host)? {
+        return Ok(());
+    }
+    let mut waited = Duration::ZERO;
+    loop {
+        let names: Vec<String> = watched.iter().map(|one| one.debt.unit.clone()).collect();
+        let facts = survey::show(host, &names)?;
+        let listening = sockets::listening(host);
+        for one in watched.iter_mut().filter(|one| one.verdict == Verdict::Wait) {
+            let Some(facts) = facts.get(&one.debt.unit) else { continue };
+            let missing = one.debt.healthy.ports.iter().find(|port| !sockets::answers(&listening, port));
+            one.look(facts, missing.map(String::as_str), waited, host.now());
+        }
+        if watched.iter().all(|one| one.verdict != Verdict::Wait) {
+            return Ok(());
+        }
+        host.pause(STEP);
+        waited += STEP;
+    }
+}
+
+impl<'a> Watched<'a> {
+    fn new(debt: &'a Debt) -> Self {
+        Watched { debt, restarts: None, entered: None, stable: Duration::ZERO, verdict: Verdict::Wait }
+    }
+
+    /// One look. `missing`: a port of it that does not answer. `waited`: how long all are watched by now.
+    fn look(&mut self, facts: &UnitFacts, missing: Option<&str>, waited: Duration, now: i128) {
+        match (self.restarts.is_some(), self.entered == facts.entered) {
+            (true, true) => self.stable += STEP,
+            (true, false) => self.stable = Duration::ZERO,
+            // A reload doesn't start it, but what it does to it is seen only from now on.
+            (false, _) if self.debt.kind == DebtKind::Reload => {}
+            (false, _) => {
+                let age = facts.entered.map_or(0, |entered| (now - entered).max(0));
+                self.stable = Duration::from_nanos(u64::try_from(age).unwrap_or(u64::MAX));
+            }
+        }
+        self.entered = facts.entered;
+        let before = self.restarts.replace(facts.restarts.clone());
+        self.verdict = verdict(self.debt, facts, before.as_deref(), missing, self.stable, waited);
+    }
+}
+
+/// The decision on one unit.
+fn verdict(
+    debt: &Debt,
+    facts: &UnitFacts,
+    restarts: Option<&str>,
+    missing: Option<&str>,
+    stable: Duration,
+    waited: Duration,
+) -> Verdict {
+    let Health { stable: wanted, within, .. } = debt.healthy;
+    let seconds = |given: Option<u32>, default: Duration| given.map_or(default, |n| Duration::from_secs(n.into()));
+    if facts.has_failed() {
+        return Verdict::Sick(format!("it failed: {}", facts.result));
+    }
+    if facts.sub == "auto-restart" || restarts.is_some_and(|before| before != facts.restarts) {
+        return Verdict::Sick(format!("it ended ({}), and systemd restarts it", facts.result));
+    }
+    if facts.is_changing() {
+        return if waited < PATIENCE { Verdict::Wait } else { Verdict::Sick(format!("it is still {}", facts.active)) };
+    }
+    if !facts.is_active() {
+        // What does its work and ends has done it. And what a package brings may have reasons not to run on.
+        let may_end = facts.kind == "oneshot" && facts.result == "success" || debt.kind == DebtKind::Start;
+        return if may_end { Verdict::Well } else { Verdict::Sick("it ended by itself".to_owned()) };
+    }
+    if is_service(&debt.unit) && facts.sub == "running" && stable < seconds(wanted, STABLE) {
+        return Verdict::Wait;
+    }
+    match missing {
+        None => Verdict::Well,
+        Some(_) if waited < seconds(within, WITHIN) => Verdict::Wait,
+        Some(port) => Verdict::Sick(format!("it runs, but nothing listens on port {port}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(active: &str, sub: &str) -> UnitFacts {
+        UnitFacts { active: active.into(), sub: sub.into(), restarts: "0".into(), ..UnitFacts::default() }
+    }
+
+    fn debt(kind: DebtKind, health: Health) -> Debt {
+        Debt { healthy: health, ..Debt::new(kind, "web.service") }
+    }
+
+    const LONG: Duration = Duration::from_secs(1000);
+
+    #[test]
+    fn a_service_is_well_when_it_runs_on_for_as_long_as_it_must() {
+        let restart = debt(DebtKind::Restart, Health::default());
+        let look = |stable: u64| {
+            verdict(&restart, &facts("active", "running"), Some("0"), None, Duration::from_millis(stable), LONG)
+        };
+        assert_eq!((look(1900), look(2000)), (Verdict::Wait, Verdict::Well));
+        let longer = debt(DebtKind::Restart, Health { stable: Some(5), ..Health::default() });
+        assert_eq!(verdict(&longer, &facts("active", "running"), None, None, STABLE, LONG), Verdict::Wait);
+        // What runs no process has nothing that could end.
+        assert_eq!(verdict(&longer, &facts("active", "exited"), None, None, Duration::ZERO, LONG), Verdict::Well);
+    }
+
+    #[test]
+    fn one_that_ends_or_is_restarted_or_fails_is_not() {
+        let restart = debt(DebtKind::Restart, Health::default());
+        let sick = |facts: &UnitFacts, before: &str| {
+            matches!(verdict(&restart, facts, Some(before), None, LONG, LONG), Verdict::Sick(_))
+        };
+        assert!(sick(&facts("failed", "failed"), "0") && sick(&facts("inactive", "dead"), "0"));
+        assert!(sick(&facts("activating", "auto-restart"), "0"));
+        assert!(sick(&UnitFacts { restarts: "1".into(), ..facts("active", "running") }, "0"));
+        assert!(sick(&facts("activating", "start"), "0"), "not for ever");
+        let started = debt(DebtKind::Start, Health::default());
+        assert_eq!(verdict(&started, &facts("inactive", "dead"), Some("0"), None, LONG, LONG), Verdict::Well);
+        let oneshot = UnitFacts { kind: "oneshot".into(), result: "success".into(), ..facts("inactive", "dead") };
+        assert_eq!(verdict(&restart, &oneshot, Some("0"), None, LONG, LONG), Verdict::Well);
+    }
+
+    #[test]
+    fn a_port_that_does_not_answer_is_waited_for_and_then_told() {
+        let web = debt(DebtKind::Restart, Health { within: Some(3), ..Health::default() });
+        let look = |missing, waited| {
+            verdict(&web, &facts("active", "running"), Some("0"), missing, LONG, Duration::from_secs(waited))
+        };
+        assert_eq!(look(None, 0), Verdict::Well);
+        assert_eq!(look(Some("80/tcp"), 2), Verdict::Wait);
+        assert_eq!(look(Some("80/tcp"), 3), Verdict::Sick("it runs, but nothing listens on port 80/tcp".into()));
+    }
+
+    #[test]
+    fn the_time_that_it_runs_on_counts_from_its_start_and_anew_from_each_further_one() {
+        let second = 1_000_000_000;
+        let watch = debt(DebtKind::Restart, Health::default());
+        let mut one = Watched::new(&watch);
+        let at = |entered: i128| UnitFacts { entered: Some(entered * second), ..facts("active", "running") };
+        one.look(&at(99), None, Duration::ZERO, 100 * second);
+        assert_eq!((one.stable, one.verdict.clone()), (Duration::from_secs(1), Verdict::Wait));
+        one.look(&at(101), None, STEP, 101 * second);
+        assert_eq!(one.stable, Duration::ZERO);
+        let reload = debt(DebtKind::Reload, Health::default());
+        let mut one = Watched::new(&reload);
+        one.look(&at(0), None, Duration::ZERO, 100 * second);
+        assert_eq!(one.verdict, Verdict::Wait, "a reload is watched as long as a start");
+        // Started long ago and only looked at: nothing is waited for.
+        let mut one = Watched::new(&watch);
+        one.look(&at(0), None, Duration::ZERO, 100 * second);
+        assert_eq!(one.verdict, Verdict::Well);
+    }
+}
