@@ -20,7 +20,7 @@ use crate::modules::expand::{OptionValues, PortNeed, expand};
 use crate::modules::facts::Facts;
 use crate::modules::probe::Probe;
 use crate::profiles::input::Inputs;
-use crate::profiles::settings::{Recovery, Settings};
+use crate::profiles::settings::Settings;
 use crate::profiles::{Configuration, check};
 use crate::resources::assembly::{Assembled, Assembly, assemble};
 use crate::resources::package::PackageSet;
@@ -191,9 +191,9 @@ pub fn configuration(session: &Session<'_>, catalogue: &Catalogue, select: &Sele
     Ok(check(catalogue, &inputs(session, select)?)?)
 }
 
-/// Which way recovery goes.
-pub fn recovery(session: &Session<'_>) -> Result<Recovery, Problem> {
-    Ok(configuration(session, &catalogue(session)?, &Select::default())?.settings.recovery)
+/// The engine's settings, for the commands that need no profile.
+pub fn settings(session: &Session<'_>) -> Result<Settings, Problem> {
+    Ok(configuration(session, &catalogue(session)?, &Select::default())?.settings)
 }
 
 /// What templates see of the host.

@@ -152,6 +152,8 @@ struct Board {
     busy: BTreeSet<&'static str>,
     running: usize,
     stopped: bool,
+    /// Shared ones that are tried again without the module that failed.
+    retried: BTreeSet<usize>,
     failed_modules: BTreeSet<String>,
     applied: Vec<Applied>,
     failures: Vec<Failure>,
@@ -166,6 +168,7 @@ impl Board {
             busy: BTreeSet::new(),
             running: 0,
             stopped: false,
+            retried: BTreeSet::new(),
             failed_modules: BTreeSet::new(),
             applied: Vec::new(),
             failures: Vec::new(),
@@ -313,8 +316,14 @@ impl Run<'_> {
         if change.action == Action::Keep {
             if promised.is_some() {
                 // The packages did it already: the promise is kept, and there is nothing of ours to undo.
-                let step = works.journal.intend(&intent)?;
-                works.journal.set_step(step, StepState::Kept, None, None, works.now())?;
+                match works.journal.cut_off(self.tx, id)? {
+                    // Or it was done by the attempt that failed because of a module that is out of it now.
+                    Some(step) => works.journal.set_step(step.id, StepState::Verified, None, None, works.now())?,
+                    None => {
+                        let step = works.journal.intend(&intent)?;
+                        works.journal.set_step(step, StepState::Kept, None, None, works.now())?;
+                    }
+                }
                 self.note_deviation(id, &change.after, board);
             }
             return Ok(Done::Unchanged);
@@ -406,7 +415,8 @@ impl Run<'_> {
     fn record(&self, at: usize, resource: &dyn Resource, outcome: Result<Done>, board: &mut Board) {
         let error = match outcome {
             Ok(Done::Unchanged) => {
-                board.status[at] = Status::Unchanged;
+                // The attempt that failed changed it all the same: what comes after it sees another host than the plan.
+                board.status[at] = if board.retried.contains(&at) { Status::Changed } else { Status::Unchanged };
                 return;
             }
             Ok(Done::Changed(applied)) => {
@@ -442,6 +452,7 @@ impl Run<'_> {
         } else if is_to_blame {
             // Once more without it, and without those that depend on it, if something is left then.
             board.status[at] = Status::Waiting;
+            board.retried.insert(at);
         } else {
             board.status[at] = Status::Failed;
             board.stopped = true;

@@ -215,4 +215,52 @@ mod tests {
         assert!(roll_back(&works, &Target::Last, &Value::Null).unwrap().is_complete());
         assert!(bench.tree().is_empty());
     }
+
+    /// All there is once one attempt was made, though that attempt fails because of `docker`.
+    #[derive(Debug)]
+    struct Stubborn(Shared);
+
+    impl Resource for Stubborn {
+        fn id(&self) -> &ResourceId {
+            self.0.id()
+        }
+        fn observe(&self, host: &dyn Host) -> Result<State> {
+            Ok(State(json!(host.meta(Path::new("/x/all"))?.is_some())))
+        }
+        fn compare(&self, seen: &State) -> Result<Change> {
+            Ok(if seen.0 == true { Change::keep(seen) } else { Change::new(Action::Create, "make", json!(true)) })
+        }
+        fn capture(&self, _: &Context<'_>, _: &State, _: &Change) -> Result<UndoRecord> {
+            Ok(UndoRecord::new("word", json!({"path": "/x/all", "before": null})))
+        }
+        fn apply(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<()> {
+            // What comes after it finds another host than the plan did.
+            context.host.write(Path::new("/x/later"), b"theirs", &Attributes::root(0o644))?;
+            self.0.apply(context, seen, change)
+        }
+        fn shared_by(&self) -> Vec<String> {
+            self.0.shared_by()
+        }
+        fn without(&self, module: &str) -> Option<Box<dyn Resource>> {
+            let rest: Vec<String> = self.0.1.iter().filter(|m| *m != module).cloned().collect();
+            (!rest.is_empty()).then(|| Box::new(Stubborn(Shared(self.0.0.clone(), rest))) as Box<dyn Resource>)
+        }
+    }
+
+    #[test]
+    fn what_a_failed_attempt_has_done_already_stands_and_what_comes_after_it_goes_on() {
+        let bench = Bench::new();
+        let (journal, undoers, paid) = (bench.journal(), joint(), Paid::default());
+        let host = RealHost::new(bench.root());
+        let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+        let id = ResourceId::new("word", "all");
+        let mut all = of("word:all", "docker", &[], 0);
+        all.resource = Box::new(Stubborn(Shared(id, ["docker", "git"].map(str::to_owned).to_vec())));
+        let report = install(&works, vec![all, of("word:later", "git", &["word:all"], 0)], &policy(1), None).unwrap();
+        assert_eq!(report.state, crate::journal::TransactionState::Partial, "{:?}", report.failures);
+        let steps = journal.steps(report.tx).unwrap();
+        let states: Vec<_> = steps.iter().map(|step| (step.resource.as_str(), step.state)).collect();
+        assert_eq!(states, [("word:all", StepState::Verified), ("word:later", StepState::Verified)]);
+        assert_eq!(steps[0].shared, ["git"]);
+    }
 }

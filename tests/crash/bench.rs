@@ -19,7 +19,8 @@ use vps_configurator::modules::facts::Facts;
 use vps_configurator::profiles::check;
 use vps_configurator::profiles::input::Inputs;
 use vps_configurator::resources::assembly::{Assembly, assemble};
-use vps_configurator::resources::{Units, package, undoers};
+use vps_configurator::resources::package::{self, Healing, LOCK_WAIT};
+use vps_configurator::resources::{Units, undoers};
 
 /// A tree, the modules that are put on it, and how it was before.
 pub struct Bench {
@@ -119,7 +120,8 @@ impl Bench {
         if is_needed(works).unwrap() {
             package::adopt(works.host, works.progress).unwrap();
             package::release_guard(works.host).unwrap();
-            package::heal(works.host, works.progress).unwrap();
+            let healing = Healing { lock_wait: LOCK_WAIT, holds_services: true };
+            package::heal(works.host, works.progress, healing).unwrap();
         }
     }
 

@@ -17,7 +17,7 @@ use crate::cli::story;
 use crate::engine::apply::{Report, apply};
 use crate::engine::plan::Plan;
 use crate::engine::recover::{Direction, is_needed, recover};
-use crate::engine::{Works, debts};
+use crate::engine::{Resource, Works, debts};
 use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
@@ -84,14 +84,14 @@ fn dry_run(session: &Session<'_>, select: &Select) -> Outcome {
             "status": "dry-run", "profile": setup.profile, "modules": setup.modules, "plan": plan
         }));
     } else {
-        session.output.text(&page::text(
-            &plan,
-            &setup.profile,
-            session.output.has_colour(),
-            session.output.is_verbose(),
-        ));
+        show(session, &setup, &plan);
     }
     Ok(Exit::Done)
+}
+
+fn show(session: &Session<'_>, setup: &Setup, plan: &Plan) {
+    let (has_colour, is_verbose) = (session.output.has_colour(), session.output.is_verbose());
+    session.output.text(&page::text(plan, &setup.profile, has_colour, is_verbose));
 }
 
 fn carry_out(
@@ -110,12 +110,12 @@ fn carry_out(
         None => after_a_crash(session, &works, &setup)?,
     };
     refuse_after_incomplete_undo(&works)?;
-    let plan = setup.plan(session)?;
+    let mut plan = setup.plan(session)?;
     if let Some(saved) = &order.saved {
         refuse_if_outdated(saved, &plan)?;
     }
     if plan.is_empty() {
-        return nothing_to_do(session, &works, &setup, &plan, resumed, began);
+        return nothing_to_do(session, &works, &progress, &setup, &plan, resumed, began);
     }
     session.require_writable()?;
     if order.download_only {
@@ -127,15 +127,26 @@ fn carry_out(
         return Ok(Exit::Done);
     }
     if !order.yes && !session.output.is_json() {
-        session.output.text(&page::text(
-            &plan,
-            &setup.profile,
-            session.output.has_colour(),
-            session.output.is_verbose(),
-        ));
+        show(session, &setup, &plan);
     }
     confirm(session, order.yes, "Make these changes?")?;
     let signals = Signals::watch();
+    if let Some(now) = once_packages_are_ready(session, &works, &setup, &plan)? {
+        if now.is_empty() {
+            return nothing_to_do(session, &works, &progress, &setup, &now, resumed, began);
+        }
+        if let Some(saved) = &order.saved {
+            refuse_if_outdated(saved, &now)?;
+        }
+        if now.hash != plan.hash && !order.yes {
+            if !session.output.is_json() {
+                session.output.text("The packages are ready. What is left to do:\n");
+                show(session, &setup, &now);
+            }
+            confirm(session, order.yes, "Make these changes?")?;
+        }
+        plan = now;
+    }
     if let Some(workers) = order.workers {
         setup.policy.workers = workers;
     }
@@ -162,7 +173,7 @@ fn carry_out(
     let made = made.map_err(|error| {
         Problem::from(error).state("stopped where it was; vps-configurator recover finishes or undoes it")
     })?;
-    tell(session, &setup, &plan, Some(&made), began.elapsed().as_secs_f64())
+    tell(session, &progress, &setup, &plan, Some(&made), began.elapsed().as_secs_f64())
 }
 
 /// Heals and finishes what a crash left. The install that was cut off goes on under its number when it is the same.
@@ -170,7 +181,7 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
     if !is_needed(works)? {
         return Ok(None);
     }
-    super::recover::prepare(session, works)?;
+    super::recover::prepare(session, works.progress, true)?;
     let direction = match setup.settings.recovery {
         Recovery::Finish => Direction::Finish,
         Recovery::Undo => Direction::Undo,
@@ -184,6 +195,24 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
     Ok(None)
 }
 
+/// Where packages are to change: waits for others who work with packages, and brings dpkg in order, before there is
+/// anything to undo: what they change meanwhile, and what scripts of packages that aren't ours do now, is not ours. The
+/// plan that is right then, when something came of it.
+fn once_packages_are_ready(
+    session: &Session<'_>,
+    works: &Works<'_>,
+    setup: &Setup,
+    plan: &Plan,
+) -> Result<Option<Plan>, Problem> {
+    let Some(packages) = setup.packages.as_ref().filter(|packages| plan.step(packages.id()).is_some()) else {
+        return Ok(None);
+    };
+    if !packages.make_ready(works.host, works.progress)? {
+        return Ok(None);
+    }
+    setup.plan(session).map(Some)
+}
+
 fn refuse_after_incomplete_undo(works: &Works<'_>) -> Result<(), Problem> {
     match works.journal.standing()?.iter().find(|step| step.state == StepState::UndoFailed) {
         Some(step) => Err(crate::engine::Error::UndoIncomplete { transaction: step.tx.0 }.into()),
@@ -194,6 +223,7 @@ fn refuse_after_incomplete_undo(works: &Works<'_>) -> Result<(), Problem> {
 fn nothing_to_do(
     session: &Session<'_>,
     works: &Works<'_>,
+    progress: &Drawn,
     setup: &Setup,
     plan: &Plan,
     resumed: Option<TransactionId>,
@@ -208,7 +238,8 @@ fn nothing_to_do(
     if let Some(debt) = unpaid.into_iter().next() {
         return Err(Problem::from(debt.error).state("as the profile says, but for what is still owed"));
     }
-    tell(session, setup, plan, None, began.elapsed().as_secs_f64())
+    progress.finish();
+    tell(session, progress, setup, plan, None, began.elapsed().as_secs_f64())
 }
 
 /// A saved plan, with the selection that it was made with.
@@ -247,7 +278,15 @@ fn refuse_if_outdated(saved: &Plan, now: &Plan) -> Result<(), Problem> {
     .fix("look at a new one: vps-configurator plan"))
 }
 
-fn tell(session: &Session<'_>, setup: &Setup, plan: &Plan, made: Option<&Report>, seconds: f64) -> Outcome {
+fn tell(
+    session: &Session<'_>,
+    progress: &Drawn,
+    setup: &Setup,
+    plan: &Plan,
+    made: Option<&Report>,
+    seconds: f64,
+) -> Outcome {
+    let notes = progress.notes();
     let result = report::Result {
         profile: &setup.profile,
         modules: &setup.modules,
@@ -255,6 +294,7 @@ fn tell(session: &Session<'_>, setup: &Setup, plan: &Plan, made: Option<&Report>
         plan,
         report: made,
         seconds,
+        notes: &notes,
         next_steps: if made.is_some() { &setup.next_steps } else { &[] },
     };
     let value = report::json(&result);

@@ -8,35 +8,38 @@ use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
-use crate::cli::setup::{Setup, select_of};
+use crate::cli::setup::{Setup, select_of, settings};
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::recover::{Direction, is_needed, recover};
-use crate::engine::{Works, debts};
+use crate::engine::{Error, Event, Progress, Works, debts};
 use crate::journal::{TransactionKind, TransactionRow, TransactionState};
 use crate::profiles::settings::Recovery;
-use crate::resources;
+use crate::resources::package::{self, Healing, LOCK_WAIT};
 use serde_json::{Value, json};
 
 /// Runs it.
 pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     session.require_root()?;
-    if session.journal_to_read()?.is_none() {
-        return quiet(session);
-    }
     story::begin(session.output.is_verbose());
     // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
     let _signals = Signals::watch();
     let lock = session.lock()?;
-    let journal = session.journal()?;
     let progress = Drawn::new(session.output);
+    let journal = session.journal_to_read()?.map(|_| session.journal()).transpose()?;
+    let Some(journal) = journal else {
+        prepare(session, &progress, false)?;
+        progress.finish();
+        return quiet(session);
+    };
     let works = session.works(&journal, &progress);
-    if !is_needed(&works)? && journal.owed()?.is_empty() {
+    let is_cut_off = is_needed(&works)?;
+    prepare(session, &progress, is_cut_off)?;
+    if !is_cut_off && journal.owed()?.is_empty() {
         baseline::close(session, &journal)?;
-        resources::package::release_guard(session.host)?;
+        progress.finish();
         return quiet(session);
     }
-    prepare(session, &works)?;
     let direction = match flags.direction {
         Some(args::Direction::Finish) => Direction::Finish,
         Some(args::Direction::Undo) => Direction::Undo,
@@ -68,21 +71,27 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     }
 }
 
-/// Heals what a crash left of dpkg, waits for an apt that outlived us, takes our guard away.
-pub fn prepare(session: &Session<'_>, works: &Works<'_>) -> Result<(), Problem> {
-    if is_needed(works)? {
-        resources::package::adopt(session.host, works.progress)?;
-        // The guard goes last: healing goes on under it, keeps its list of who is owed a start, and may take it anew.
-        let healed = resources::package::heal(session.host, works.progress);
-        resources::package::release_guard(session.host)?;
-        healed?;
+/// Waits for an apt that outlived us, brings dpkg in order, takes our guard away. What can't be brought in order is
+/// told, and left to the step that needs it: it may be just what goes.
+pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool) -> Result<(), Problem> {
+    let host = session.host;
+    let lock_wait = settings(session).map_or(LOCK_WAIT, |settings| settings.lock_wait);
+    package::adopt(host, progress)?;
+    // The guard goes last: healing goes on under it, keeps its list of who is owed a start, and may take it anew.
+    let healed = package::heal(host, progress, Healing { lock_wait, holds_services: is_cut_off });
+    package::release_guard(host)?;
+    match healed {
+        Err(error @ Error::Refused { code: "dpkg-broken", .. }) => {
+            progress.tell(&Event::Note { line: &error.to_string() });
+            Ok(())
+        }
+        healed => Ok(healed.map(drop)?),
     }
-    Ok(())
 }
 
 /// The direction of the configuration; finishing, when that cannot be read: a crash must not wait for a person.
 fn configured(session: &Session<'_>) -> Result<Direction, Problem> {
-    Ok(match crate::cli::setup::recovery(session) {
+    Ok(match settings(session).map(|settings| settings.recovery) {
         Ok(Recovery::Undo) => Direction::Undo,
         _ => Direction::Finish,
     })
@@ -145,7 +154,8 @@ mod tests {
         put("/usr/bin/dpkg", "#!/bin/sh\nexit 1\n", 0o755);
         put("/usr/bin/apt-get", "#!/bin/sh\nexit 0\n", 0o755);
         let progress = Drawn::new(&output);
-        assert!(resources::package::heal(host, &progress).is_err());
+        let healing = Healing { lock_wait: LOCK_WAIT, holds_services: true };
+        assert!(package::heal(host, &progress, healing).is_err());
         assert!(host.meta(Path::new(paths::POLICY_RC_D)).unwrap().is_some());
         put(paths::HELD_UNITS, "ufw start\n", 0o644);
         put("/status.new", &status("installed"), 0o644);
@@ -161,7 +171,7 @@ mod tests {
             now: 1,
         };
         journal.begin(&begin).unwrap();
-        prepare(&session, &session.works(&journal, &progress)).unwrap();
+        prepare(&session, &progress, true).unwrap();
         assert!(host.meta(Path::new(paths::POLICY_RC_D)).unwrap().is_none(), "the guard stays");
         assert_eq!(host.read(Path::new(paths::HELD_UNITS)).unwrap(), b"ufw start\n");
     }

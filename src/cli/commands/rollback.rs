@@ -76,7 +76,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let works = session.works(&journal, &progress);
     let before = std::time::Instant::now();
     refuse_if_changed(&selection, &select(&works, &target)?)?;
-    super::recover::prepare(session, &works)?;
+    super::recover::prepare(session, &progress, recover::is_needed(&works)?)?;
     recover::settle_all(&works)?;
     baseline::begin(session, &journal);
     let report = roll_back(&works, &target, &session.actor())?;

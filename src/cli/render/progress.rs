@@ -6,7 +6,10 @@ use crate::engine::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use libsystemd::daemon::{self, NotifyState};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How often lines tell that it is still being waited.
+const WAITING: Duration = Duration::from_secs(30);
 
 /// Draws what the engine tells.
 #[derive(Debug)]
@@ -21,7 +24,9 @@ struct State {
     total: usize,
     done: usize,
     within: u8,
-    waiting: String,
+    /// When a line about the waiting was last written.
+    waiting: Option<Instant>,
+    notes: Vec<String>,
 }
 
 impl Drawn {
@@ -42,6 +47,11 @@ impl Drawn {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+
+    /// What was told beside the steps, for the result: who was waited for, what was brought in order.
+    pub fn notes(&self) -> Vec<String> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).notes.clone()
     }
 
     fn line(&self, line: &str) {
@@ -72,6 +82,9 @@ impl Drawn {
 impl Progress for Drawn {
     fn tell(&self, event: &Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !matches!(event, Event::Waiting { .. }) {
+            state.waiting = None;
+        }
         match event {
             Event::Begin { total } => {
                 state.total = *total;
@@ -102,13 +115,17 @@ impl Progress for Drawn {
                 self.status(&state, &text);
             }
             Event::Waiting { what } => {
-                if state.waiting != *what {
+                // On a terminal the bar shows each moment of it.
+                if state.waiting.is_none_or(|told| told.elapsed() >= WAITING) {
                     self.line(&format!("  waiting: {what}"));
-                    state.waiting = (*what).to_owned();
+                    state.waiting = Some(Instant::now());
                 }
                 self.status(&state, &format!("waiting: {what}"));
             }
-            Event::Note { line } => self.line(&format!("  {line}")),
+            Event::Note { line } => {
+                self.line(&format!("  {line}"));
+                state.notes.push((*line).to_owned());
+            }
         }
     }
 }

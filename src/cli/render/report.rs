@@ -23,6 +23,8 @@ pub struct Result<'a> {
     pub report: Option<&'a Report>,
     /// How long it took, seconds.
     pub seconds: f64,
+    /// What was waited for, and what was brought in order on the way.
+    pub notes: &'a [String],
     /// What the administrator may do next.
     pub next_steps: &'a [String],
 }
@@ -80,6 +82,7 @@ pub fn json(result: &Result<'_>) -> Value {
         "rollback_executed": result.report.is_some_and(|r| !r.rollbacks.is_empty()),
         "rollback_complete": result.report.is_none_or(Report::is_undo_complete),
         "owed": result.report.map(|r| r.unpaid.iter().map(|debt| debt.debt.to_string()).collect::<Vec<_>>()).unwrap_or_default(),
+        "notes": result.notes,
         "next_steps": result.next_steps,
     })
 }

@@ -1,14 +1,10 @@
-//! Running apt-get and dpkg: in a unit of their own, so that they outlive us; with progress; healed when interrupted.
+//! Running apt-get: in a unit of its own, so that it outlives us; with progress.
 //!
 //! A configurator that is killed while its own child unpacks packages leaves dpkg half-way. So on a host with systemd,
 //! apt-get runs in the transient unit [`UNIT`], started by systemd itself and writing to a file, not to a pipe of ours:
 //! whoever kills us doesn't kill it, and the next start *adopts* it, which means: waits until it is done. On a host
-//! without systemd (a fake root, a chroot) it is our child, and [`heal`] mends what a kill leaves.
+//! without systemd (a fake root, a chroot) it is our child, and [`heal`](super::health::heal) mends what a kill leaves.
 
-use super::database::{self, Database};
-use super::failure;
-use super::guard::take_guard;
-use super::locks::wait_for_locks;
 use crate::base::paths;
 use crate::engine::{Error, Event, Progress, Result};
 use crate::host::machine::is_booted;
@@ -20,11 +16,9 @@ use std::time::Duration;
 /// The unit that apt-get runs in.
 pub const UNIT: &str = "vps-configurator-apt";
 /// What one transaction may take.
-const TRANSACTION_TIME: Duration = Duration::from_secs(4 * 3600);
+pub const TRANSACTION_TIME: Duration = Duration::from_secs(4 * 3600);
 /// How often the unit's output is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long healing waits for others.
-const HEAL_WAIT: Duration = Duration::from_secs(600);
 
 /// Options of every call that changes packages: nothing is asked; changed configuration stays as it is.
 const OPTIONS: [&str; 16] = [
@@ -174,51 +168,6 @@ pub fn adopt(host: &dyn Host, progress: &dyn Progress) -> Result<bool> {
         follow.tell_new(host, &mut |line| tell(progress, line))?;
     }
     Ok(waited)
-}
-
-/// Finishes what an interrupted dpkg left, and says what it did; nothing to do costs nothing. Refuses with
-/// `dpkg-broken` when something is left.
-pub fn heal(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
-    let database = Database::read(host)?;
-    if !database::is_interrupted(host)? && database.unfinished().is_empty() {
-        return Ok(());
-    }
-    wait_for_locks(host, progress, HEAL_WAIT)?;
-    take_guard(host, progress)?;
-    let line = format!("dpkg was interrupted; finishing its work on {} packages", database.unfinished().len());
-    progress.tell(&Event::Note { line: &line });
-    let configure = ["--force-confdef", "--force-confold", "--configure", "-a"];
-    let dpkg = Command::new("dpkg").args(configure).accept(&[0, 1, 2]).timeout(TRANSACTION_TIME);
-    let first = host.run(&dpkg)?;
-    let mut text = first.text() + &String::from_utf8_lossy(&first.stderr);
-    // dpkg --configure leaves packages alone that must be reinstalled, and those with unmet dependencies.
-    let reinstall: Vec<String> = {
-        let database = Database::read(host)?;
-        database.all().filter(|(_, p)| p.reinstall).map(|(name, _)| name.to_owned()).collect()
-    };
-    if !Database::read(host)?.unfinished().is_empty() {
-        for args in [vec!["--reinstall".to_owned(), "install".to_owned()], vec!["-f".to_owned(), "install".to_owned()]]
-        {
-            let names = if args.iter().any(|a| a == "-f") { Vec::new() } else { reinstall.clone() };
-            if names.is_empty() && args.iter().any(|a| a == "--reinstall") {
-                continue;
-            }
-            let output = run(host, progress, &[args, names].concat())?;
-            text = output.text() + &String::from_utf8_lossy(&output.stderr);
-        }
-    }
-    let database = Database::read(host)?;
-    let left = database.unfinished();
-    if left.is_empty() {
-        progress.tell(&Event::Note { line: "dpkg is in order again" });
-        return Ok(());
-    }
-    Err(Error::refused(
-        "dpkg-broken",
-        "cannot bring dpkg in order",
-        format!("{} could not be configured: {}", left.join(", "), failure::last_lines(&text, 8)),
-    )
-    .fix("dpkg --configure -a && apt-get -f install"))
 }
 
 #[cfg(test)]

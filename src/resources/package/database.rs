@@ -1,13 +1,13 @@
 //! What dpkg and apt know of this host: `/var/lib/dpkg/status` and `/var/lib/apt/extended_states`, read without
 //! starting a program. `apt-get` alone costs 0.4 s of processor time to say that nothing is to do; this costs 5 ms.
 
-use crate::base::paths;
+use crate::base::{paths, version};
 use crate::engine::Result;
 use crate::host::{Host, read_text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Files in here mean that dpkg was interrupted (dpkg(1), section FILES).
+/// dpkg's journal: it is empty unless dpkg is at work or was interrupted.
 const DPKG_UPDATES: &str = "/var/lib/dpkg/updates";
 
 /// One package that dpkg knows.
@@ -23,6 +23,8 @@ pub struct Known {
     pub reinstall: bool,
     /// The administrator holds it at its version.
     pub held: bool,
+    /// It was to be removed.
+    pub is_leaving: bool,
     /// It came in as a dependency.
     pub auto: bool,
     /// Its `Pre-Depends` and `Depends`, as written.
@@ -40,6 +42,11 @@ impl Known {
     /// Whether anything of it is there, and be it only its configuration.
     pub fn is_present(&self) -> bool {
         self.state != "not-installed"
+    }
+
+    /// Whether it is there, or will be once dpkg has finished what it began.
+    pub fn is_coming(&self) -> bool {
+        self.is_installed() || (self.is_unfinished() && !self.version.is_empty() && !self.is_leaving)
     }
 
     /// Whether dpkg was interrupted, or failed, while it worked on this package.
@@ -62,7 +69,14 @@ pub struct Database {
 impl Database {
     /// What the host's files say. A host without them has no packages.
     pub fn read(host: &dyn Host) -> Result<Database> {
-        let status = read_text(host, paths::DPKG_STATUS)?;
+        let mut status = read_text(host, paths::DPKG_STATUS)?;
+        // What dpkg did since it last wrote that file whole, a paragraph each, the newest last.
+        for name in host.list(Path::new(DPKG_UPDATES))? {
+            if name.to_string_lossy().bytes().all(|c| c.is_ascii_digit()) {
+                status.push_str("\n\n");
+                status.push_str(&read_text(host, Path::new(DPKG_UPDATES).join(name))?);
+            }
+        }
         let extended = read_text(host, paths::APT_EXTENDED_STATES)?;
         Ok(Database::parse(&status, &extended))
     }
@@ -83,6 +97,7 @@ impl Database {
                 state: words.get(2).copied().unwrap_or("not-installed").to_owned(),
                 reinstall: words.get(1) == Some(&"reinstreq"),
                 held: words.first() == Some(&"hold"),
+                is_leaving: matches!(words.first(), Some(&"deinstall" | &"purge")),
                 auto: false,
                 depends: format!("{}, {}", part("Pre-Depends"), part("Depends")),
                 provides: part("Provides").to_owned(),
@@ -142,6 +157,36 @@ impl Database {
         self.all().filter(|(_, p)| p.is_unfinished()).map(|(name, _)| name).collect()
     }
 
+    /// The dependencies of installed packages that nothing installed meets, each as `package needs relation`. Of foreign
+    /// architectures nothing is said: whether one package may stand for another there, only apt knows.
+    pub fn unmet(&self) -> Vec<String> {
+        let there = || self.all().filter(|(_, p)| p.is_coming());
+        let mut provided: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
+        for (_, package) in there() {
+            for (name, relation) in package.provides.split(',').filter_map(relation) {
+                provided.entry(name).or_default().push(relation.map(|(_, version)| version));
+            }
+        }
+        let is_met = |alternative: &str| {
+            let Some((name, relation)) = relation(alternative) else { return true };
+            let fits = |version: &str| relation.is_none_or(|(sign, wanted)| holds(version, sign, wanted));
+            let is_there = self.known(name).is_some_and(|p| p.is_coming() && fits(&p.version));
+            // What is provided without a version meets no relation with one (deb-control(5), Provides).
+            is_there
+                || provided.get(name).into_iter().flatten().any(|version| match version {
+                    Some(version) => fits(version),
+                    None => relation.is_none(),
+                })
+        };
+        let mut unmet = Vec::new();
+        for (name, package) in there().filter(|(name, _)| !name.contains(':')) {
+            let groups = package.depends.split(',').map(str::trim).filter(|group| !group.is_empty());
+            let missing = groups.filter(|group| !group.split('|').any(&is_met));
+            unmet.extend(missing.map(|group| format!("{name} needs {group}")));
+        }
+        unmet
+    }
+
     /// Which of `candidates` the installed package `name` needs, through however many others. On the safe side: of
     /// alternatives all count.
     pub fn needed_by(&self, name: &str, candidates: &BTreeSet<String>) -> BTreeSet<String> {
@@ -184,6 +229,28 @@ pub fn field<'a>(paragraph: &'a str, name: &str) -> Option<&'a str> {
     paragraph.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
 }
 
+/// The name and, where there is one, the sign and version of one relation: `libc6:any (>= 2.38)`.
+fn relation(text: &str) -> Option<(&str, Option<(&str, &str)>)> {
+    let text = text.trim();
+    let name = text.split([' ', ':', '(']).next().filter(|name| !name.is_empty())?;
+    let inside = text.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(inside, _)| inside.trim());
+    let version = inside.map(|inside| inside.split_at(inside.find(|c| !"<>=".contains(c)).unwrap_or(inside.len())));
+    Some((name, version.map(|(sign, version)| (sign, version.trim()))))
+}
+
+/// Whether `version` is as the relation wants it (deb-control(5), Depends).
+fn holds(version: &str, sign: &str, wanted: &str) -> bool {
+    let order = version::compare(version, wanted);
+    match sign {
+        "<<" => order.is_lt(),
+        "<=" | "<" => order.is_le(),
+        "=" => order.is_eq(),
+        ">=" | ">" => order.is_ge(),
+        ">>" => order.is_gt(),
+        _ => true,
+    }
+}
+
 /// The package names in a dependency field: `a (>= 1) | b:any, c` gives a, b, c.
 fn names(relations: &str) -> impl Iterator<Item = &str> {
     relations
@@ -215,6 +282,45 @@ mod tests {
         assert!(database.installed("libjq1").is_none() && database.installed("old").is_none());
         assert!(database.known("libonig5").is_none() && database.known("libonig5:i386").unwrap().held);
         assert_eq!(database.unfinished(), ["libjq1", "libonig5:i386"]);
+    }
+
+    #[test]
+    fn what_an_interrupted_dpkg_had_done_last_counts() {
+        let bench = crate::resources::bench::Bench::new();
+        let status = |how: &str| format!("Package: vim\nStatus: install {how}\nArchitecture: amd64\nVersion: 1\n");
+        bench.put(paths::DPKG_STATUS, status("ok installed"));
+        bench.put("/var/lib/dpkg/updates/0000", status("reinstreq half-installed"));
+        bench.put("/var/lib/dpkg/updates/0001", status("ok unpacked"));
+        bench.put("/var/lib/dpkg/updates/tmp.i", "Package: vim\nSta");
+        assert_eq!(Database::read(bench.host()).unwrap().known("vim").unwrap().state, "unpacked");
+    }
+
+    #[test]
+    fn unmet_dependencies_are_told_by_name_version_alternative_and_what_stands_in() {
+        let package = |name: &str, version: &str, rest: &str| {
+            format!(
+                "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\n{rest}\n\n"
+            )
+        };
+        let text = [
+            package("dpkg", "1.22", ""),
+            package("a", "1", "Depends: b (>= 2) | c, mta, tool (= 3), d:any (<< 1~)"),
+            package("b", "1.9", "Provides: mta, tool (= 3)"),
+            package("d", "1~rc1", "Pre-Depends: gone"),
+            package("e", "1", "Depends: mta (>= 1), b (>> 1.9), b (>= 1.9)"),
+            "Package: f\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 1\nDepends: gone\n\n"
+                .to_owned(),
+            "Package: g\nStatus: install ok unpacked\nArchitecture: i386\nVersion: 1\nDepends: gone\n".to_owned(),
+        ];
+        let unmet = Database::parse(&text.concat(), "").unmet();
+        let expected = [
+            "a needs b (>= 2) | c",
+            "a needs d:any (<< 1~)",
+            "d needs gone",
+            "e needs mta (>= 1)",
+            "e needs b (>> 1.9)",
+        ];
+        assert_eq!(unmet, expected);
     }
 
     #[test]

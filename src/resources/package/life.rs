@@ -4,6 +4,7 @@ use super::record::decode;
 use super::set::{Claim, PackageSet};
 use crate::base::digest::Digest;
 use crate::engine::{Change, Context, Error, Outcome, Resource, Scope, State, UndoRecord};
+use crate::host::Command;
 use crate::host::fake::{FakeHost, Fault};
 use crate::resources::bench::{Bench, dies};
 use serde_json::Value;
@@ -170,6 +171,64 @@ fn a_package_that_cannot_be_configured_is_named_with_its_module() {
     let _ = undo.undo(&bench.context(), &Scope::Whole, None).unwrap();
     assert_eq!(tree(&bench), before);
     assert!(!bench.at("/usr/sbin/policy-rc.d").exists());
+}
+
+#[test]
+fn the_others_go_on_without_a_module_whose_package_cannot_be_configured() {
+    let bench = bench();
+    bench.put("/var/lib/fake-repo/web/postinst", "#!/bin/sh\nexit 1\n");
+    let before = tree(&bench);
+    let set = set(&[("a", "jq"), ("b", "web")]);
+    let (seen, change, record) = captured(&bench, &set);
+    set.apply(&bench.context(), &seen, &change).unwrap_err();
+    let older = decode(1, &record.data).unwrap();
+    let after = older.settle(&bench.context()).unwrap();
+    let rest = set.without("b").unwrap();
+    let (seen, change) = bench.plan(&*rest);
+    let newer = rest.capture(&bench.context(), &seen, &change).unwrap();
+    let record = older.extend(&bench.context(), after.as_ref(), &newer).unwrap().unwrap();
+    if change.is_needed() {
+        rest.apply(&bench.context(), &seen, &change).unwrap();
+    }
+    assert!(!rest.compare(&rest.observe(bench.host()).unwrap()).unwrap().is_needed());
+    let undo = decode(1, &record.data).unwrap();
+    let after = undo.settle(&bench.context()).unwrap();
+    let outcome = undo.undo(&bench.context(), &Scope::Module("b".into()), after.as_ref()).unwrap();
+    let Outcome::Partly(rest) = outcome else { panic!("{outcome:?}") };
+    let status = bench.text("/var/lib/dpkg/status");
+    assert!(status.contains("Package: jq") && !status.contains("Package: web"), "{status}");
+    let _ = decode(1, &rest.data).unwrap().undo(&bench.context(), &Scope::Whole, None).unwrap();
+    assert_eq!(tree(&bench), before);
+}
+
+#[test]
+fn a_plan_on_a_broken_dpkg_says_so_and_changes_nothing_and_an_apply_brings_it_in_order() {
+    for kill in ["unpack web", "configure web"] {
+        let bench = bench();
+        bench.put("/run/fake-kill", kill);
+        let _ = bench.host().run(&Command::new("apt-get").args(["install", "web"]).accept(&[137]));
+        let broken = bench.text("/var/lib/dpkg/status");
+        // The package that is half there is claimed, too.
+        for set in [set(&[("a", "jq")]), set(&[("a", "jq"), ("b", "web")])] {
+            let (_, change) = bench.plan(&set);
+            assert!(change.summary.starts_with("bring dpkg in order"), "{kill}: {}", change.summary);
+            let state = if kill == "unpack web" { "half-installed, to be reinstalled" } else { "half-configured" };
+            assert!(change.details.contains(&format!("web is {state}")), "{kill}: {:?}", change.details);
+            assert_eq!(bench.text("/var/lib/dpkg/status"), broken);
+        }
+        let set = set(&[("a", "jq")]);
+        assert!(set.make_ready(bench.host(), &crate::engine::Silent).unwrap());
+        assert!(!set.make_ready(bench.host(), &crate::engine::Silent).unwrap());
+        let (_, change) = bench.plan(&set);
+        assert!(change.summary.starts_with("install 1 packages"), "{kill}: {}", change.summary);
+        // What healing did is not ours: web stays.
+        let before = tree(&bench);
+        let (record, after) = installed(&bench, &set);
+        let undo = decode(1, &record.data).unwrap();
+        assert_eq!(undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap(), Outcome::Undone);
+        assert_eq!(tree(&bench), before);
+        assert!(bench.at("/etc/web/on").is_symlink() && !bench.at("/usr/sbin/policy-rc.d").exists());
+    }
 }
 
 #[test]

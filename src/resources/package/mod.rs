@@ -9,8 +9,8 @@
 //! | `database` | what dpkg knows, read without a program |
 //! | `archive` | what the archives offer: apt's lists or our own |
 //! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
-//! | `apt` | running it, healing and adopting what was interrupted |
-//! | `locks`, `guard` | courtesy to others; services held back |
+//! | `apt`, `health` | running it, and adopting what still runs; bringing dpkg in order |
+//! | `holder`, `locks`, `guard` | courtesy to others: who works here, waiting for it; services held back |
 //! | `tree`, `side_effects` | pictures of `/etc` and its like, and going back to one |
 //! | `purge`, `treasure`, `traces` | what must be done around a removal; people's data; what programs leave in the kernel |
 //! | `failure` | reading what went wrong |
@@ -20,6 +20,8 @@ mod archive;
 mod database;
 mod failure;
 mod guard;
+mod health;
+mod holder;
 #[cfg(test)]
 mod life;
 mod listing;
@@ -40,9 +42,11 @@ mod treasure;
 mod tree;
 mod undo;
 
-pub use apt::{adopt, heal};
+pub use apt::adopt;
 pub use archive::PlannedSource;
 pub use database::Database;
 pub use guard::{held_units, release_guard};
+pub use health::{Healing, heal};
+pub use locks::{LOCK_WAIT, wait_for_locks};
 pub use record::{KIND, decode};
 pub use set::{Claim, PackageSet};

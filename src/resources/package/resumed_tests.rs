@@ -1,8 +1,9 @@
 //! A package step that is cut off, goes on, is cut off again, on a simulated host where others work in between: taken
 //! back, nothing is left of ours and all is left of theirs.
 
-use super::apt::heal;
+use super::health::{Healing, heal};
 use super::life::{self, bench, set};
+use super::locks::LOCK_WAIT;
 use super::record::{KIND, Record, decode};
 use super::set::PackageSet;
 use crate::engine::{Context, Outcome, Resource, Scope, UndoRecord};
@@ -10,6 +11,8 @@ use crate::host::fake::{FakeHost, Fault};
 use crate::resources::bench::{Bench, dies};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+const HEALING: Healing = Healing { lock_wait: LOCK_WAIT, holds_services: true };
 
 /// A bench with a package whose script empties what another of its scripts had made, as git-lfs does.
 fn with_lfs() -> Bench {
@@ -59,7 +62,7 @@ impl Step {
 
     /// What recovery does: heals dpkg, looks at what there is to remember.
     fn settle(&mut self, bench: &Bench) {
-        heal(bench.host(), &crate::engine::Silent).unwrap();
+        heal(bench.host(), &crate::engine::Silent, HEALING).unwrap();
         self.settled = decode(1, &self.record.data).unwrap().settle(&bench.context()).unwrap();
     }
 
@@ -167,7 +170,7 @@ fn a_step_that_nobody_looked_at_before_it_goes_on_counts_all_until_then_as_ours(
     let mut step = Step::begin(&bench, &set);
     bench.put("/run/fake-kill", "configure lfs");
     step.change(&bench, &set, u64::MAX);
-    heal(bench.host(), &crate::engine::Silent).unwrap();
+    heal(bench.host(), &crate::engine::Silent, HEALING).unwrap();
     bench.host().run(&crate::host::Command::new("dpkg").args(["--purge", "web", "lfs"])).unwrap();
     step.go_on(&bench, &set);
     step.change(&bench, &set, u64::MAX);

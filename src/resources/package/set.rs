@@ -1,17 +1,18 @@
 //! The resource `package:all`.
 
-use super::apt;
 use super::archive::{Archive, Pending, PlannedSource, cached_deb, update};
 use super::database::Database;
 use super::failure;
 use super::guard;
-use super::locks::wait_for_locks;
+use super::health::{Ailments, Healing, heal};
+use super::locks::{LOCK_WAIT, wait_for_locks};
 use super::memory::Memory;
 use super::record::{Before, Record, Upgrade};
 use super::simulation::Item;
 use super::solution::{Solution, Wanted};
 use super::traces::Traces;
 use super::tree::Tree;
+use super::{apt, treasure};
 use crate::base::ids::ResourceId;
 use crate::base::size::bytes;
 use crate::engine::{Action, Change, Context, Error, Event, Progress, Resource, Result, State, UndoRecord};
@@ -21,9 +22,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How long others who work with packages are waited for, unless said otherwise. A first unattended upgrade takes minutes.
-const LOCK_WAIT: Duration = Duration::from_secs(600);
 
 /// One package that a module asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +55,9 @@ struct Seen {
     /// What apt will do; only when something is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     solution: Option<Solution>,
+    /// What is to be brought in order before anything can be installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ailments: Option<Ailments>,
 }
 
 /// An installed package.
@@ -100,6 +101,15 @@ impl PackageSet {
         self
     }
 
+    /// Waits for others who work with packages, and brings dpkg in order. Returns whether either was needed: what was
+    /// observed before may be out of date then.
+    pub fn make_ready(&self, host: &dyn Host, progress: &dyn Progress) -> Result<bool> {
+        apt::adopt(host, progress)?;
+        let waited = wait_for_locks(host, progress, self.lock_wait)?;
+        let healed = heal(host, progress, Healing { holds_services: false, ..self.healing() })?;
+        Ok(waited || healed)
+    }
+
     /// Each wanted package with who wants it.
     fn wanted(&self) -> BTreeMap<String, Wanted> {
         let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
@@ -124,14 +134,15 @@ impl PackageSet {
         let database = Database::read(host)?;
         let wanted = self.wanted();
         let package = |name: &String| {
-            let known = database.installed(name)?;
+            let known = database.known(name).filter(|p| p.is_coming())?;
             Some(Package { version: known.version.clone(), auto: known.auto })
         };
         let packages: BTreeMap<String, Option<Package>> = wanted.keys().map(|n| (n.clone(), package(n))).collect();
         let is_missing = packages.values().any(Option::is_none);
+        let ailments = Ailments::find(host, &database, is_missing)?;
         let wants_security = !self.security.is_empty();
         if !is_missing && !wants_security {
-            return Ok(Seen { packages, security: None, solution: None });
+            return Ok(Seen { packages, security: None, solution: None, ailments });
         }
         let mut archive =
             if is_missing { Archive::for_solving(host, &self.sources)? } else { Archive::for_looking(host)? };
@@ -150,7 +161,7 @@ impl PackageSet {
             let find = || Solution::find(host, archive, &database, &missing, &pending);
             Some(self.solved.solve(host, &question, find)?)
         };
-        Ok(Seen { packages, security: wants_security.then_some(pending), solution })
+        Ok(Seen { packages, security: wants_security.then_some(pending), solution, ailments })
     }
 
     /// The module that is to blame for `guilty`: it claims it, or a package that needs it.
@@ -165,12 +176,14 @@ impl PackageSet {
         self.claims.iter().find(|(_, claims)| claims.iter().any(needs)).map(|(module, _)| module.clone())
     }
 
-    /// What is told when apt-get failed. dpkg is brought in order first, as far as it goes.
-    fn failed(&self, context: &Context<'_>, output: &Output) -> Error {
+    /// What is told when apt-get failed. dpkg is brought in order first; what of `solution` can't be finished goes again,
+    /// so that the modules that aren't to blame can be gone on with.
+    fn failed(&self, context: &Context<'_>, solution: &Solution, output: &Output) -> Error {
         let text = format!("{}\n{}", output.text(), String::from_utf8_lossy(&output.stderr));
         let guilty = failure::guilty(&text);
         let module = self.culprit(context.host, &guilty);
-        if let Err(error) = apt::heal(context.host, context.progress) {
+        let healed = heal(context.host, context.progress, self.healing());
+        if let Err(error) = healed.map(drop).or_else(|_| clear_away(context, solution)) {
             let line = error.to_string();
             context.progress.tell(&Event::Note { line: &line });
         }
@@ -195,6 +208,11 @@ impl PackageSet {
         }
     }
 
+    /// Of what a run of ours left, or leaves now.
+    fn healing(&self) -> Healing {
+        Healing { lock_wait: self.lock_wait, holds_services: true }
+    }
+
     fn install(&self, context: &Context<'_>, solution: &Solution, database: &Database) -> Result<()> {
         let (host, progress) = (context.host, context.progress);
         if solution.refresh {
@@ -205,13 +223,13 @@ impl PackageSet {
         let mut args = vec!["--no-remove".to_owned(), "install".to_owned()];
         args.extend(solution.request.iter().cloned());
         let output = apt::run(host, progress, &args)?;
-        if output.code == 0 { Ok(()) } else { Err(self.failed(context, &output)) }
+        if output.code == 0 { Ok(()) } else { Err(self.failed(context, solution, &output)) }
     }
 
     /// Everything of [`apply`](Resource::apply) that the guard watches over.
     fn change(&self, context: &Context<'_>, seen: &Seen) -> Result<()> {
         let (host, progress) = (context.host, context.progress);
-        apt::heal(host, progress)?;
+        heal(host, progress, self.healing())?;
         let database = Database::read(host)?;
         let solution = seen.solution.as_ref();
         let is_there = |i: &Item| database.installed(&i.name).is_some_and(|p| p.version == i.version);
@@ -256,6 +274,27 @@ impl PackageSet {
     }
 }
 
+/// Purges the packages that came with `solution` and that dpkg could not finish.
+fn clear_away(context: &Context<'_>, solution: &Solution) -> Result<()> {
+    let host = context.host;
+    let database = Database::read(host)?;
+    let new: BTreeSet<&str> = solution.new.iter().map(|item| item.name.as_str()).collect();
+    let broken = database.unfinished().into_iter().filter(|name| new.contains(name)).map(str::to_owned);
+    let broken: BTreeSet<String> = broken.collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let data = treasure::directories(host, &broken)?.into_iter().collect();
+    treasure::spare(host, &broken)?;
+    let purge = Command::new("dpkg").args(["--force-remove-reinstreq", "--purge"]).args(broken.iter().cloned());
+    let purged = host.run(&purge.timeout(Duration::from_secs(600)));
+    treasure::tidy(host, &broken, &data)?;
+    purged?;
+    let line = format!("taken off again, since they can't be configured: {}", Vec::from_iter(broken).join(", "));
+    context.progress.tell(&Event::Note { line: &line });
+    Ok(())
+}
+
 /// Marks packages as `auto` or `manual`; none is fine.
 pub(super) fn mark(host: &dyn Host, how: &str, names: &[String]) -> Result<()> {
     if !names.is_empty() {
@@ -282,7 +321,12 @@ impl Resource for PackageSet {
         let mut after = seen.clone();
         after.security = after.security.map(|_| Vec::new());
         after.solution = None;
-        let mut details = Vec::new();
+        after.ailments = None;
+        let mut details = seen.ailments.as_ref().map(Ailments::lines).unwrap_or_default();
+        let mut summary = Vec::new();
+        if seen.ailments.is_some() {
+            summary.push("bring dpkg in order".to_owned());
+        }
         let mut manual = 0;
         for (name, package) in &mut after.packages {
             let planned = seen.solution.as_ref().and_then(|s| s.version_of(name));
@@ -296,15 +340,17 @@ impl Resource for PackageSet {
             }
         }
         let Some(solution) = &seen.solution else {
-            if manual == 0 {
+            if manual > 0 {
+                summary.push(format!("mark {manual} packages as wanted"));
+            }
+            if summary.is_empty() {
                 return Ok(Change::keep(state));
             }
-            let summary = format!("mark {manual} packages as wanted");
-            let mut change = Change::new(Action::Update, summary, serde_json::to_value(&after).unwrap_or(Value::Null));
+            let mut change =
+                Change::new(Action::Update, summary.join(", "), serde_json::to_value(&after).unwrap_or(Value::Null));
             change.details = details;
             return Ok(change);
         };
-        let mut summary = Vec::new();
         if !solution.new.is_empty() {
             summary.push(format!("install {} packages", solution.new.len()));
         }

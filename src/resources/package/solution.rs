@@ -155,7 +155,7 @@ impl Solution {
 fn solve(archive: Archive, database: &Database, request: &[String]) -> Command {
     let mut command =
         Command::new("apt-get").args(listing::OPTIONS).arg("--no-install-recommends").args(archive.options());
-    if !database.unfinished().is_empty() {
+    if !database.unfinished().is_empty() || !database.unmet().is_empty() {
         command = command.arg("--fix-broken");
     }
     command.arg("install").args(request.iter().cloned()).accept(&[0, 100]).timeout(std::time::Duration::from_secs(120))

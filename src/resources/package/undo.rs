@@ -4,9 +4,10 @@
 //! one is kept and told. Upgrades go back to their old versions, marks to what they were, and what maintainer scripts
 //! left goes by the rule of [`side_effects`](super::side_effects).
 
-use super::database::{Database, Known, is_interrupted};
+use super::database::{Database, Known};
 use super::guard::release_guard;
-use super::locks::wait_for_locks;
+use super::health::{Ailments, Healing, heal};
+use super::locks::{LOCK_WAIT, wait_for_locks};
 use super::record::{Before, Record, Settled, Upgrade, bad};
 use super::removal::Removal;
 use super::set::mark;
@@ -23,9 +24,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How long others who work with packages are waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(600);
 
 /// What is left to do once `packages` are gone, also when an earlier run purged them and died: their data, what their
 /// programs left in the kernel, their units.
@@ -45,10 +43,10 @@ fn tidy(context: &Context<'_>, traces: &Traces, packages: &BTreeSet<String>) -> 
 impl Record {
     /// Brings dpkg in order before anything is undone. What scripts did meanwhile belongs to what they did before.
     fn heal(&self, context: &Context<'_>, settled: Option<Settled>) -> Result<Settled> {
-        let is_fine = !is_interrupted(context.host)? && Database::read(context.host)?.unfinished().is_empty();
-        let broken = if is_fine { None } else { Some(Tree::see(context.host, &self.foreign)?) };
-        match apt::heal(context.host, context.progress) {
-            Ok(()) => {}
+        let is_broken = Ailments::are_there(context.host)?;
+        let broken = if is_broken { Some(Tree::see(context.host, &self.foreign)?) } else { None };
+        match heal(context.host, context.progress, Healing { lock_wait: LOCK_WAIT, holds_services: true }) {
+            Ok(_) => {}
             // What is broken may be just what goes now.
             Err(error @ Error::Refused { code: "dpkg-broken", .. }) => {
                 let line = error.to_string();

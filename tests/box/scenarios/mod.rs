@@ -4,6 +4,7 @@ mod bad_days;
 mod beginner;
 mod checkers;
 mod courtesy;
+mod dpkg;
 mod drift;
 mod harness;
 mod kills;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Scenario> {
         if long { servers::LONG } else { &[] },
         beginner::SCENARIOS,
         courtesy::SCENARIOS,
+        if long { dpkg::LONG } else { &[] },
         if long { drift::LONG } else { &[] },
         bad_days::SCENARIOS,
         packages::SCENARIOS,

@@ -1,0 +1,163 @@
+//! dpkg and apt in other hands: who works with them is named and waited for, what they left broken is brought in order,
+//! and a package that can't be configured takes only its module along.
+
+use super::Scenario;
+use super::program::{installed, json, must_be_settled, program, start, story, unit};
+use crate::harness::Machine;
+
+/// With `VPS_BOX_LONG=1`.
+pub const LONG: &[Scenario] = &[
+    Scenario {
+        name: "a running unattended-upgrade is named and waited for, then the install goes on",
+        run: waited_for,
+    },
+    Scenario {
+        name: "a dpkg that was killed while it unpacked is healed by install, recover and rollback",
+        run: killed,
+    },
+    Scenario { name: "a package whose script fails takes only its own module along", run: broken_package },
+];
+
+/// Two packages in versions older than any, for unattended-upgrade to upgrade, each of which takes 45 s.
+const OLD: &str = "set -e; for name in tree ed; do mkdir -p /run/old/$name/DEBIAN; \
+     printf 'Package: %s\\nVersion: 0.0.1\\nArchitecture: amd64\\nMaintainer: x <x@example.org>\\nDescription: old\\n' $name \
+         >/run/old/$name/DEBIAN/control; \
+     dpkg-deb -b /run/old/$name /run/old/$name.deb >/dev/null; dpkg -i /run/old/$name.deb >/dev/null; done; \
+     printf 'DPkg::Pre-Install-Pkgs {\"sleep 45\";};\\n' >/etc/apt/apt.conf.d/99slow; \
+     apt-get install -qqy unattended-upgrades >/dev/null 2>&1";
+
+fn waited_for() {
+    let machine = installed("upgrading");
+    machine.ok(OLD);
+    let timers = "systemctl is-enabled apt-daily.timer apt-daily-upgrade.timer; systemctl is-active apt-daily.timer apt-daily-upgrade.timer";
+    let before = machine.sh(timers).stdout;
+    machine.ok("systemd-run --quiet --unit=upgrading unattended-upgrade --verbose");
+    machine.ok("for i in $(seq 300); do grep -q ' POSIX .* WRITE ' /proc/locks && exit 0; sleep 0.1; done; exit 1");
+    machine.ok(&format!("systemctl start --no-block {}", unit("small")));
+    let status = format!("systemctl show -P StatusText {}", unit("small"));
+    machine.ok(&format!(
+        "for i in $(seq 300); do {status} | grep -q 'waiting: for unattended-upgrade .*(pid [0-9]*, for [0-9]* s' && exit 0; \
+         sleep 0.1; done; {status}; exit 1"
+    ));
+    // Waits for the one under way.
+    start(&machine, "small");
+    assert!(machine.ok("cat /var/log/unattended-upgrades/unattended-upgrades.log").contains("All upgrades installed"));
+    assert_eq!(machine.ok("systemctl show -P Result upgrading.service").trim(), "success");
+    let report = json_report(&machine);
+    assert!(report.contains("waited ") && report.contains("for unattended-upgrade"), "{report}");
+    assert_eq!(machine.sh(timers).stdout, before, "the timers are left alone");
+    must_be_settled(&machine, "small");
+    // What the other did stays when ours goes.
+    assert_eq!(program(&machine, "rollback --yes").code, 0);
+    assert_eq!(machine.ok("dpkg-query -Wf '${Version}\\n' tree ed | grep -c -v '^0.0.1$'").trim(), "2");
+}
+
+/// The newest report that was kept.
+fn json_report(machine: &Machine) -> String {
+    machine.ok("cat $(ls -t /var/log/vps-configurator/install-*.json | head -n 1)")
+}
+
+/// Kills apt and dpkg while files of vim-runtime are being unpacked, until the kill hits that moment.
+const KILLED: &str = "apt-get install -qqy --download-only vim >/dev/null 2>&1; for try in 1 2 3 4 5; do \
+     (apt-get install -qqy vim >/dev/null 2>&1) & \
+     for i in $(seq 3000); do find /usr/share/vim -name '*.dpkg-new' 2>/dev/null | grep -q . && break; sleep 0.01; done; \
+     pkill -KILL -x 'dpkg|apt-get|dpkg-deb'; wait; \
+     dpkg --audit | grep -q vim-runtime && find /usr -name '*.dpkg-new' | grep -q . && exit 0; \
+     dpkg --configure -a >/dev/null 2>&1; apt-get -qqyf install >/dev/null 2>&1; apt-get purge -qqy --autoremove vim >/dev/null 2>&1; \
+     done; exit 1";
+
+fn must_be_whole(machine: &Machine) {
+    assert_eq!(machine.sh("dpkg --audit").stdout, "");
+    assert_eq!(machine.sh("find / -xdev -name '*.dpkg-new' -o -xdev -name '*.dpkg-tmp'").stdout, "");
+    assert_eq!(machine.sh("dpkg --verify vim-runtime").stdout, "");
+    assert_eq!(
+        machine.sh("ls -A /var/lib/dpkg/updates /usr/sbin/policy-rc.d 2>/dev/null | grep -v :").stdout.trim(),
+        ""
+    );
+}
+
+/// What the administrator had begun goes again.
+fn purge_vim(machine: &Machine) {
+    machine.ok("apt-get purge -qqy vim vim-runtime libgpm2 libsodium23 >/dev/null");
+}
+
+fn killed() {
+    let machine = installed("mid-unpack");
+    let before = machine.snapshot();
+    machine.ok(KILLED);
+    // A plan tells it and changes nothing.
+    let audit = machine.ok("dpkg --audit");
+    let plan = program(&machine, "plan --profile small");
+    assert_eq!(plan.code, 4, "{}{}", plan.stdout, plan.stderr);
+    assert!(
+        plan.stdout.contains("bring dpkg in order") && plan.stdout.contains("vim-runtime is half-installed"),
+        "{}",
+        plan.stdout
+    );
+    assert_eq!(machine.ok("dpkg --audit"), audit);
+
+    let output = program(&machine, "install --profile small --yes");
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert_eq!(output.code, 0, "{said}");
+    assert!(said.contains("dpkg was interrupted at") && said.contains("dpkg is in order again: finished"), "{said}");
+    must_be_whole(&machine);
+    must_be_settled(&machine, "small");
+    // It is the administrator's, and stays.
+    assert_eq!(program(&machine, "rollback --yes").code, 0);
+    machine.ok("dpkg -s vim-runtime | grep -q 'ok installed'");
+    purge_vim(&machine);
+    machine.must_be_as_before(&before);
+
+    machine.ok(KILLED);
+    let output = program(&machine, "recover");
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    must_be_whole(&machine);
+    purge_vim(&machine);
+    machine.must_be_as_before(&before);
+
+    start(&machine, "small");
+    machine.ok(KILLED);
+    let output = program(&machine, "rollback --yes");
+    assert_eq!(output.code, 0, "{}{}\n{}", output.stdout, output.stderr, story(&machine));
+    must_be_whole(&machine);
+    purge_vim(&machine);
+    machine.must_be_as_before(&before);
+}
+
+/// An archive with one package whose script fails, and a module that asks for it.
+fn broken_package() {
+    let machine = installed("broken-package");
+    let before = machine.snapshot();
+    machine.ok(
+        "set -e; mkdir -p /srv/archive/sour/DEBIAN; cd /srv/archive; \
+         printf 'Package: sour\\nVersion: 1\\nArchitecture: amd64\\nMaintainer: x <x@example.org>\\nDescription: sour\\n' >sour/DEBIAN/control; \
+         printf '#!/bin/sh\\necho its disk is of cheese >&2\\nexit 1\\n' >sour/DEBIAN/postinst; chmod 755 sour/DEBIAN/postinst; \
+         dpkg-deb -b sour sour.deb >/dev/null; \
+         (cat sour/DEBIAN/control; echo Filename: ./sour.deb; echo Size: $(stat -c %s sour.deb); echo SHA256: $(sha256sum sour.deb | cut -d' ' -f1)) >Packages; \
+         printf 'Types: deb\\nURIs: file:/srv/archive\\nSuites: ./\\nTrusted: yes\\n' >/etc/apt/sources.list.d/sour.sources; \
+         apt-get update -qq",
+    );
+    let manifest = "\
+name: sour
+summary: A package that can't be configured
+priority: 90
+mandatory: false
+depends_on: [system]
+resources:
+  - package: sour
+";
+    machine.ok("mkdir -p /etc/vps-configurator/modules.d/sour");
+    machine.put_bytes(manifest, "/etc/vps-configurator/modules.d/sour/module.yaml", 0o644);
+    let output = program(&machine, "install --profile small --set modules.sour.enabled=true --yes");
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert_eq!(output.code, 1, "{said}");
+    assert!(said.contains("code:  package-failed") && said.contains("module sour"), "{said}");
+    must_be_settled(&machine, "small");
+    assert!(!json(&machine, 0, "status")["modules"].to_string().contains("sour"));
+    assert_eq!(machine.sh("dpkg -s sour").code, 1, "it is gone");
+    assert_eq!(program(&machine, "rollback --to 0 --yes").code, 0);
+    machine.ok(
+        "rm -r /srv/archive /etc/apt/sources.list.d/sour.sources /etc/vps-configurator/modules.d && apt-get update -qq",
+    );
+    machine.must_be_as_before(&before);
+}
