@@ -5,6 +5,7 @@
 //! a while. So while packages are installed, starts are refused (101) and written down; the engine owes them a start.
 //! A service that runs already may be restarted: it has its configuration.
 
+use super::apt::UNIT;
 use crate::base::paths;
 use crate::engine::{Event, Progress, Result};
 use crate::host::{Attributes, Command, Host, read_if_there, read_text};
@@ -14,25 +15,38 @@ use std::path::Path;
 /// The line that tells ours from the administrator's.
 const MARK: &str = "# Written by vps-configurator: services wait until they are configured. Removed by itself.";
 
-fn script() -> String {
+/// The guard of the process with this number and start (field 22 of proc_pid_stat(5)). Once neither that process nor
+/// apt's unit is there any more, it holds nothing back: it may have been left by a crash.
+fn script(owner: Option<(&str, &str)>) -> String {
+    let liveness = owner.map(|(pid, start)| {
+        format!(
+            "if [ ! -d /sys/fs/cgroup/system.slice/{UNIT}.service ] &&\n  \
+             [ \"$(cut -d' ' -f22 /proc/{pid}/stat 2>/dev/null)\" != {start} ]; then exit 0; fi\n"
+        )
+    });
     format!(
-        "#!/bin/sh\n{MARK}\nwhile [ \"${{1#--}}\" != \"$1\" ]; do shift; done\n\
+        "#!/bin/sh\n{MARK}\n{}while [ \"${{1#--}}\" != \"$1\" ]; do shift; done\n\
          case \"$2\" in\n  *start*) ;;\n  *) exit 0 ;;\nesac\n\
          if [ -d /run/systemd/system ] && systemctl --quiet is-active \"$1\"; then exit 0; fi\n\
          echo \"$1 $2\" >>{}\nexit 101\n",
+        liveness.unwrap_or_default(),
         paths::HELD_UNITS
     )
 }
 
-/// Puts the guard in place. A `policy-rc.d` of the administrator's stays, and rules in our place.
+/// Puts the guard in place. A `policy-rc.d` of the administrator's stays, and rules in our place. What a guard of ours
+/// that is there had held back stays in the list.
 pub fn take_guard(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
     let path = Path::new(paths::POLICY_RC_D);
     let there = read_if_there(host, path)?;
-    let script = script();
+    let own = read_text(host, "/proc/self/stat")?;
+    let owner = own.split(' ').next().filter(|pid| !pid.is_empty()).zip(own.split(' ').nth(21));
+    let script = script(owner);
     if there.as_deref() == Some(script.as_bytes()) {
         return Ok(());
     }
-    if there.is_some_and(|t| !String::from_utf8_lossy(&t).contains(MARK)) {
+    let is_ours = there.as_deref().map(|text| String::from_utf8_lossy(text).contains(MARK));
+    if is_ours == Some(false) {
         let line = format!("{} is yours and stays: it decides whether new services start at once", paths::POLICY_RC_D);
         progress.tell(&Event::Note { line: &line });
         return Ok(());
@@ -40,7 +54,9 @@ pub fn take_guard(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
     if host.meta(Path::new(paths::RUN))?.is_none() {
         host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
     }
-    host.remove(Path::new(paths::HELD_UNITS))?;
+    if is_ours.is_none() {
+        host.remove(Path::new(paths::HELD_UNITS))?;
+    }
     host.write(path, script.as_bytes(), &Attributes::root(0o755))?;
     Ok(())
 }
@@ -83,6 +99,29 @@ fn held(text: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guard_that_outlived_its_process_holds_nothing_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("held");
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let (pid, start) = (std::process::id().to_string(), stat.split(' ').nth(21).unwrap());
+        for (owner, code, held) in [
+            (None, 101, true),
+            (Some((pid.as_str(), start)), 101, true),
+            // Another process of the same number, and none at all.
+            (Some((pid.as_str(), "1")), 0, false),
+            (Some(("4194305", "7")), 0, false),
+        ] {
+            let path = dir.path().join("policy-rc.d");
+            std::fs::write(&path, script(owner).replace(paths::HELD_UNITS, &list.to_string_lossy())).unwrap();
+            let _ = std::fs::remove_file(&list);
+            let ended = std::process::Command::new("sh").arg(&path).args(["no-such-unit", "start"]).status().unwrap();
+            assert_eq!((ended.code(), list.exists()), (Some(code), held), "{owner:?}");
+            let stopped = std::process::Command::new("sh").arg(&path).args(["no-such-unit", "stop"]).status().unwrap();
+            assert_eq!(stopped.code(), Some(0));
+        }
+    }
 
     #[test]
     fn held_lines_become_unit_names_once_each() {
