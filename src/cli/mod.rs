@@ -1,9 +1,9 @@
 //! The command line: parses, runs one command, explains what went wrong. It owns every word that a person reads.
 
 pub mod args;
+pub mod ask;
 pub mod baseline;
 pub mod commands;
-pub mod confirm;
 pub mod debris;
 pub mod exit;
 pub mod explain;

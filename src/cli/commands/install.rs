@@ -4,8 +4,8 @@ use super::Outcome;
 use crate::base::ids::TransactionId;
 use crate::base::paths;
 use crate::cli::args::{Install, Select};
+use crate::cli::ask::ask;
 use crate::cli::baseline;
-use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::progress::Drawn;
@@ -129,7 +129,7 @@ fn carry_out(
     if !order.yes && !session.output.is_json() {
         show(session, &setup, &plan);
     }
-    confirm(session, order.yes, "Make these changes?")?;
+    ask(session, order.yes, "Make these changes?")?;
     let signals = Signals::watch();
     if let Some(now) = once_packages_are_ready(session, &works, &setup, &plan)? {
         if now.is_empty() {

@@ -4,8 +4,8 @@ use super::Outcome;
 use super::transaction::{what, word};
 use crate::base::ids::TransactionId;
 use crate::cli::args::{Direction, Recover, Rollback};
+use crate::cli::ask::ask;
 use crate::cli::baseline;
-use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::progress::Drawn;
@@ -65,7 +65,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
         session.output.text(&shown.0);
     }
     session.require_writable()?;
-    confirm(session, flags.yes, "Take this back?")?;
+    ask(session, flags.yes, "Take this back?")?;
     drop(journal);
     // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
     let _signals = Signals::watch();

@@ -6,7 +6,7 @@ use super::session::Session;
 use std::io::{BufRead, IsTerminal};
 
 /// Asks; `Err` when the answer is no, or nobody can answer.
-pub fn confirm(session: &Session<'_>, yes: bool, question: &str) -> Result<(), Problem> {
+pub fn ask(session: &Session<'_>, yes: bool, question: &str) -> Result<(), Problem> {
     if yes {
         return Ok(());
     }
@@ -47,6 +47,6 @@ mod tests {
         let line = "vps-configurator rollback --module git";
         let host = RealHost::new("/".into());
         let session = Session::new(&Site::new(&host), &args.global, "rollback", line, &environment, &output);
-        assert_eq!(confirm(&session, false, "?").unwrap_err().fix, ["vps-configurator rollback --module git --yes"]);
+        assert_eq!(ask(&session, false, "?").unwrap_err().fix, ["vps-configurator rollback --module git --yes"]);
     }
 }
