@@ -9,6 +9,7 @@ use super::output::Output;
 use crate::base::paths;
 use crate::engine::{Progress, Undoers, Works};
 use crate::host::actor::Actor;
+use crate::host::login::{self, Login};
 use crate::host::machine::Machine;
 use crate::host::{Guard, Host};
 use crate::journal::{Journal, Watch};
@@ -156,6 +157,15 @@ impl<'a> Session<'a> {
         // Not knowing who it is must stop nobody.
         let actor = Actor::of_this_process(self.host, self.environment, &self.line).unwrap_or_default();
         serde_json::to_value(actor).unwrap_or_default()
+    }
+
+    /// The login that this was asked for in; without one (a service), those of everybody who is in from elsewhere: the
+    /// ways in that must stay.
+    pub fn logins(&self) -> Vec<Login> {
+        match login::own(self.host, self.environment) {
+            Some(own) => vec![own],
+            None => login::remote(self.host),
+        }
     }
 
     /// What the engine works with.

@@ -199,9 +199,8 @@ pub fn settings(session: &Session<'_>) -> Result<Settings, Problem> {
 /// What templates see of the host.
 pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
     let machine = Machine::read(session.host)?;
-    let connection = session.environment.get("SSH_CONNECTION").map(String::as_str);
-    let used = connection.and_then(|words| words.split(' ').nth(3)?.parse().ok());
-    let mut ports: Vec<u16> = ssh_ports(session.host, connection)?.into_iter().collect();
+    let used: Vec<u16> = session.logins().iter().filter_map(|login| Some(login.to.as_ref()?.1)).collect();
+    let mut ports: Vec<u16> = ssh_ports(session.host, &used)?.into_iter().collect();
     if ports.is_empty() {
         // No sshd yet: the one that comes listens there, and no firewall may be in its way.
         ports.push(22);
@@ -212,7 +211,7 @@ pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
         hostname: machine.hostname,
         memory_mb: machine.memory.unwrap_or(0) / (1024 * 1024),
         cpus: machine.cpus.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
-        ssh_port: used.or_else(|| ports.first().copied()).unwrap_or(22),
+        ssh_port: used.first().or(ports.first()).copied().unwrap_or(22),
         ssh_ports: ports,
         container: machine.container.is_some(),
         users: machine.people,

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// What its clock shows first.
+const BEGIN: i64 = 1_700_000_000_000_000_000;
+
 /// What happens at the chosen effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -88,7 +91,7 @@ impl FakeHost {
             observer: None,
             effects: AtomicU64::new(0),
             died_at: AtomicU64::new(0),
-            clock: AtomicI64::new(1_700_000_000_000_000_000),
+            clock: AtomicI64::new(BEGIN),
             views: true,
         }
     }
@@ -230,6 +233,11 @@ impl Host for FakeHost {
 
     fn now(&self) -> i128 {
         i128::from(self.clock.fetch_add(1_000_000_000, Ordering::SeqCst))
+    }
+
+    /// The same clock, counted from when the host was made.
+    fn uptime(&self) -> i128 {
+        self.now() - i128::from(BEGIN)
     }
 
     /// Only moves the clock on.

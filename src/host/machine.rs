@@ -63,12 +63,10 @@ impl Machine {
     }
 }
 
-/// The ports that ssh may be reached at: those that sshd's effective configuration names, and the one of the session
-/// that this runs in. `connection` is the value of SSH_CONNECTION (ssh(1)): client, its port, server, its port.
-/// Whoever closes ports must leave these open.
-pub fn ssh_ports(host: &dyn Host, connection: Option<&str>) -> Result<BTreeSet<u16>> {
-    let mut ports: BTreeSet<u16> =
-        connection.and_then(|words| words.split_whitespace().nth(3)?.parse().ok()).into_iter().collect();
+/// The ports that ssh may be reached at: those that sshd's effective configuration names, and those in `used`, at
+/// which people came in. Whoever closes ports must leave these open.
+pub fn ssh_ports(host: &dyn Host, used: &[u16]) -> Result<BTreeSet<u16>> {
+    let mut ports: BTreeSet<u16> = used.iter().copied().collect();
     match host.look(&Command::new("sshd").arg("-T")) {
         Ok(output) => ports.extend(parse_sshd_ports(&output.text())),
         Err(Error::NoProgram { .. }) => {}
@@ -272,18 +270,17 @@ mod tests {
     fn the_ports_of_ssh_are_the_effective_ones_and_the_one_in_use() {
         let dir = tempfile::tempdir().unwrap();
         let host = RealHost::new(dir.path().into());
-        let connection = Some("203.0.113.9 50000 198.51.100.1 2200");
-        assert_eq!(ssh_ports(&host, None).unwrap(), BTreeSet::new());
-        assert_eq!(ssh_ports(&host, connection).unwrap(), BTreeSet::from([2200]));
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::new());
+        assert_eq!(ssh_ports(&host, &[2200]).unwrap(), BTreeSet::from([2200]));
         put(
             dir.path(),
             "usr/sbin/sshd",
             "#!/bin/sh\nprintf 'port 22\\naddressfamily any\\nlistenaddress [::]:2022\\nlistenaddress 0.0.0.0:2022\\n'\n",
         );
-        assert_eq!(ssh_ports(&host, connection).unwrap(), BTreeSet::from([22, 2022, 2200]));
+        assert_eq!(ssh_ports(&host, &[2200]).unwrap(), BTreeSet::from([22, 2022, 2200]));
         put(dir.path(), "usr/sbin/sshd", "#!/bin/sh\necho 'no hostkeys available' >&2; exit 1\n");
-        assert_eq!(ssh_ports(&host, None).unwrap(), BTreeSet::from([22]));
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([22]));
         put(dir.path(), "etc/ssh/sshd_config.d/10.conf", "Port\t2222\n");
-        assert_eq!(ssh_ports(&host, None).unwrap(), BTreeSet::from([2222]));
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([2222]));
     }
 }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod fake;
 pub mod listeners;
 mod locks;
+pub mod login;
 pub mod machine;
 mod place;
 pub mod read_only;
@@ -129,6 +130,9 @@ pub trait Host: Send + Sync + Debug {
     fn has_program(&self, name: &str) -> bool;
     /// Nanoseconds since the epoch.
     fn now(&self) -> i128;
+    /// Nanoseconds since the host was started, those included that it slept (CLOCK_BOOTTIME, clock_gettime(2)). Nobody
+    /// can set it.
+    fn uptime(&self) -> i128;
     /// Sleeps.
     fn pause(&self, time: Duration);
     /// The pid of the process that holds an fcntl write lock on `path` (dpkg's and apt's kind of lock).

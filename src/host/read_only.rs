@@ -54,6 +54,10 @@ impl Host for ReadOnly<'_> {
         self.0.now()
     }
 
+    fn uptime(&self) -> i128 {
+        self.0.uptime()
+    }
+
     fn pause(&self, time: Duration) {
         self.0.pause(time);
     }

@@ -8,6 +8,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, symlinkat, unlinkat};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -348,6 +349,11 @@ impl Host for RealHost {
 
     fn now(&self) -> i128 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(0))
+    }
+
+    fn uptime(&self) -> i128 {
+        clock_gettime(ClockId::CLOCK_BOOTTIME)
+            .map_or(0, |time| i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()))
     }
 
     fn pause(&self, time: Duration) {
