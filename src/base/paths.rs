@@ -10,6 +10,8 @@ pub const SHIPPED_PROFILES: &str = "/usr/share/vps-configurator/profiles";
 pub const DEFAULTS: &str = "/usr/share/vps-configurator/defaults.yaml";
 /// What is looked after beside the resources of a profile.
 pub const TERRITORIES: &str = "/usr/share/vps-configurator/territories.yaml";
+/// What people's way in depends on.
+pub const ACCESS: &str = "/usr/share/vps-configurator/access.yaml";
 /// The administrator's configuration directory.
 pub const ETC: &str = "/etc/vps-configurator";
 /// The main configuration file, a conffile with everything commented out.

@@ -136,6 +136,7 @@ mod tests {
             fields: json!({"content": content}).as_object().unwrap().clone(),
             needs: vec![],
             notify: vec![],
+            access: None,
             packages: PackageOrder::After,
             module: "security".into(),
             priority: 0,

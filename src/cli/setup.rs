@@ -22,6 +22,7 @@ use crate::modules::probe::Probe;
 use crate::profiles::input::Inputs;
 use crate::profiles::settings::Settings;
 use crate::profiles::{Configuration, check};
+use crate::resources::access::AccessRules;
 use crate::resources::assembly::{Assembled, Assembly, assemble};
 use crate::resources::package::PackageSet;
 use serde_json::{Value, json};
@@ -87,7 +88,11 @@ impl Setup {
         free_ports(session, &expansion.ports)?;
         let Assembled { nodes, packages, checked } = assemble(
             &expansion.specs,
-            &Assembly { keep_open: facts.ssh_ports.clone(), lock_wait: configuration.settings.lock_wait },
+            &Assembly {
+                keep_open: facts.ssh_ports.clone(),
+                lock_wait: configuration.settings.lock_wait,
+                access: AccessRules::load(&session.host)?,
+            },
         )?;
         let order = Order::of(&nodes)?;
         let mut policy = Policy { workers: configuration.settings.workers, ..Policy::default() };

@@ -22,6 +22,9 @@ pub struct Step {
     pub change: Change,
     /// What was seen when the plan was made.
     pub seen: State,
+    /// Whether people's way in depends on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub access: bool,
     /// What is owed afterwards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<Debt>,
@@ -64,6 +67,7 @@ impl Plan {
                 shared: node.resource.shared_by(),
                 change,
                 seen,
+                access: !node.access.is_empty(),
                 notify: node.notify.clone(),
             });
         }

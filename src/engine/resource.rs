@@ -217,6 +217,8 @@ pub struct Node {
     pub needs: Vec<ResourceId>,
     /// What is owed after it changed (and after its change was undone).
     pub notify: Vec<Debt>,
+    /// The modules on whose part of it people's way in depends; none when nobody's does.
+    pub access: Vec<String>,
     /// Smaller goes first where the graph leaves the choice.
     pub priority: i32,
     /// Where it is written: `file:line` of the manifest, for messages.

@@ -30,6 +30,7 @@ pub(super) fn node(id: &str, needs: &[&str]) -> Node {
         module: "sample".into(),
         needs: needs.iter().map(|n| ResourceId::parse(n).unwrap()).collect(),
         notify: Vec::<Debt>::new(),
+        access: Vec::new(),
         priority: 0,
         origin: "sample:1".into(),
     }

@@ -20,6 +20,8 @@ pub struct Declaration {
     pub needs: Vec<Node>,
     /// `notify`, templates.
     pub notify: Vec<Node>,
+    /// `access`, true or false or a template.
+    pub access: Option<Node>,
     /// The line of its first key.
     pub line: usize,
 }
@@ -92,9 +94,14 @@ impl Declaration {
             true => (cloned(fields.texts("needs")), cloned(fields.texts("notify"))),
             false => (Vec::new(), Vec::new()),
         };
+        let access = fields.take("access").filter(|_| is_resource).cloned();
+        if let Some(node) = &access {
+            check(reader, node, FieldType::Boolean);
+        }
         fields.finish();
         let line = subject.span.line;
-        Some(Declaration { kind, subject: subject.value.clone(), fields: given, when, for_each, needs, notify, line })
+        let subject = subject.value.clone();
+        Some(Declaration { kind, subject, fields: given, when, for_each, needs, notify, access, line })
     }
 }
 

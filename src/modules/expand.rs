@@ -151,6 +151,7 @@ impl<'a, 'w> One<'a, 'w> {
         let fields = self.fields(declaration, scope);
         let needs = self.needs(declaration, scope);
         let notify = self.notify(declaration, scope);
+        let access = declaration.access.as_ref().and_then(|node| self.value(node, FieldType::Boolean, scope));
         let (Some(subject), Some(mut fields), Some(needs), Some(notify)) = (subject, fields, needs, notify) else {
             return;
         };
@@ -173,6 +174,7 @@ impl<'a, 'w> One<'a, 'w> {
                 fields: fields.clone(),
                 needs: needs.clone(),
                 notify: notify.clone(),
+                access: access.as_ref().and_then(Json::as_bool),
                 packages,
                 module: self.module.name.clone(),
                 priority: self.priority,

@@ -1,6 +1,7 @@
 //! From what modules ask for to the nodes of the graph: each spec becomes its kind's resource; the packages of all
 //! modules become one, and the kernel settings of a module become one.
 
+use super::access::AccessRules;
 use super::apt_source::AptSource;
 use super::package::{Claim, PackageSet};
 use super::schema::PackageOrder;
@@ -24,6 +25,8 @@ pub struct Assembly {
     pub keep_open: Vec<u16>,
     /// How long others who work with packages are waited for.
     pub lock_wait: Duration,
+    /// What people's way in depends on.
+    pub access: AccessRules,
 }
 
 /// What comes of all specs.
@@ -77,7 +80,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
         }
         names.insert(spec.id(), resource.id().clone());
         orders.insert(resource.id().clone(), spec.packages);
-        nodes.push(node(spec, resource));
+        nodes.push(Node { access: concerned([spec], assembly), ..node(spec, resource) });
     }
     for (module, specs) in settings {
         let fields: Vec<_> = specs.iter().map(|spec| (spec.name.clone(), spec.fields.clone())).collect();
@@ -88,6 +91,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
         let mut merged = node(first, resource);
         merged.needs = specs.iter().flat_map(|spec| spec.needs.clone()).collect();
         merged.notify = specs.iter().flat_map(|spec| spec.notify.clone()).collect();
+        merged.access = concerned(specs.iter(), assembly);
         nodes.push(merged);
     }
     let has_packages = !claimed.is_empty();
@@ -119,12 +123,19 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
             module,
             needs: ahead,
             notify: Vec::new(),
+            access: concerned(claimed.iter().copied(), assembly),
             priority,
             origin,
         });
         set
     });
     Ok(Assembled { nodes, packages, checked })
+}
+
+/// The modules that ask for something on which people's way in depends.
+fn concerned<'s>(specs: impl IntoIterator<Item = &'s Spec>, assembly: &Assembly) -> Vec<String> {
+    let concerned = specs.into_iter().filter(|spec| assembly.access.concern(spec)).map(|spec| spec.module.clone());
+    concerned.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn is_claim(spec: &Spec) -> bool {
@@ -137,6 +148,7 @@ fn node(spec: &Spec, resource: Box<dyn Resource>) -> Node {
         module: spec.module.clone(),
         needs: spec.needs.clone(),
         notify: spec.notify.clone(),
+        access: Vec::new(),
         priority: spec.priority,
         origin: spec.origin.clone(),
     }

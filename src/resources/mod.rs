@@ -1,5 +1,6 @@
 //! One file for each kind of thing that can be put right and undone, and the table of what each may be given.
 
+pub mod access;
 pub mod account_file;
 pub mod apt_source;
 pub mod assembly;

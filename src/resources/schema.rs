@@ -48,7 +48,7 @@ pub struct KindSchema {
     pub subject: FieldType,
     /// What the name means, for the reference.
     pub help: &'static str,
-    /// Its fields, without those that all kinds have (`when`, `for_each`, `needs`, `notify`).
+    /// Its fields, without those that all kinds have (`when`, `for_each`, `needs`, `notify`, `access`).
     pub fields: &'static [FieldSchema],
     /// How it stands to the package transaction, when `before_packages` does not say otherwise.
     pub packages: PackageOrder,

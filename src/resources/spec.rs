@@ -21,6 +21,9 @@ pub struct Spec {
     pub needs: Vec<ResourceId>,
     /// What is owed after a change.
     pub notify: Vec<Debt>,
+    /// Whether people's way in depends on it, where the manifest says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<bool>,
     /// How it stands to the package transaction (the edge is made where packages become one resource).
     pub packages: PackageOrder,
     /// The module that asks.

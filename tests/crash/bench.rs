@@ -18,6 +18,7 @@ use vps_configurator::modules::expand::expand;
 use vps_configurator::modules::facts::Facts;
 use vps_configurator::profiles::check;
 use vps_configurator::profiles::input::Inputs;
+use vps_configurator::resources::access::AccessRules;
 use vps_configurator::resources::assembly::{Assembly, assemble};
 use vps_configurator::resources::package::{self, Healing, LOCK_WAIT};
 use vps_configurator::resources::{Units, undoers};
@@ -67,9 +68,16 @@ impl Bench {
         let facts = Facts { architecture: "amd64".into(), hostname: "vps".into(), ..Facts::default() };
         let order = configuration.order();
         let expansion = expand(&catalogue, &order, &configuration.option_values(), &facts).unwrap();
-        assemble(&expansion.specs, &Assembly { keep_open: Vec::new(), lock_wait: configuration.settings.lock_wait })
-            .unwrap()
-            .nodes
+        assemble(
+            &expansion.specs,
+            &Assembly {
+                keep_open: Vec::new(),
+                lock_wait: configuration.settings.lock_wait,
+                access: AccessRules::default(),
+            },
+        )
+        .unwrap()
+        .nodes
     }
 
     fn with<T>(&self, host: &FakeHost, act: impl FnOnce(&Works<'_>) -> T) -> T {

@@ -107,7 +107,7 @@ impl Tree {
     pub fn new() -> Tree {
         let tree = Tree::bare();
         copy(&top().join("tests/support/share"), &tree.at("/usr/share/vps-configurator"));
-        for name in ["defaults.yaml", "territories.yaml"] {
+        for name in ["defaults.yaml", "territories.yaml", "access.yaml"] {
             fs::copy(top().join("config").join(name), tree.at("/usr/share/vps-configurator").join(name)).unwrap();
         }
         repository::small(&tree);

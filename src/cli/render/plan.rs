@@ -25,6 +25,10 @@ pub fn text(plan: &Plan, profile: &str, colour: bool, verbose: bool) -> String {
         text.push_str(&wrap("  ", note));
     }
     text.push_str(&format!("\n{}\n", sums(plan)));
+    let access: Vec<&str> = plan.steps.iter().filter(|step| step.access).map(|step| step.id.as_str()).collect();
+    if !access.is_empty() {
+        text.push_str(&wrap("", &format!("The way in depends on: {}.", access.join(", "))));
+    }
     text.push_str(&format!("Plan {}; nothing was changed.\n", plan.hash.short()));
     text
 }

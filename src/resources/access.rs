@@ -1,0 +1,152 @@
+//! What people's way into the host depends on: read from `access.yaml`, which is shipped as data. What a module says of
+//! a resource of its own (`access: true`, `access: false`) goes before it.
+
+use super::spec::Spec;
+use crate::base::paths;
+use crate::base::yaml::{Collector, Problem, Problems, Reader, Source, parse};
+use crate::host::{Host, read_if_there};
+
+/// The kinds whose name is a path.
+const AT_PATHS: &[&str] = &["file", "directory", "symlink", "block", "download"];
+
+/// The rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessRules {
+    resources: Vec<String>,
+    paths: Vec<String>,
+    programs: Vec<String>,
+}
+
+impl AccessRules {
+    /// Reads the shipped rules.
+    ///
+    /// # Errors
+    /// When the file is not there or is no good: without it nobody could tell what must be confirmed.
+    pub fn load(host: &dyn Host) -> Result<Self, Problems> {
+        let missing = |why: String| {
+            let problem = Problem::anywhere("access-rules-missing", format!("{}: {why}", paths::ACCESS));
+            problem.hint("reinstall: apt-get install --reinstall vps-configurator")
+        };
+        match read_if_there(host, paths::ACCESS) {
+            Ok(Some(bytes)) => Self::read(&Source::from_bytes(paths::ACCESS.to_owned(), &bytes)),
+            Ok(None) => Err(missing("it is not there".to_owned()).into()),
+            Err(error) => Err(missing(error.to_string()).into()),
+        }
+    }
+
+    fn read(source: &Source) -> Result<Self, Problems> {
+        let collector = Collector::default();
+        let root = parse(source)?;
+        let mut rules = AccessRules::default();
+        if let Some(mut fields) = Reader::new(source, &collector).map(&root, "the rules of access") {
+            let mut list = |key: &str| -> Vec<String> {
+                fields.texts(key).into_iter().filter_map(|node| node.as_text().map(str::to_owned)).collect()
+            };
+            rules = AccessRules { resources: list("resources"), paths: list("paths"), programs: list("programs") };
+            fields.finish();
+        }
+        collector.finish(rules)
+    }
+
+    /// Whether somebody's way in depends on what a module asks for.
+    pub fn concern(&self, spec: &Spec) -> bool {
+        if let Some(said) = spec.access {
+            return said;
+        }
+        let id = format!("{}:{}", spec.kind, spec.name);
+        let by_path = |path: &str| self.paths.iter().any(|rule| is_at_or_below(rule, path));
+        let runs = spec.list("run");
+        let program = runs.first().map(|program| program.rsplit('/').next().unwrap_or(program));
+        self.resources.iter().any(|rule| is_like(rule, &id))
+            || AT_PATHS.contains(&spec.kind) && by_path(&spec.name)
+            || spec.kind == "command" && program.is_some_and(|name| self.programs.iter().any(|known| known == name))
+    }
+}
+
+fn is_at_or_below(rule: &str, path: &str) -> bool {
+    is_like(rule, path) || is_like(&format!("{rule}/*"), path)
+}
+
+/// Whether a text is what a rule says; `*` stands for any text.
+fn is_like(rule: &str, text: &str) -> bool {
+    let Some((head, rest)) = rule.split_once('*') else { return rule == text };
+    let Some(text) = text.strip_prefix(head) else { return false };
+    // Wherever what the star stands for may end.
+    text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| is_like(rest, &text[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::schema::PackageOrder;
+    use serde_json::{Value, json};
+
+    fn shipped() -> AccessRules {
+        AccessRules::read(&Source::new("access.yaml", include_str!("../../config/access.yaml"))).unwrap()
+    }
+
+    fn spec(kind: &'static str, name: &str, fields: Value, access: Option<bool>) -> Spec {
+        Spec {
+            kind,
+            name: name.into(),
+            fields: fields.as_object().unwrap().clone(),
+            needs: vec![],
+            notify: vec![],
+            access,
+            packages: PackageOrder::After,
+            module: "m".into(),
+            priority: 0,
+            origin: String::new(),
+            dir: "/".into(),
+        }
+    }
+
+    #[test]
+    fn the_shipped_rules_name_what_lets_people_in_and_nothing_else() {
+        let rules = shipped();
+        let concern = |kind, name: &str| rules.concern(&spec(kind, name, json!({}), None));
+        for (kind, name) in [
+            ("file", "/etc/ssh/sshd_config.d/00-x.conf"),
+            ("file", "/etc/sudoers.d/mia"),
+            ("directory", "/home/mia/.ssh"),
+            ("file", "/home/mia/.ssh/authorized_keys"),
+            ("symlink", "/etc/nftables.conf"),
+            ("block", "/etc/pam.d/sshd"),
+            ("firewall", "ufw"),
+            ("user", "mia"),
+            ("member", "mia/sudo"),
+            ("authorized_key", "mia"),
+            ("unit", "ssh.socket"),
+            ("package", "libpam-google-authenticator"),
+            ("sysctl", "net.ipv6.conf.all.disable_ipv6"),
+        ] {
+            assert!(concern(kind, name), "{kind}:{name}");
+        }
+        for (kind, name) in [
+            ("file", "/etc/sshx"),
+            ("file", "/etc/docker/daemon.json"),
+            ("directory", "/etc"),
+            ("unit", "docker.service"),
+            ("package", "openssh-server"),
+            ("sysctl", "net.core.somaxconn"),
+            ("hostname", "x"),
+        ] {
+            assert!(!concern(kind, name), "{kind}:{name}");
+        }
+    }
+
+    #[test]
+    fn commands_count_by_their_program_and_the_module_has_the_last_word() {
+        let rules = shipped();
+        let run = |program: &str, access| rules.concern(&spec("command", "x", json!({"run": [program, "-F"]}), access));
+        assert!(run("/usr/sbin/iptables", None) && run("nft", None));
+        assert!(!run("npm", None) && run("npm", Some(true)) && !run("nft", Some(false)));
+        assert!(!rules.concern(&spec("firewall", "ufw", json!({}), Some(false))));
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        assert!(is_like("a*c*", "abc") && is_like("*", "") && is_like("a*a", "aäa") && is_like("*b", "abab"));
+        assert!(!is_like("a*a", "a") && !is_like("a", "ab") && !is_like("a*c", "ab"));
+    }
+}
