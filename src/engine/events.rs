@@ -22,6 +22,12 @@ pub const RECOVERED: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a08";
 
 /// A step that was cut off goes on.
 pub const EXTENDED: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a09";
+/// A transaction waits for its confirmation.
+pub const WAITING: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a0a";
+/// A transaction was confirmed.
+pub const CONFIRMED: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a0b";
+/// A transaction that was not confirmed is taken back, or was.
+pub const REVERTED: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a0c";
 
 pub(super) fn begun(tx: TransactionId, what: &str) {
     tracing::info!(MESSAGE_ID = BEGUN, TRANSACTION_ID = tx.0, "transaction {tx} begins: {what}");
@@ -87,4 +93,31 @@ pub(super) fn paid(tx: TransactionId, debt: &str, reason: &str) {
 
 pub(super) fn recovered(tx: TransactionId, what: &str) {
     tracing::warn!(MESSAGE_ID = RECOVERED, TRANSACTION_ID = tx.0, "transaction {tx} was cut off: {what}");
+}
+
+pub(super) fn waiting(tx: TransactionId, seconds: i64) {
+    tracing::warn!(
+        MESSAGE_ID = WAITING,
+        TRANSACTION_ID = tx.0,
+        "transaction {tx} is taken back in {seconds} s unless vps-configurator confirm comes from a new login"
+    );
+}
+
+pub(super) fn confirmed(tx: TransactionId) {
+    tracing::info!(MESSAGE_ID = CONFIRMED, TRANSACTION_ID = tx.0, "transaction {tx} was confirmed");
+}
+
+pub(super) fn reverting(tx: TransactionId, why: &str) {
+    tracing::warn!(MESSAGE_ID = REVERTED, TRANSACTION_ID = tx.0, "transaction {tx} is taken back: {why}");
+}
+
+pub(super) fn reverted(tx: TransactionId, complete: bool) {
+    match complete {
+        true => tracing::warn!(MESSAGE_ID = REVERTED, TRANSACTION_ID = tx.0, "transaction {tx} is taken back"),
+        false => tracing::error!(
+            MESSAGE_ID = REVERTED,
+            TRANSACTION_ID = tx.0,
+            "transaction {tx} was not confirmed, and not all of it could be taken back"
+        ),
+    }
 }

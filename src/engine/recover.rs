@@ -5,7 +5,6 @@ use super::{Result, UndoRecord, Works, debts, events};
 use crate::base::ids::TransactionId;
 use crate::journal::{StepState, TransactionKind, TransactionRow, TransactionState};
 use serde_json::Value;
-use std::collections::BTreeSet;
 
 /// What to do with an install that was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,72 +26,67 @@ pub struct Recovery {
 
 /// Whether a crash left something: cheap, reads only.
 pub fn is_needed(works: &Works<'_>) -> Result<bool> {
-    Ok(works.journal.transactions()?.iter().any(|tx| tx.state == TransactionState::Running))
+    Ok(!running(works)?.is_empty())
 }
 
 /// Finishes rollbacks that were cut off and finishes or takes back the install that was. The caller holds the lock
 /// and has healed dpkg. Safe to be cut off itself, and to be called again.
 pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result<Recovery> {
-    let mut recovery = Recovery::default();
-    let mut taken_back = BTreeSet::new();
-    // Newest first: a rollback comes before the install that it takes back.
-    for tx in works.journal.transactions()? {
-        if tx.state != TransactionState::Running {
-            continue;
-        }
-        match tx.kind {
-            TransactionKind::Rollback => {
-                events::recovered(tx.id, "its rollback goes on");
-                if let Ok(Target::Only(id)) = serde_json::from_value(tx.request.clone()) {
-                    // Before the rollback is marked as done: an install that was being taken back is not finished.
-                    works.journal.set_transaction(id, TransactionState::Failed, Some(works.now()), None)?;
-                    taken_back.insert(id);
+    // A rollback comes before the install that it takes back, which then is not under way any more.
+    let mut recovery = Recovery { rolled_back: finish_rollbacks(works)?, to_finish: None };
+    for tx in running(works)? {
+        settle(works, tx.id)?;
+        match direction {
+            Direction::Finish => {
+                events::recovered(tx.id, "it will be finished");
+                if recovery.to_finish.is_none() {
+                    recovery.to_finish = Some(tx);
+                } else {
+                    works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
                 }
-                recovery.rolled_back.push(rollback::resume(works, &tx)?);
             }
-            TransactionKind::Install if taken_back.contains(&tx.id) => {}
-            TransactionKind::Install => {
-                settle(works, tx.id)?;
-                match direction {
-                    Direction::Finish => {
-                        events::recovered(tx.id, "it will be finished");
-                        if recovery.to_finish.is_none() {
-                            recovery.to_finish = Some(tx);
-                        } else {
-                            works.journal.set_transaction(
-                                tx.id,
-                                TransactionState::Interrupted,
-                                Some(works.now()),
-                                None,
-                            )?;
-                        }
-                    }
-                    Direction::Undo => {
-                        events::recovered(tx.id, "it is taken back");
-                        // Marked afterwards: cut off in between, it is still found.
-                        recovery.rolled_back.push(rollback::roll_back(works, &Target::Only(tx.id), actor)?);
-                        works.journal.set_transaction(tx.id, TransactionState::Failed, Some(works.now()), None)?;
-                    }
-                }
+            Direction::Undo => {
+                events::recovered(tx.id, "it is taken back");
+                // Marked afterwards: cut off in between, it is still found.
+                recovery.rolled_back.push(rollback::roll_back(works, &Target::Only(tx.id), actor)?);
+                works.journal.set_transaction(tx.id, TransactionState::Failed, Some(works.now()), None)?;
             }
         }
     }
     Ok(recovery)
 }
 
+/// Finishes rollbacks that were cut off, newest first.
+pub(super) fn finish_rollbacks(works: &Works<'_>) -> Result<Vec<RollbackReport>> {
+    let mut reports = Vec::new();
+    for tx in running(works)?.into_iter().filter(|tx| tx.kind == TransactionKind::Rollback) {
+        events::recovered(tx.id, "its rollback goes on");
+        if let Ok(Target::Only(id)) = serde_json::from_value(tx.request.clone()) {
+            // Before the rollback is marked as done: an install that was being taken back is not finished.
+            works.journal.set_transaction(id, TransactionState::Failed, Some(works.now()), None)?;
+        }
+        reports.push(rollback::resume(works, &tx)?);
+    }
+    Ok(reports)
+}
+
+/// What is under way, or was cut off; newest first.
+fn running(works: &Works<'_>) -> Result<Vec<TransactionRow>> {
+    let all = works.journal.transactions()?;
+    Ok(all.into_iter().filter(|tx| tx.state == TransactionState::Running).collect())
+}
+
 /// Before a rollback: what a crash cut off is no longer under way, and its half-made steps are looked at.
 pub fn settle_all(works: &Works<'_>) -> Result<()> {
-    for tx in works.journal.transactions()? {
-        if tx.state == TransactionState::Running {
-            settle(works, tx.id)?;
-            works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
-        }
+    for tx in running(works)? {
+        settle(works, tx.id)?;
+        works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
     }
     Ok(())
 }
 
 /// Lets the undo records of half-made steps look at what there is to remember, while it is fresh.
-fn settle(works: &Works<'_>, tx: TransactionId) -> Result<()> {
+pub(super) fn settle(works: &Works<'_>, tx: TransactionId) -> Result<()> {
     for step in works.journal.steps(tx)? {
         if step.state != StepState::Intent || step.settled.is_some() {
             continue;

@@ -8,12 +8,13 @@ use super::sample::{Word, node, undoers};
 use super::*;
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::host::fake::{FakeHost, Fault};
-use crate::host::{Host, RealHost};
+use crate::host::{Attributes, Host, RealHost};
 use crate::journal::{Begin, Journal, StepState, TransactionKind, TransactionState};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 pub(super) struct Paid(Mutex<Vec<String>>);
@@ -25,6 +26,21 @@ impl Services for Paid {
         }
         self.0.lock().unwrap().push(debt.to_string());
         Ok(true)
+    }
+
+    fn wake(&self, host: &dyn Host, after: Duration) -> Result<()> {
+        if host.meta(Path::new("/x/no-timer"))?.is_some() {
+            return Err(Error::refused("no-timer", "wake up", "there is no timer"));
+        }
+        // An effect, so that a host can die at it.
+        host.write(Path::new("/x/.wake"), b"", &Attributes::root(0o644))?;
+        self.0.lock().unwrap().push(format!("wake in {} s", after.as_secs()));
+        Ok(())
+    }
+
+    fn rest(&self, _host: &dyn Host) -> Result<()> {
+        self.0.lock().unwrap().push("rest".to_owned());
+        Ok(())
     }
 }
 
@@ -330,7 +346,7 @@ fn owing(mut node: Node, unit: &str) -> Node {
     node
 }
 
-fn begin(kind: TransactionKind, request: Value) -> Begin {
+pub(super) fn begin(kind: TransactionKind, request: Value) -> Begin {
     Begin { kind, undoes: vec![], request, plan: json!({}), actor: Value::Null, now: 1 }
 }
 

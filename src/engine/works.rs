@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// Pays debts: knows units, which the engine doesn't.
+/// Pays debts and wakes up: knows units, which the engine doesn't.
 pub trait Services: Send + Sync + Debug {
     /// Debts as they are owed by a change that is about to be made: with whether their units run now.
     fn owed(&self, _host: &dyn Host, debts: &[Debt]) -> Result<Vec<Debt>> {
@@ -21,6 +22,13 @@ pub trait Services: Send + Sync + Debug {
     fn prove(&self, _host: &dyn Host, debts: &[Debt]) -> Vec<Result<()>> {
         debts.iter().map(|_| Ok(())).collect()
     }
+
+    /// Has [`confirm::revert_due`](super::confirm::revert_due) called after this time, whatever becomes of this process.
+    /// Calls that are to come already may stay.
+    fn wake(&self, host: &dyn Host, after: Duration) -> Result<()>;
+
+    /// Nobody needs to wake up any more.
+    fn rest(&self, host: &dyn Host) -> Result<()>;
 }
 
 /// The machine, the journal, and the kinds that can be undone.
@@ -34,7 +42,7 @@ pub struct Works<'a> {
     pub progress: &'a dyn Progress,
     /// The kinds of undo records.
     pub undoers: &'a Undoers,
-    /// Pays debts.
+    /// Pays debts and wakes up.
     pub services: &'a dyn Services,
 }
 

@@ -5,6 +5,7 @@
 //! journal that tells what may have been done.
 
 mod baselines;
+pub mod confirmation;
 pub mod error;
 pub mod objects;
 pub mod record;
@@ -12,6 +13,7 @@ mod schema;
 pub mod store;
 pub mod watch;
 
+pub use confirmation::{ConfirmationRow, ConfirmationState, Ending, Moment};
 pub use error::{Error, Result};
 pub use objects::Objects;
 pub use record::{BaselineReason, BaselineRow};

@@ -25,6 +25,23 @@ const STEPS: &[Step] = &[
         ) STRICT;",
         stand_in: "CREATE TEMP TABLE baselines (id INTEGER, reason TEXT, tx INTEGER, actor TEXT, at INTEGER, known TEXT);",
     },
+    Step {
+        change: "CREATE TABLE confirmations (
+            tx        INTEGER PRIMARY KEY REFERENCES transactions(id),
+            state     TEXT NOT NULL,
+            resources TEXT NOT NULL,
+            modules   TEXT NOT NULL,
+            timeout   INTEGER NOT NULL,
+            since     INTEGER NOT NULL,
+            boot      TEXT NOT NULL,
+            uptime    INTEGER NOT NULL,
+            ended     INTEGER,
+            by        TEXT,
+            why       TEXT
+        ) STRICT;",
+        stand_in: "CREATE TEMP TABLE confirmations (tx INTEGER, state TEXT, resources TEXT, modules TEXT,
+            timeout INTEGER, since INTEGER, boot TEXT, uptime INTEGER, ended INTEGER, by TEXT, why TEXT);",
+    },
 ];
 
 const FIRST: &str = "

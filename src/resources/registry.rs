@@ -4,7 +4,9 @@ use super::{
     command, firewall, group, hostname, kernel_module, locale, member, package, preimage, swap, sysctl, unit, user,
 };
 use crate::engine::{Debt, Result, Services, Undoers};
-use crate::host::Host;
+use crate::host::machine::is_booted;
+use crate::host::{Command, Host};
+use std::time::Duration;
 
 /// The decoders of every kind of undo record that was ever released.
 pub fn undoers() -> Undoers {
@@ -26,7 +28,10 @@ pub fn undoers() -> Undoers {
     ])
 }
 
-/// Pays debts to systemd and its units.
+/// The timer that wakes up after as many seconds as its instance says (`systemd/vps-configurator-revert@.timer`).
+const WAKE: &str = "vps-configurator-revert@";
+
+/// Pays debts to systemd and its units, and wakes up through it.
 #[derive(Debug, Clone, Copy)]
 pub struct Units;
 
@@ -41,5 +46,19 @@ impl Services for Units {
 
     fn prove(&self, host: &dyn Host, debts: &[Debt]) -> Vec<Result<()>> {
         unit::health::prove(host, debts)
+    }
+
+    fn wake(&self, host: &dyn Host, after: Duration) -> Result<()> {
+        // Never early. Restarted, because one that has just elapsed would not begin anew.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        host.run(&Command::new("systemctl").args(["restart", &format!("{WAKE}{seconds}.timer")]))?;
+        Ok(())
+    }
+
+    fn rest(&self, host: &dyn Host) -> Result<()> {
+        if is_booted(host)? {
+            host.run(&Command::new("systemctl").args(["stop", &format!("{WAKE}*.timer")]))?;
+        }
+        Ok(())
     }
 }
