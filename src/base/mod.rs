@@ -7,6 +7,7 @@ pub mod digest;
 pub mod glob;
 pub mod ids;
 pub mod paths;
+pub mod pattern;
 pub mod size;
 pub mod version;
 pub mod yaml;

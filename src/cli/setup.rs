@@ -82,16 +82,14 @@ impl Setup {
         required_options(&catalogue, &modules, &values)?;
         let agreed = Digest::of(format!("{modules:?} {values:?}").as_bytes());
         let expansion = expand(&catalogue, &modules, &values, &facts)?;
-        if lockout::is_possible(&expansion.specs) {
-            lockout::refuse(&expansion.specs, &facts, lockout::Access::see(session.host, &facts.users)?.as_ref())?;
-        }
+        lockout::check(session, &expansion.specs, &facts)?;
         free_ports(session, &expansion.ports)?;
         let Assembled { nodes, packages, checked } = assemble(
             &expansion.specs,
             &Assembly {
                 keep_open: facts.ssh_ports.clone(),
                 lock_wait: configuration.settings.lock_wait,
-                access: AccessRules::load(&session.host)?,
+                access: AccessRules::load(session.host)?,
             },
         )?;
         let order = Order::of(&nodes)?;

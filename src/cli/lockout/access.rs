@@ -1,0 +1,167 @@
+//! How people log in now, and who of them may become root.
+
+use super::super::session::Session;
+use crate::base::paths;
+use crate::engine::Result;
+use crate::host::accounts::{Accounts, User};
+use crate::host::{Command, Error, Host, read_text};
+use std::path::{Path, PathBuf};
+
+/// How people log in now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// With a password.
+    pub password: bool,
+    /// As root, in whatever way.
+    pub root: bool,
+    /// As root with a password.
+    pub root_password: bool,
+    /// In ways that can't be looked into: keys from a program, certificates.
+    pub other: bool,
+    /// The ports that sshd listens on.
+    pub ports: Vec<u16>,
+    /// Who has a key that gives a shell, and isn't shut out in another way.
+    pub keys: Vec<String>,
+    /// Who but root may become root.
+    pub admins: Vec<String>,
+    /// Those who are logged in, with their groups.
+    pub present: Vec<(String, Vec<String>)>,
+}
+
+impl Access {
+    /// How people log in to this host; `None` when no SSH server is there. `admins`: those who are known to be in the
+    /// group sudo; others are found by asking sudo.
+    pub fn see(session: &Session<'_>, people: &[String], admins: &[String]) -> Result<Option<Self>> {
+        let host = session.host;
+        let text = match host.look(&Command::new("sshd").arg("-T")) {
+            Ok(output) => output.text(),
+            Err(Error::NoProgram { .. }) => return Ok(None),
+            // It tells nothing without its host keys. Then its defaults are the best guess.
+            Err(Error::Failed { .. }) => String::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let mut access = Access::read(&text);
+        let accounts = Accounts::read(host)?;
+        let shadow = read_text(host, paths::SHADOW)?;
+        let today = i64::try_from(host.now() / 86_400_000_000_000).unwrap_or(i64::MAX);
+        let files = key_files(&text);
+        for user in people.iter().map(String::as_str).chain(["root"]).filter_map(|name| accounts.user(name)) {
+            if !is_expired(&shadow, &user.name, today) && files.iter().any(|file| has_key(host, &of_user(file, user))) {
+                access.keys.push(user.name.clone());
+            }
+        }
+        access.admins = people.iter().filter(|name| admins.contains(name)).cloned().collect();
+        // Asking takes a moment for each, and is not needed where somebody is known to have both.
+        if !access.admins.iter().any(|name| access.keys.contains(name)) {
+            let others = people.iter().filter(|name| !admins.contains(name) && may_sudo(host, name));
+            access.admins.extend(others.cloned());
+        }
+        for login in session.logins().iter().filter(|login| login.is_remote) {
+            let Some(user) = accounts.user_of(login.uid) else { continue };
+            let groups =
+                accounts.groups().iter().filter(|group| group.gid == user.gid || group.members.contains(&user.name));
+            access.present.push((user.name.clone(), groups.map(|group| group.name.clone()).collect()));
+        }
+        Ok(Some(access))
+    }
+
+    /// What `sshd -T` says; without a line, its default.
+    pub fn read(text: &str) -> Self {
+        let value = |key: &str| values(text, key).next();
+        let is_set = |key: &str| value(key).is_some_and(|word| word != "none");
+        Access {
+            password: value("passwordauthentication") != Some("no")
+                || value("kbdinteractiveauthentication") == Some("yes"),
+            root: value("permitrootlogin") != Some("no"),
+            root_password: value("permitrootlogin") == Some("yes"),
+            other: is_set("authorizedkeyscommand") || is_set("trustedusercakeys"),
+            ports: values(text, "port").filter_map(|port| port.parse().ok()).collect(),
+            ..Access::default()
+        }
+    }
+}
+
+fn values<'t>(text: &'t str, key: &str) -> impl Iterator<Item = &'t str> {
+    let key = format!("{key} ");
+    text.lines().filter_map(move |line| line.strip_prefix(key.as_str())).map(str::trim)
+}
+
+/// The files of keys, with their tokens.
+fn key_files(text: &str) -> Vec<String> {
+    let files = values(text, "authorizedkeysfile").next().unwrap_or(".ssh/authorized_keys .ssh/authorized_keys2");
+    files.split_whitespace().filter(|file| *file != "none").map(str::to_owned).collect()
+}
+
+/// A file of keys of one user (sshd_config(5), AuthorizedKeysFile).
+fn of_user(file: &str, user: &User) -> PathBuf {
+    let file = file.replace("%%", "\0").replace("%h", &user.home).replace("%u", &user.name);
+    let file = file.replace("%U", &user.uid.to_string()).replace('\0', "%");
+    // An absolute path replaces the home before it.
+    Path::new(&user.home).join(file)
+}
+
+/// What can't be read is taken for a key: this is to warn, not to be in the way.
+fn has_key(host: &dyn Host, path: &Path) -> bool {
+    match host.meta(path) {
+        Ok(None) => false,
+        Ok(Some(_)) => host.read(path).map_or(true, |content| gives_shell(&String::from_utf8_lossy(&content))),
+        Err(_) => true,
+    }
+}
+
+/// Whether one of the keys may do more than run a command that is fixed for it, as those of backups do, and those that
+/// images of providers give root, only to say that another name must be used.
+fn gives_shell(keys: &str) -> bool {
+    let is_fixed = |line: &str| line.starts_with("command=") || line.contains(",command=");
+    keys.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#') && !is_fixed(line))
+}
+
+/// Whether the account is past its day (shadow(5), the eighth field).
+fn is_expired(shadow: &str, name: &str, today: i64) -> bool {
+    let line = shadow.lines().find(|line| line.split(':').next() == Some(name));
+    let day = line.and_then(|line| line.split(':').nth(7)).and_then(|day| day.parse::<i64>().ok());
+    day.is_some_and(|day| day >= 0 && day <= today)
+}
+
+/// Whether sudo lets somebody become root: asked of sudo itself, which knows all its files.
+fn may_sudo(host: &dyn Host, name: &str) -> bool {
+    let sudo = Command::new("sudo").args(["-n", "-U", name, "-l", "/bin/sh"]);
+    host.has_program("sudo") && host.look(&sudo).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sshd_says_is_read_with_its_defaults() {
+        let access = Access::read("port 22\nport 2222\npasswordauthentication no\nkbdinteractiveauthentication yes\n");
+        assert!(access.password && access.root && !access.root_password && !access.other);
+        assert_eq!(access.ports, [22, 2222]);
+        assert!(Access::read("trustedusercakeys /etc/ssh/ca\n").other && Access::read("").password);
+    }
+
+    #[test]
+    fn files_of_keys_are_found_wherever_sshd_looks() {
+        let accounts = Accounts::parse("mia:x:1000:1000::/home/mia:/bin/bash\n", "");
+        let mia = accounts.user("mia").unwrap();
+        let of = |file: &str| of_user(file, mia).display().to_string();
+        assert_eq!(of(".ssh/authorized_keys"), "/home/mia/.ssh/authorized_keys");
+        assert_eq!(
+            [of("/etc/ssh/keys/%u"), of("%h/.k"), of("/k/%U/%%h")],
+            ["/etc/ssh/keys/mia", "/home/mia/.k", "/k/1000/%h"]
+        );
+        assert_eq!(key_files("authorizedkeysfile none\n"), [""; 0]);
+        assert_eq!(key_files("").len(), 2);
+    }
+
+    #[test]
+    fn a_key_with_a_fixed_command_and_an_expired_account_let_nobody_in() {
+        assert!(gives_shell("# x\n\nssh-ed25519 AAAA mia\n") && gives_shell("no-pty ssh-rsa AAAA\n"));
+        assert!(!gives_shell("no-pty,command=\"echo use admin\" ssh-rsa AAAA\n#ssh-rsa A\n"));
+        let shadow = "mia:!:20000:0:99999:7::19000:\nada:!:20000:0:99999:7:::\n";
+        assert!(
+            is_expired(shadow, "mia", 20000) && !is_expired(shadow, "mia", 18999) && !is_expired(shadow, "ada", 20000)
+        );
+    }
+}
