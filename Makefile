@@ -72,10 +72,11 @@ lint: debs ## format, clippy, shell scripts, units, lintian
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	shellcheck --exclude SC1091 $(SCRIPTS)
-	@# systemd-analyze wants programs to exist: the one just built stands in for the installed one.
+	@# systemd-analyze wants programs to exist: the one just built stands in for the installed one. The instance of a timer
+	@# is a number of seconds.
 	rm -rf target/units && mkdir -p target/units
 	for unit in $(UNITS); do \
-		sed 's|/usr/sbin/vps-configurator|$(CURDIR)/target/release/vps-configurator|' $$unit > target/units/$${unit##*/} || exit 1; \
+		sed 's|/usr/sbin/vps-configurator|$(CURDIR)/target/release/vps-configurator|' $$unit > target/units/$$(basename $$unit | sed 's/@\.timer$$/@300.timer/') || exit 1; \
 	done
 	systemd-analyze verify --man=no target/units/*
 	systemd-analyze security --offline=true --threshold=20 target/units/vps-configurator-alert@.service > /dev/null

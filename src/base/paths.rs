@@ -44,6 +44,8 @@ pub const LOG: &str = "/var/log/vps-configurator";
 pub const RUN: &str = "/run/vps-configurator";
 /// The lock that one changing run holds.
 pub const LOCK: &str = "/run/vps-configurator/lock";
+/// A key pair for the program's own login, which lives for that moment. Others must be able to look into it.
+pub const KNOCK: &str = "/run/vps-configurator-knock";
 /// Units that were held back while their packages were configured, one to a line.
 pub const HELD_UNITS: &str = "/run/vps-configurator/held-units";
 /// What apt-get writes in a package transaction, its status lines among it.

@@ -69,6 +69,8 @@ pub enum Command {
     Verify(Verify),
     /// Take changes back
     Rollback(Rollback),
+    /// Keep changes of SSH, firewall, sudo, accounts or network that wait for it
+    Confirm(Confirm),
     /// Show what is applied, owed and left over
     Status,
     /// Finish or undo what a crash cut off
@@ -93,7 +95,7 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// For the package build
+    /// For units and the package build
     #[command(subcommand, hide = true)]
     Internal(Internal),
 }
@@ -140,9 +142,26 @@ pub struct Install {
     /// Fetch the packages and stop
     #[arg(long)]
     pub download_only: bool,
+    /// When a change of the way in must be confirmed from a new login, in place of the configured confirm.when
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub confirm: Option<ConfirmWhen>,
+    /// How long that is waited for before it is taken back, in place of the configured confirm.timeout
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(10..=86400))]
+    pub confirm_timeout: Option<u32>,
     /// Don't ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// When a change of the way in must be confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConfirmWhen {
+    /// When it is asked for over the network, or by a service while somebody is logged in over the network.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// Show exactly what install would change.
@@ -188,6 +207,19 @@ pub struct Rollback {
     /// Don't ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// Keep changes of SSH, firewall, sudo, accounts or network that wait for it.
+///
+/// They are taken back when nobody confirms them in time. It must be done from a login that began after they were made:
+/// that shows that people can still come in.
+#[derive(Debug, Flags)]
+pub struct Confirm {
+    /// The transaction; without it, the one that waits
+    pub id: Option<i64>,
+    /// Do it from this login, though it is an old one, or none: there is another way in
+    #[arg(long)]
+    pub from_here: bool,
 }
 
 /// Finish or undo what a crash cut off.
@@ -344,9 +376,11 @@ pub enum Config {
     Schema,
 }
 
-/// For the package build.
+/// For units and the package build.
 #[derive(Debug, Subcommand)]
 pub enum Internal {
+    /// Take back what was not confirmed in time; what the timer runs
+    Revert,
     /// Generate documentation
     Generate {
         /// What to generate

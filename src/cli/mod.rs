@@ -1,6 +1,7 @@
 //! The command line: parses, runs one command, explains what went wrong. It owns every word that a person reads.
 
 pub mod args;
+pub mod arming;
 pub mod ask;
 pub mod baseline;
 pub mod commands;
@@ -8,6 +9,7 @@ pub mod debris;
 pub mod exit;
 pub mod explain;
 pub mod generate;
+pub mod knock;
 pub mod lockout;
 pub mod output;
 pub mod render;

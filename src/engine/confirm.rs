@@ -110,7 +110,8 @@ pub fn is_due(works: &Works<'_>) -> Result<bool> {
 /// lock, and has healed dpkg.
 pub fn revert_due(works: &Works<'_>, actor: &Value) -> Result<Vec<Reverted>> {
     let mut reverted = Vec::new();
-    for row in works.journal.open_confirmations()? {
+    // A run that died between its last change and its end waits from now on, so that it can still be confirmed.
+    for row in settle_all(works)? {
         if due(works, &row)? {
             let why = format!("nobody confirmed it within {} s", row.timeout);
             reverted.extend(revert(works, &row, &why, actor)?);
@@ -142,6 +143,7 @@ pub fn revert(works: &Works<'_>, row: &ConfirmationRow, why: &str, actor: &Value
     let reverted = Reverted { tx: row.tx, reports };
     if reverted.is_complete() {
         end(works, row.tx, ConfirmationState::Reverting, ConfirmationState::Reverted)?;
+        rest_if_nothing_is_open(works)?;
     }
     events::reverted(row.tx, reverted.is_complete());
     Ok(Some(reverted))
@@ -155,9 +157,7 @@ pub fn confirm(works: &Works<'_>, tx: TransactionId, by: &Value) -> Result<bool>
         return Ok(false);
     }
     events::confirmed(tx);
-    if works.journal.open_confirmations()?.is_empty() {
-        works.services.rest(works.host)?;
-    }
+    rest_if_nothing_is_open(works)?;
     Ok(true)
 }
 
@@ -186,6 +186,13 @@ fn due(works: &Works<'_>, row: &ConfirmationRow) -> Result<bool> {
         ConfirmationState::Armed => remaining(works.host, row).is_zero() && stands(works, row)?,
         _ => false,
     })
+}
+
+fn rest_if_nothing_is_open(works: &Works<'_>) -> Result<()> {
+    match works.journal.open_confirmations()?.is_empty() {
+        true => works.services.rest(works.host),
+        false => Ok(()),
+    }
 }
 
 fn is_running(works: &Works<'_>, tx: TransactionId) -> Result<bool> {
@@ -283,8 +290,9 @@ mod tests {
         let (early, done) = bench.with(&host, wake_up);
         assert!(early.is_empty() && done[0].starts_with("wake in 99"), "{done:?}");
         host.pause(2 * TIMEOUT);
-        let (reverted, _) = bench.with(&host, wake_up);
+        let (reverted, done) = bench.with(&host, wake_up);
         assert!(reverted[0].is_complete() && reverted[0].tx == TX);
+        assert_eq!(done, ["rest"]);
         assert_eq!(names(&bench.tree()), ["free"]);
         assert_eq!(state(&bench), ConfirmationState::Reverted);
         let (again, done) = bench.with(&host, wake_up);
@@ -320,8 +328,11 @@ mod tests {
                 let when = format!("at {number}, {fault:?}");
                 let host = FakeHost::new(bench.root());
                 host.pause(2 * TIMEOUT);
-                let (back, _) = bench.with(&host, wake_up);
-                reverted += back.len();
+                reverted += bench.with(&host, wake_up).0.len();
+                if state(&bench) == ConfirmationState::Waiting {
+                    host.pause(2 * TIMEOUT);
+                    reverted += bench.with(&host, wake_up).0.len();
+                }
                 let tree = bench.tree();
                 assert!(!tree.contains_key("wall") && !tree.contains_key("web"), "{when}: {tree:?}");
                 // What is finished after that is armed as it was, and comes back as well.

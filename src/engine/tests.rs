@@ -30,7 +30,7 @@ impl Services for Paid {
 
     fn wake(&self, host: &dyn Host, after: Duration) -> Result<()> {
         if host.meta(Path::new("/x/no-timer"))?.is_some() {
-            return Err(Error::refused("no-timer", "wake up", "there is no timer"));
+            return Err(Error::refused("sample", "wake up", "there is no timer"));
         }
         // An effect, so that a host can die at it.
         host.write(Path::new("/x/.wake"), b"", &Attributes::root(0o644))?;

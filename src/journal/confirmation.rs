@@ -84,7 +84,7 @@ const ROW: &str =
 impl Journal {
     /// Writes down that a transaction must be confirmed, before it changes anything.
     pub fn arm(&self, row: &ConfirmationRow) -> Result<()> {
-        self.connection().execute(
+        self.to_write("confirmation")?.execute(
             "INSERT INTO confirmations (tx, state, resources, modules, timeout, since, boot, uptime)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
@@ -103,7 +103,7 @@ impl Journal {
 
     /// All that is made: from `since` on the transaction waits. `false` when it was not armed any more.
     pub fn await_confirmation(&self, tx: TransactionId, since: &Moment) -> Result<bool> {
-        let changed = self.connection().execute(
+        let changed = self.to_write("confirmation")?.execute(
             "UPDATE confirmations SET state = 'waiting', since = ?2, boot = ?3, uptime = ?4
              WHERE tx = ?1 AND state = 'armed'",
             params![tx.0, since.wall, since.boot, since.uptime],
@@ -113,7 +113,7 @@ impl Journal {
 
     /// Begins to take an unconfirmed transaction back. `false` when it was confirmed in the meantime.
     pub fn begin_revert(&self, tx: TransactionId, why: &str) -> Result<bool> {
-        let changed = self.connection().execute(
+        let changed = self.to_write("confirmation")?.execute(
             "UPDATE confirmations SET state = 'reverting', why = COALESCE(why, ?2)
              WHERE tx = ?1 AND state IN ('armed', 'waiting', 'reverting')",
             params![tx.0, why],
@@ -123,7 +123,7 @@ impl Journal {
 
     /// Ends a confirmation that is in the state `from`. `false` when it is not: somebody else was faster.
     pub fn end_confirmation(&self, tx: TransactionId, from: ConfirmationState, ending: Ending<'_>) -> Result<bool> {
-        let changed = self.connection().execute(
+        let changed = self.to_write("confirmation")?.execute(
             "UPDATE confirmations SET state = ?3, ended = ?4, by = ?5 WHERE tx = ?1 AND state = ?2",
             params![tx.0, word(&from)?, word(&ending.state)?, ending.now, ending.by.map(json).transpose()?],
         )?;

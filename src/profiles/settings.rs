@@ -14,6 +14,9 @@ apply:
   recovery: {type: choice, choices: [finish, undo], default: finish, help: What the next start does with a run that a crash cut off}
 drift:
   skip: {type: list, items: {type: string}, default: [], help: Territories that verify leaves out; territories.yaml lists them}
+confirm:
+  when: {type: choice, choices: [auto, always, never], default: auto, help: 'When a change of SSH, firewall, sudo, accounts or network must be confirmed from a new login (auto - over the network, or by a service while somebody is in over the network)'}
+  timeout: {type: integer, min: 10, max: 86400, default: 300, help: Seconds after which such a change is taken back unless it was confirmed}
 ";
 
 /// What to do with a run that a crash cut off.
@@ -23,6 +26,17 @@ pub enum Recovery {
     Finish,
     /// Take it back.
     Undo,
+}
+
+/// When a change of the way in must be confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfirmWhen {
+    /// When it is asked for over the network, or by a service while somebody is logged in over the network.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// The settings, typed.
@@ -36,6 +50,10 @@ pub struct Settings {
     pub recovery: Recovery,
     /// The territories that `verify` leaves out.
     pub skipped: Vec<String>,
+    /// When a change of the way in must be confirmed.
+    pub confirm_when: ConfirmWhen,
+    /// How long a confirmation is waited for.
+    pub confirm_timeout: Duration,
 }
 
 impl Settings {
@@ -52,6 +70,12 @@ impl Settings {
                 .and_then(|v| v.value.as_array())
                 .map(|list| list.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
                 .unwrap_or_default(),
+            confirm_when: match values.get("confirm.when").and_then(|v| v.value.as_str()) {
+                Some("always") => ConfirmWhen::Always,
+                Some("never") => ConfirmWhen::Never,
+                _ => ConfirmWhen::Auto,
+            },
+            confirm_timeout: Duration::from_secs(number("confirm.timeout").unwrap_or(300)),
         }
     }
 }
@@ -75,6 +99,9 @@ mod tests {
         Options::read(Reader::new(&source, &collector), &parse(&source).unwrap());
         collector.finish(()).unwrap();
         let paths: Vec<String> = options().0.into_iter().map(|o| o.path).collect();
-        assert_eq!(paths, ["apply.workers", "apply.lock_wait", "apply.recovery", "drift.skip"]);
+        assert_eq!(
+            paths,
+            ["apply.workers", "apply.lock_wait", "apply.recovery", "drift.skip", "confirm.when", "confirm.timeout"]
+        );
     }
 }

@@ -71,7 +71,6 @@ fn is_at_or_below(rule: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::schema::PackageOrder;
     use serde_json::{Value, json};
 
     fn shipped() -> AccessRules {
@@ -79,19 +78,7 @@ mod tests {
     }
 
     fn spec(kind: &'static str, name: &str, fields: Value, access: Option<bool>) -> Spec {
-        Spec {
-            kind,
-            name: name.into(),
-            fields: fields.as_object().unwrap().clone(),
-            needs: vec![],
-            notify: vec![],
-            access,
-            packages: PackageOrder::After,
-            module: "m".into(),
-            priority: 0,
-            origin: String::new(),
-            dir: "/".into(),
-        }
+        Spec { access, ..Spec::sample(kind, name, fields) }
     }
 
     #[test]

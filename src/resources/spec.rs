@@ -73,6 +73,7 @@ impl Spec {
             fields: fields.as_object().cloned().unwrap_or_default(),
             needs: Vec::new(),
             notify: Vec::new(),
+            access: None,
             packages: PackageOrder::After,
             module: "test".to_owned(),
             priority: 0,

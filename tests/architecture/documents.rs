@@ -70,7 +70,9 @@ fn every_flag_and_command_is_in_its_manual_page() {
     let status = program().args(["internal", "generate", "man"]).arg(dir.path()).status().unwrap();
     assert!(status.success());
     let page = fs::read_to_string(dir.path().join("vps-configurator-install.8")).unwrap();
-    for flag in ["profile", "module", "skip", "set", "dry\\-run", "plan", "workers", "download\\-only", "yes"] {
+    for flag in
+        ["profile", "module", "skip", "set", "dry\\-run", "plan", "confirm", "workers", "download\\-only", "yes"]
+    {
         assert!(page.contains(&format!("\\-\\-{flag}")), "--{flag} is not in vps-configurator-install(8)");
     }
 }

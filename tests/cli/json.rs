@@ -22,6 +22,7 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     assert_eq!(ask("transaction list", 0), serde_json::json!([]));
     assert_eq!(ask("rollback --yes", 0)["changes"], 0);
     assert_eq!(ask("recover", 0)["status"], "success");
+    assert_eq!(ask("confirm", 0)["confirmation"], Value::Null);
     has(&ask("module list", 0)[0], &["name", "summary", "priority", "mandatory", "enabled", "builtin", "depends_on"]);
     let module = ask("module show base", 0);
     has(&module, &["name", "summary", "options", "depends_on", "enabled"]);
@@ -107,6 +108,18 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     let back = ask("rollback --yes", 0);
     has(&back, &["status", "transaction", "undoes", "changes", "kept", "failed", "owed", "duration_seconds"]);
     assert_eq!(back["kept"].as_array().map(Vec::len), Some(1), "the changed file's copy is named: {back:#}");
+
+    let plan = ask("install --profile full --module people --confirm always --dry-run", 0);
+    has(&plan["confirm"], &["seconds", "resources", "modules"]);
+    let armed = ask("install --profile full --module people --confirm always --yes", 0);
+    let open = ["transaction", "state", "until", "seconds_left", "modules", "resources"];
+    has(&armed["confirmation"], &open);
+    has(&armed["confirmation"], &["seen"]);
+    let status = ask("status", 4);
+    assert_eq!(status["status"], "waiting");
+    has(&status["confirmations"][0], &open);
+    assert_eq!(ask("confirm", 1)["error_code"], "confirm-needs-new-login");
+    assert_eq!(ask("confirm --from-here", 0)["confirmation"]["state"], "confirmed");
 }
 
 #[test]

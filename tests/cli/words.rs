@@ -47,6 +47,7 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("transaction-list-fresh", "transaction list", 0);
     session.step("rollback-fresh", "rollback --yes", 0);
     session.step("rollback-list-fresh", "rollback --list", 0);
+    session.step("confirm-fresh", "confirm", 0);
     session.step("recover-fresh", "recover --direction undo", 0);
     session.step("plan-without-a-profile", "plan", 2);
 
@@ -151,6 +152,23 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("rollback-module-again", "rollback --module people --yes", 0);
     session.step("rollback-to", "rollback --to 0 --yes", 0);
     session.step("rollback-nothing", "rollback --yes", 0);
+
+    // What touches the way in waits to be confirmed.
+    session.step("plan-nothing-to-confirm", "plan --profile full --module kernel", 4);
+    session.step("install-armed", "install --profile full --module people --confirm always --workers 1 --yes", 0);
+    session.step("status-waiting", "status", 4);
+    session.step("install-while-one-waits", "install --profile full --confirm never --yes", 1);
+    session.step("confirm-without-a-login", "confirm", 1);
+    session.step("confirm-unknown", "confirm 99", 2);
+    session.step("confirm", "confirm --from-here", 0);
+    session.step("confirm-again", "confirm", 0);
+    session.step("transaction-show-confirmed", "transaction show 7", 0);
+    session.step("rollback-confirmed", "rollback --yes", 0);
+    let again =
+        "install --profile full --module people --confirm always --confirm-timeout 900 --workers 1 --quiet --yes";
+    session.step("install-armed-quietly", again, 0);
+    session.step("rollback-waiting", "rollback --yes", 0);
+    session.step("transaction-show-void", "transaction show 9", 0);
     session.step("status-taken-back", "status", 0);
     session.step("transaction-list-taken-back", "transaction list", 0);
     // What somebody else set in the kernel stays, and is told.
@@ -222,6 +240,9 @@ fn wrong_usage_ends_with_two_and_touches_nothing() {
         "completion tcsh",
         "install --quiet --verbose",
         "install --plan x --dry-run",
+        "install --confirm perhaps",
+        "install --confirm-timeout 9",
+        "confirm one",
     ] {
         let ran = tree.call(line).ends(2);
         assert!(ran.out.is_empty() && ran.err.starts_with("error: "), "{line}: {}{}", ran.out, ran.err);

@@ -29,6 +29,7 @@ pub fn steady(text: &str, root: &Path) -> String {
         (r"\b\d+(\.\d+)? (s|ms|min)\b( \d+ s)?", "LENGTH"),
         // The slow steps of a report: which are slow depends on the day.
         (r"(?m)^ +LENGTH  \S+\n", ""),
+        (r"in\s+\d+:\d\d\b", "in LEFT"),
         (r"Plan [0-9a-f]{8,}", "Plan HASH"),
         (r"pid \d+", "pid N"),
         (r"-p \d+", "-p N"),

@@ -73,6 +73,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("/etc/ufw/user.rules", "*filter\n### RULES ###\n\n### END RULES ###\nCOMMIT\n"),
     ("/etc/ufw/user6.rules", "*filter\n### RULES ###\n\n### END RULES ###\nCOMMIT\n"),
+    ("/usr/lib/systemd/system/vps-configurator-revert@.timer", "[Timer]\n"),
     ("/etc/ufw/sysctl.conf", "net/ipv4/conf/all/accept_redirects=0\n"),
 ];
 

@@ -4,12 +4,14 @@ use super::Outcome;
 use crate::base::ids::TransactionId;
 use crate::base::paths;
 use crate::cli::args::{Install, Select};
+use crate::cli::arming::{Arming, Asked};
 use crate::cli::ask::ask;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
+use crate::cli::knock::Knock;
 use crate::cli::render::progress::Drawn;
-use crate::cli::render::{plan as page, report};
+use crate::cli::render::{confirmation, plan as page, report};
 use crate::cli::session::Session;
 use crate::cli::setup::{Setup, select_of};
 use crate::cli::signals::Signals;
@@ -17,9 +19,9 @@ use crate::cli::story;
 use crate::engine::apply::{Report, apply};
 use crate::engine::plan::Plan;
 use crate::engine::recover::{Direction, is_needed, recover};
-use crate::engine::{Resource, Works, debts};
+use crate::engine::{Resource, Works, confirm, debts};
 use crate::host::{Attributes, Guard};
-use crate::journal::{Begin, StepState, TransactionKind, TransactionState};
+use crate::journal::{Begin, ConfirmationRow, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
 use serde_json::Value;
 use std::path::Path;
@@ -41,6 +43,7 @@ struct Order {
     workers: Option<usize>,
     download_only: bool,
     yes: bool,
+    asked: Asked,
 }
 
 /// Runs it.
@@ -51,8 +54,9 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
         Some(path) => saved(path, &flags.select)?,
         None => (flags.select.clone(), None),
     };
+    let asked = Asked { when: flags.confirm, timeout: flags.confirm_timeout };
     if flags.dry_run {
-        return dry_run(session, &select);
+        return dry_run(session, &select, asked);
     }
     let order = Order {
         select,
@@ -60,6 +64,7 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
         workers: flags.workers.map(usize::from),
         download_only: flags.download_only,
         yes: flags.yes,
+        asked,
     };
     story::begin(session.output.is_verbose());
     // Wrong configuration is told before anything is locked or healed.
@@ -70,28 +75,26 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
 
 /// Finishes an install that a crash cut off. Nobody is asked: it had been agreed to.
 pub fn resume(session: &Session<'_>, lock: Box<dyn Guard>, resume: Resume) -> Outcome {
-    let order =
-        Order { select: select_of(&resume.request), saved: None, workers: None, download_only: false, yes: true };
+    let select = select_of(&resume.request);
+    let asked = Asked::default();
+    let order = Order { select, saved: None, workers: None, download_only: false, yes: true, asked };
     let setup = Setup::make(session, &order.select)?;
     carry_out(session, lock, setup, &order, Some(resume.tx))
 }
 
-fn dry_run(session: &Session<'_>, select: &Select) -> Outcome {
+fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
     let setup = Setup::make(session, select)?;
     let plan = setup.plan(session)?;
+    let arming = Arming::of(session, &setup, &plan, asked);
     if session.output.is_json() {
         session.output.value(&serde_json::json!({
-            "status": "dry-run", "profile": setup.profile, "modules": setup.modules, "plan": plan
+            "status": "dry-run", "profile": setup.profile, "modules": setup.modules, "plan": plan,
+            "confirm": arming.as_ref().map(Arming::json),
         }));
     } else {
-        show(session, &setup, &plan);
+        page::show(session.output, &plan, &setup.profile, arming.as_ref());
     }
     Ok(Exit::Done)
-}
-
-fn show(session: &Session<'_>, setup: &Setup, plan: &Plan) {
-    let (has_colour, is_verbose) = (session.output.has_colour(), session.output.is_verbose());
-    session.output.text(&page::text(plan, &setup.profile, has_colour, is_verbose));
 }
 
 fn carry_out(
@@ -105,6 +108,7 @@ fn carry_out(
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
     let works = session.works(&journal, &progress);
+    refuse_after_a_revert(session, &works)?;
     let resumed = match resumed {
         Some(tx) => Some(tx),
         None => after_a_crash(session, &works, &setup)?,
@@ -117,6 +121,7 @@ fn carry_out(
     if plan.is_empty() {
         return nothing_to_do(session, &works, &progress, &setup, &plan, resumed, began);
     }
+    refuse_while_one_waits(session, &works, resumed)?;
     session.require_writable()?;
     if order.download_only {
         if let Some(packages) = &setup.packages {
@@ -126,8 +131,9 @@ fn carry_out(
         session.output.text("The packages are fetched; install again without --download-only.\n");
         return Ok(Exit::Done);
     }
+    let mut arming = Arming::of(session, &setup, &plan, order.asked);
     if !order.yes && !session.output.is_json() {
-        show(session, &setup, &plan);
+        page::show(session.output, &plan, &setup.profile, arming.as_ref());
     }
     ask(session, order.yes, "Make these changes?")?;
     let signals = Signals::watch();
@@ -138,12 +144,13 @@ fn carry_out(
         if let Some(saved) = &order.saved {
             refuse_if_outdated(saved, &now)?;
         }
+        arming = Arming::of(session, &setup, &now, order.asked);
         if now.hash != plan.hash && !order.yes {
             if !session.output.is_json() {
                 session.output.text("The packages are ready. What is left to do:\n");
-                show(session, &setup, &now);
+                page::show(session.output, &now, &setup.profile, arming.as_ref());
             }
-            confirm(session, order.yes, "Make these changes?")?;
+            ask(session, order.yes, "Make these changes?")?;
         }
         plan = now;
     }
@@ -153,6 +160,7 @@ fn carry_out(
     setup.policy.stop = Some(signals.stop());
     let actor = session.actor();
     baseline::begin(session, &journal);
+    let before = arming.as_ref().map(|arming| Knock::at(session.host, &arming.logins));
     let tx = match resumed {
         Some(tx) => tx,
         None => journal.begin(&Begin {
@@ -164,6 +172,12 @@ fn carry_out(
             now: works.now(),
         })?,
     };
+    if let Some(arming) = arming.as_ref().filter(|_| !matches!(journal.confirmation(tx), Ok(Some(_))))
+        && let Err(error) = confirm::arm(&works, tx, &arming.terms)
+    {
+        journal.set_transaction(tx, TransactionState::Failed, Some(works.now()), Some(&error.to_string()))?;
+        return Err(error.into());
+    }
     let nodes = std::mem::take(&mut setup.nodes);
     let made = apply(&works, nodes, &setup.order, &plan, tx, &setup.policy, &actor);
     if made.is_ok() {
@@ -173,7 +187,91 @@ fn carry_out(
     let made = made.map_err(|error| {
         Problem::from(error).state("stopped where it was; vps-configurator recover finishes or undoes it")
     })?;
-    tell(session, &progress, &setup, &plan, Some(&made), began.elapsed().as_secs_f64())
+    let waiting = confirm::settle_all(&works)?.into_iter().find(|row| row.tx == tx);
+    let looked = match (&waiting, before, arming) {
+        (Some(row), Some(before), Some(arming)) => {
+            let after = Knock::again(session.host, &arming.logins, &before);
+            let lost = after.lost(&before);
+            if !lost.is_empty() {
+                return take_back_at_once(session, &works, row, &lost);
+            }
+            after.passed()
+        }
+        _ => Vec::new(),
+    };
+    let waiting = waiting.as_ref().map(|row| (row, looked.as_slice()));
+    tell(session, &progress, &setup, &plan, Some(&made), waiting, began.elapsed().as_secs_f64())
+}
+
+/// What was not confirmed in time is taken back before anything else, should nobody have done it yet. What was read of
+/// the host until then is no longer so.
+fn refuse_after_a_revert(session: &Session<'_>, works: &Works<'_>) -> Result<(), Problem> {
+    let reverted = super::revert::what_is_due(session, works)?;
+    let failed = reverted.iter().flat_map(|one| &one.reports).flat_map(|report| &report.failed);
+    let failed: Vec<String> = failed.map(|(id, error)| format!("{id}: {error}")).collect();
+    match reverted.first() {
+        None => Ok(()),
+        Some(_) if !failed.is_empty() => Err(super::revert::incomplete(&failed)),
+        Some(one) => Err(Problem::new(
+            Exit::Failed,
+            "confirm-too-late",
+            format!("transaction {} was not confirmed in time", one.tx),
+            "so it was taken back before anything else",
+        )
+        .state("transaction taken back; nothing else was changed")
+        .fix("look at a new plan: vps-configurator plan")),
+    }
+}
+
+/// While a transaction waits for its confirmation nothing is put on top of it: it may have to go.
+fn refuse_while_one_waits(
+    session: &Session<'_>,
+    works: &Works<'_>,
+    resumed: Option<TransactionId>,
+) -> Result<(), Problem> {
+    match confirm::settle_all(works)?.iter().find(|row| Some(row.tx) != resumed) {
+        None => Ok(()),
+        Some(row) => Err(Problem::new(
+            Exit::Failed,
+            "confirm-waiting",
+            format!("transaction {} waits for its confirmation", row.tx),
+            format!(
+                "it touches the way in ({}), and is taken back unless it is confirmed; it waits {}",
+                row.modules.join(", "),
+                confirmation::until(session.host, row)
+            ),
+        )
+        .fix("log in anew, from a second terminal, and there: sudo vps-configurator confirm")
+        .fix("or take it back now: vps-configurator rollback")),
+    }
+}
+
+/// What the program itself sees to be lost is not waited for.
+fn take_back_at_once(session: &Session<'_>, works: &Works<'_>, row: &ConfirmationRow, lost: &[String]) -> Outcome {
+    let why = lost.join("\n");
+    baseline::begin(session, works.journal);
+    let Some(reverted) = confirm::revert(works, row, &why, &session.actor())? else {
+        // Somebody came in anew and confirmed it: that counts for more than what is seen from inside.
+        return Ok(Exit::Done);
+    };
+    baseline::end(session, works.journal, super::revert::newest([&reverted]));
+    let count: usize = reverted.reports.iter().map(|report| report.undone.len()).sum();
+    let modules = row.modules.join(", ");
+    let mut problem = match reverted.is_complete() {
+        true => {
+            Problem::new(Exit::Failed, "confirm-probe-failed", "after the change nobody would get in any more", why)
+                .state(format!("taken back at once: {count} changes of {modules}; what else was installed stands"))
+                .fix("correct the option that it comes from; vps-configurator plan shows what it would change")
+                .fix("if it is meant to be so: --confirm never")
+        }
+        false => {
+            let failed = reverted.reports.iter().flat_map(|report| &report.failed);
+            let failed: Vec<String> = failed.map(|(id, error)| format!("{id}: {error}")).collect();
+            super::revert::incomplete(&failed)
+        }
+    };
+    problem.details = Some(format!("vps-configurator transaction show {}", row.tx));
+    Err(problem)
 }
 
 /// Heals and finishes what a crash left. The install that was cut off goes on under its number when it is the same.
@@ -232,6 +330,7 @@ fn nothing_to_do(
     let unpaid = debts::pay(works)?;
     if let Some(tx) = resumed {
         works.journal.set_transaction(tx, TransactionState::Done, Some(works.now()), None)?;
+        confirm::settle_all(works)?;
     }
     // After an upgrade from a version that kept none, and after a run that died when its work was done.
     baseline::end(session, works.journal, resumed);
@@ -239,7 +338,7 @@ fn nothing_to_do(
         return Err(Problem::from(debt.error).state("as the profile says, but for what is still owed"));
     }
     progress.finish();
-    tell(session, progress, setup, plan, None, began.elapsed().as_secs_f64())
+    tell(session, progress, setup, plan, None, None, began.elapsed().as_secs_f64())
 }
 
 /// A saved plan, with the selection that it was made with.
@@ -278,12 +377,14 @@ fn refuse_if_outdated(saved: &Plan, now: &Plan) -> Result<(), Problem> {
     .fix("look at a new one: vps-configurator plan"))
 }
 
+/// `waiting`: what must be confirmed now, and what was seen of the way in.
 fn tell(
     session: &Session<'_>,
     progress: &Drawn,
     setup: &Setup,
     plan: &Plan,
     made: Option<&Report>,
+    waiting: Option<(&ConfirmationRow, &[String])>,
     seconds: f64,
 ) -> Outcome {
     let notes = progress.notes();
@@ -297,7 +398,11 @@ fn tell(
         notes: &notes,
         next_steps: if made.is_some() { &setup.next_steps } else { &[] },
     };
-    let value = report::json(&result);
+    let mut value = report::json(&result);
+    if let Some((row, looked)) = waiting {
+        value["confirmation"] = confirmation::json(session.host, row);
+        value["confirmation"]["seen"] = looked.into();
+    }
     if let Some(made) = made {
         keep(session, &format!("install-{}.json", made.tx), &value);
     }
@@ -316,6 +421,14 @@ fn tell(
         }
         (false, problem) => {
             session.output.text(&report::text(&result));
+            if let Some((row, looked)) = waiting {
+                let text = confirmation::after_install(session.host, row, looked);
+                // Who wants no words must know this all the same.
+                match session.output.is_quiet() {
+                    true => session.output.error(&text),
+                    false => session.output.text(&text),
+                }
+            }
             if let Some(problem) = problem {
                 return Err(problem);
             }

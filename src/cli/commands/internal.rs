@@ -1,4 +1,4 @@
-//! `internal`: what the package build calls.
+//! `internal`: what units and the package build call.
 
 use super::Outcome;
 use crate::cli::args::{Generated, Internal};
@@ -11,6 +11,7 @@ use clap_complete::Shell;
 /// Runs one of them.
 pub fn run(session: &Session<'_>, verb: &Internal) -> Outcome {
     match verb {
+        Internal::Revert => super::revert::run(session),
         Internal::Generate { what, dir } => {
             let files = match what {
                 Generated::Man => generate::manual_pages().map_err(|e| cannot_write(dir, &e))?,

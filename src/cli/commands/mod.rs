@@ -2,6 +2,7 @@
 
 mod completion;
 mod config;
+mod confirm;
 mod finding;
 mod install;
 mod internal;
@@ -9,6 +10,7 @@ mod module;
 mod plan;
 mod profile;
 mod recover;
+mod revert;
 mod rollback;
 mod status;
 mod transaction;
@@ -34,6 +36,7 @@ pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, 
         Command::Plan(flags) => plan::run(&session("plan"), flags),
         Command::Verify(flags) => verify::run(&session("verify"), flags),
         Command::Rollback(flags) => rollback::run(&session("rollback"), flags),
+        Command::Confirm(flags) => confirm::run(&session("confirm"), flags),
         Command::Status => status::run(&session("status")),
         Command::Recover(flags) => recover::run(&session("recover"), flags),
         Command::Transaction(verb) => transaction::run(&session("transaction"), verb),

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use crate::cli::args::Plan;
+use crate::cli::arming::{Arming, Asked};
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::plan as page;
@@ -17,8 +18,10 @@ pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
     session.require_debian_13()?;
     let setup = Setup::make(session, &flags.select)?;
     let plan = setup.plan(session)?;
+    let arming = Arming::of(session, &setup, &plan, Asked::default());
     let value = json!({
         "format": 1, "profile": setup.profile, "request": setup.request, "modules": setup.modules, "plan": plan,
+        "confirm": arming.as_ref().map(Arming::json),
     });
     if let Some(path) = &flags.out {
         let text = format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default());
@@ -32,12 +35,7 @@ pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
     if session.output.is_json() {
         session.output.value(&value);
     } else {
-        session.output.text(&page::text(
-            &plan,
-            &setup.profile,
-            session.output.has_colour(),
-            session.output.is_verbose(),
-        ));
+        page::show(session.output, &plan, &setup.profile, arming.as_ref());
         if let Some(path) = &flags.out {
             session.output.text(&format!("Saved: vps-configurator install --plan {}\n", path.display()));
         }

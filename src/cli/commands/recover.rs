@@ -12,7 +12,7 @@ use crate::cli::setup::{Setup, select_of, settings};
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::recover::{Direction, is_needed, recover};
-use crate::engine::{Error, Event, Progress, Works, debts};
+use crate::engine::{Error, Event, Progress, Works, confirm, debts};
 use crate::journal::{TransactionKind, TransactionRow, TransactionState};
 use crate::profiles::settings::Recovery;
 use crate::resources::package::{self, Healing, LOCK_WAIT};
@@ -33,9 +33,9 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         return quiet(session);
     };
     let works = session.works(&journal, &progress);
-    let is_cut_off = is_needed(&works)?;
-    prepare(session, &progress, is_cut_off)?;
-    if !is_cut_off && journal.owed()?.is_empty() {
+    prepare(session, &progress, is_needed(&works)?)?;
+    super::revert::tell(session, &super::revert::what_is_due(session, &works)?)?;
+    if !is_needed(&works)? && journal.owed()?.is_empty() {
         baseline::close(session, &journal)?;
         progress.finish();
         return quiet(session);
@@ -53,6 +53,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         direction => direction,
     };
     let recovery = recover(&works, direction, &session.actor())?;
+    confirm::settle_all(&works)?;
     // An install that goes on pays at its end: until then the units that it holds back aren't configured.
     let unpaid = if recovery.to_finish.is_none() { debts::pay(&works)? } else { Vec::new() };
     for unpaid in unpaid {

@@ -15,7 +15,7 @@ use crate::cli::session::Session;
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
-use crate::engine::{Silent, Works, recover};
+use crate::engine::{Silent, Works, confirm, recover};
 use crate::host::ReadOnly;
 use crate::journal::{Journal, StepState, TransactionState};
 use serde_json::{Value, json};
@@ -81,6 +81,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     baseline::begin(session, &journal);
     let report = roll_back(&works, &target, &session.actor())?;
     baseline::end(session, &journal, report.tx);
+    confirm::settle_all(&works)?;
     progress.finish();
     tell(session, &report, before.elapsed().as_secs_f64())
 }

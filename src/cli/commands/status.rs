@@ -3,13 +3,14 @@
 use super::Outcome;
 use super::transaction::{summary, what, word};
 use crate::cli::exit::Exit;
-use crate::cli::render::time;
+use crate::cli::render::{confirmation, time};
 use crate::cli::session::Session;
 use crate::engine::Debt;
 use crate::journal::{TransactionKind, TransactionState};
 use serde_json::json;
 
-/// Shows it. Exit 3 when a rollback is incomplete, 4 when a crash or a debt is left over.
+/// Shows it. Exit 3 when a rollback is incomplete, 4 when a crash or a debt is left over, or something waits to be
+/// confirmed.
 pub fn run(session: &Session<'_>) -> Outcome {
     session.require_root()?;
     let Some(journal) = session.journal_to_read()? else {
@@ -33,19 +34,26 @@ pub fn run(session: &Session<'_>) -> Outcome {
     }
     modules.sort();
     modules.dedup();
-    let exit = match (stuck, cut_off.is_empty() && owed.is_empty()) {
+    let open = journal.open_confirmations()?;
+    let exit = match (stuck, cut_off.is_empty() && owed.is_empty() && open.is_empty()) {
         (true, _) => Exit::UndoIncomplete,
         (false, false) => Exit::Findings,
         (false, true) => Exit::Done,
     };
     if session.output.is_json() {
         session.output.value(&json!({
-            "status": if stuck { "undo-incomplete" } else if !cut_off.is_empty() { "interrupted" } else { "ok" },
+            "status": match (stuck, cut_off.is_empty(), open.is_empty()) {
+                (true, ..) => "undo-incomplete",
+                (false, false, _) => "interrupted",
+                (false, true, false) => "waiting",
+                (false, true, true) => "ok",
+            },
             "transactions": rows.len(),
             "last": last.map(summary),
             "standing_steps": standing.len(),
             "modules": modules,
             "owed": owed.iter().map(|row| json!({"debt": row.debt, "because": row.reason, "since": time::rfc3339(row.made)})).collect::<Vec<_>>(),
+            "confirmations": open.iter().map(|row| confirmation::json(session.host, row)).collect::<Vec<_>>(),
             "interrupted": cut_off.iter().map(|row| row.id).collect::<Vec<_>>(),
         }));
         return Ok(exit);
@@ -76,6 +84,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
             what(row)
         ));
     }
+    open.iter().for_each(|row| text.push_str(&confirmation::status(session.host, row)));
     if stuck {
         text.push_str("Undo:      incomplete; vps-configurator rollback tries again, nothing is applied before\n");
     }

@@ -5,7 +5,7 @@ use crate::base::ids::TransactionId;
 use crate::cli::args::Transaction;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
-use crate::cli::render::{table::Table, time};
+use crate::cli::render::{confirmation as page, table::Table, time};
 use crate::cli::session::Session;
 use crate::journal::{Journal, StepRow, TransactionRow};
 use serde_json::{Value, json};
@@ -54,10 +54,15 @@ fn show(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
     let row = find(journal, id)?;
     let steps = journal.steps(row.id)?;
     let undos = journal.undos(row.id)?;
+    let confirmation = journal.confirmation(row.id)?;
     if session.output.is_json() {
         let mut value = summary(&row);
         value["actor"] = row.actor.clone();
         value["request"] = row.request.clone();
+        value["confirmation"] = match &confirmation {
+            Some(confirmation) => page::json(session.host, confirmation),
+            None => Value::Null,
+        };
         value["steps"] = json!(steps.iter().map(step).collect::<Vec<_>>());
         value["undos"] = json!(
             undos
@@ -85,6 +90,14 @@ fn show(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
     }
     if let Some(error) = &row.error {
         text.push_str(&format!("  failed: {error}\n"));
+    }
+    if let Some(confirmation) = &confirmation {
+        text.push_str(&format!("  confirmation: {}", word(&confirmation.state)));
+        match (&confirmation.by, confirmation.ended) {
+            (Some(by), Some(ended)) => text.push_str(&format!(" by {}, {}\n", who(by), time::second(ended))),
+            (None, Some(ended)) => text.push_str(&format!(", {}\n", time::second(ended))),
+            _ => text.push_str(&format!(", {}\n", page::until(session.host, confirmation))),
+        }
     }
     for step in &steps {
         text.push_str(&format!(
@@ -136,7 +149,7 @@ fn diff(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn find(journal: &Journal, id: i64) -> Result<TransactionRow, Problem> {
+pub(super) fn find(journal: &Journal, id: i64) -> Result<TransactionRow, Problem> {
     journal.transaction(TransactionId(id))?.ok_or_else(|| {
         Problem::new(
             Exit::Usage,

@@ -140,23 +140,10 @@ fn listens_at(listen: &str, address: &str, port: u16, ports: &[u16]) -> Option<b
 mod tests {
     use super::*;
     use crate::host::RealHost;
-    use crate::resources::schema::PackageOrder;
     use serde_json::json;
 
     fn spec(kind: &'static str, name: &str, content: &str) -> Spec {
-        Spec {
-            kind,
-            name: name.into(),
-            fields: json!({"content": content}).as_object().unwrap().clone(),
-            needs: vec![],
-            notify: vec![],
-            access: None,
-            packages: PackageOrder::After,
-            module: "security".into(),
-            priority: 0,
-            origin: String::new(),
-            dir: "/".into(),
-        }
+        Spec::sample(kind, name, json!({"content": content}))
     }
 
     fn sshd(content: &str) -> Vec<Spec> {

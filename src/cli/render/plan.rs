@@ -1,13 +1,21 @@
 //! A plan, for people: module by module, each change with its lines and its diff; the sums at the end.
 
+use super::time;
 use super::wrap::wrap;
 use crate::base::size;
+use crate::cli::arming::Arming;
+use crate::cli::output::Output;
 use crate::engine::Action;
 use crate::engine::plan::{Plan, Step};
 use serde_json::Value;
 
+/// Shows the plan, as the output wants it. `arming`: what of it must be confirmed.
+pub fn show(output: &Output, plan: &Plan, profile: &str, arming: Option<&Arming>) {
+    output.text(&text(plan, profile, arming, output.has_colour(), output.is_verbose()));
+}
+
 /// The plan as text. `verbose` shows every diff whole; else the first lines of each.
-pub fn text(plan: &Plan, profile: &str, colour: bool, verbose: bool) -> String {
+fn text(plan: &Plan, profile: &str, arming: Option<&Arming>, colour: bool, verbose: bool) -> String {
     if plan.is_empty() {
         return format!("Nothing to do: the host is as {profile} says ({} resources checked).\n", plan.unchanged);
     }
@@ -27,7 +35,15 @@ pub fn text(plan: &Plan, profile: &str, colour: bool, verbose: bool) -> String {
     text.push_str(&format!("\n{}\n", sums(plan)));
     let access: Vec<&str> = plan.steps.iter().filter(|step| step.access).map(|step| step.id.as_str()).collect();
     if !access.is_empty() {
-        text.push_str(&wrap("", &format!("The way in depends on: {}.", access.join(", "))));
+        let access = access.join(", ");
+        text.push_str(&wrap("", &match arming {
+            None => format!("These touch the way in: {access}."),
+            Some(arming) => format!(
+                "These touch the way in: {access}. That must be confirmed from a new login within {}, or {} is taken back.",
+                time::length(arming.terms.timeout.as_secs_f64()),
+                arming.terms.modules.join(", ")
+            ),
+        }));
     }
     text.push_str(&format!("Plan {}; nothing was changed.\n", plan.hash.short()));
     text

@@ -3,6 +3,7 @@
 mod bad_days;
 mod beginner;
 mod checkers;
+mod confirm;
 mod courtesy;
 mod dpkg;
 mod drift;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Scenario> {
         servers::SCENARIOS,
         if long { servers::LONG } else { &[] },
         beginner::SCENARIOS,
+        confirm::SCENARIOS,
         courtesy::SCENARIOS,
         if long { dpkg::LONG } else { &[] },
         if long { drift::LONG } else { &[] },

@@ -1,0 +1,97 @@
+//! `internal revert`: takes back what was not confirmed in time. Run by the timer that an armed install sets, and at
+//! boot. It waits for whoever holds the lock: an install that is still under way gets a new time at its end.
+
+use super::Outcome;
+use crate::base::ids::TransactionId;
+use crate::cli::baseline;
+use crate::cli::exit::Exit;
+use crate::cli::explain::Problem;
+use crate::cli::render::progress::Drawn;
+use crate::cli::session::Session;
+use crate::cli::signals::Signals;
+use crate::cli::story;
+use crate::engine::Works;
+use crate::engine::confirm::{Reverted, is_due, revert_due};
+use crate::engine::recover::is_needed;
+use crate::host::Guard;
+use serde_json::json;
+use std::time::Duration;
+
+/// Runs it.
+pub fn run(session: &Session<'_>) -> Outcome {
+    session.require_root()?;
+    match session.journal_to_read()? {
+        Some(journal) if !journal.open_confirmations()?.is_empty() => {}
+        _ => return Ok(Exit::Done),
+    }
+    story::begin(session.output.is_verbose());
+    let _signals = Signals::watch();
+    let _lock = lock(session)?;
+    let journal = session.journal()?;
+    let progress = Drawn::new(session.output);
+    let reverted = what_is_due(session, &session.works(&journal, &progress))?;
+    progress.finish();
+    tell(session, &reverted)
+}
+
+/// Takes back what is due. Called by every changing command, before it begins.
+pub fn what_is_due(session: &Session<'_>, works: &Works<'_>) -> Result<Vec<Reverted>, Problem> {
+    let is_due = is_due(works)?;
+    if is_due {
+        super::recover::prepare(session, works.progress, is_needed(works)?)?;
+        baseline::begin(session, works.journal);
+    }
+    let reverted = revert_due(works, &session.actor())?;
+    if is_due {
+        baseline::end(session, works.journal, newest(&reverted));
+    }
+    Ok(reverted)
+}
+
+/// The last transaction that took something back.
+pub fn newest<'r>(reverted: impl IntoIterator<Item = &'r Reverted>) -> Option<TransactionId> {
+    reverted.into_iter().flat_map(|one| &one.reports).filter_map(|report| report.tx).max()
+}
+
+/// Our lock, however long that takes.
+fn lock(session: &Session<'_>) -> Result<Box<dyn Guard>, Problem> {
+    loop {
+        match session.lock() {
+            Err(problem) if problem.exit == Exit::Locked => session.host.pause(Duration::from_secs(1)),
+            taken => return taken,
+        }
+    }
+}
+
+/// Tells what was taken back.
+pub fn tell(session: &Session<'_>, reverted: &[Reverted]) -> Outcome {
+    let mut failed = Vec::new();
+    for one in reverted {
+        let count: usize = one.reports.iter().map(|report| report.undone.len()).sum();
+        let kept: Vec<&String> = one.reports.iter().flat_map(|report| &report.kept).collect();
+        if session.output.is_json() {
+            session.output.value(&json!({
+                "status": if one.is_complete() { "reverted" } else { "undo-incomplete" },
+                "transaction": one.tx, "changes": count, "kept": kept,
+            }));
+        } else {
+            session
+                .output
+                .text(&format!("Transaction {} was not confirmed: {count} of its changes are taken back.\n", one.tx));
+            kept.iter().for_each(|line| session.output.text(&format!("  kept: {line}\n")));
+        }
+        failed.extend(one.reports.iter().flat_map(|report| &report.failed).map(|(id, error)| format!("{id}: {error}")));
+    }
+    match failed.is_empty() {
+        true => Ok(Exit::Done),
+        false => Err(incomplete(&failed)),
+    }
+}
+
+/// Not all of it could be taken back.
+pub fn incomplete(failed: &[String]) -> Problem {
+    let what = "not everything that was not confirmed could be taken back";
+    Problem::new(Exit::UndoIncomplete, "undo-incomplete", what, failed.join("\n"))
+        .state("partly taken back; it is tried again, and nothing more is applied until it is back")
+        .fix("mend what it says; systemctl start vps-configurator-revert.service tries at once")
+}
