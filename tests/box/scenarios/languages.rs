@@ -59,7 +59,7 @@ fn rust(machine: &Machine) {
         "cargo new --quiet --vcs none answer && cd answer\n\
          echo 'fn main() { println!(\"{}\", 6 * 7); }' > src/main.rs\n\
          cargo build --quiet --offline && target/debug/answer\n\
-         cargo clippy --quiet --offline -- -D warnings && cargo fmt --check && rust-analyzer --version",
+         cargo clippy --quiet --offline -- -D warnings && cargo fmt && cargo fmt --check && rust-analyzer --version",
     );
     assert!(said.starts_with("42\nrust-analyzer "), "{said}");
 }
