@@ -10,6 +10,7 @@ pub mod debts;
 pub mod error;
 pub mod events;
 pub mod graph;
+pub mod heirs;
 mod intent;
 pub mod plan;
 pub mod progress;

@@ -3,7 +3,7 @@
 use super::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 /// What the journal keeps of a step so that it can be taken back: kind, version, JSON. Fields are only ever added, and
@@ -48,6 +48,12 @@ pub enum Outcome {
     Partly(UndoRecord),
 }
 
+/// What modules want of a thing that they share, by name: of the packages, which.
+pub type Wishes = BTreeMap<String, BTreeSet<String>>;
+
+/// What each module takes over of a thing that another one leaves, by name.
+pub type Heirs = BTreeMap<String, Vec<String>>;
+
 /// A decoded undo record.
 pub trait Undo: Send + Debug {
     /// What undoing would do now, one line each, for `rollback --dry-run`. Reads only.
@@ -60,6 +66,12 @@ pub trait Undo: Send + Debug {
     /// Called once after the step was applied (by recovery, when a crash came between): what there is to remember
     /// that was not known before, such as the files that maintainer scripts made.
     fn settle(&self, _context: &Context<'_>) -> Result<Option<Value>> {
+        Ok(None)
+    }
+
+    /// The same record with modules of `wishes` in it that want what `leaving` alone had asked for, and what each of them
+    /// takes over; `None` when none does.
+    fn hand_over(&self, _leaving: &str, _wishes: &Wishes) -> Result<Option<(UndoRecord, Heirs)>> {
         Ok(None)
     }
 

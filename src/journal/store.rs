@@ -261,6 +261,15 @@ impl Journal {
         Ok(())
     }
 
+    /// Gives a step's undo record to other modules, too.
+    pub fn hand_over(&self, step: i64, undo: &Value, shared: &[String]) -> Result<()> {
+        self.to_write("hand over")?.execute(
+            "UPDATE steps SET undo = ?2, shared = ?3 WHERE id = ?1",
+            params![step, json(undo)?, json(&shared)?],
+        )?;
+        Ok(())
+    }
+
     /// Adds an act owed.
     pub fn owe(&self, tx: TransactionId, module: &str, debt: &Value, reason: &str, now: i64) -> Result<()> {
         insert_debt(&*self.to_write("debt")?, tx, module, debt, reason, now)

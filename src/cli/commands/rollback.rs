@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::transaction::{what, word};
 use crate::base::ids::TransactionId;
-use crate::cli::args::{Direction, Recover, Rollback};
+use crate::cli::args::{Direction, Recover, Rollback, Select};
 use crate::cli::ask::ask;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
@@ -12,12 +12,15 @@ use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
 use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
+use crate::cli::setup::Setup;
 use crate::cli::signals::Signals;
 use crate::cli::story;
+use crate::engine::heirs::inherit;
 use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
+use crate::engine::undo::Wishes;
 use crate::engine::{Silent, Works, confirm, recover};
 use crate::host::ReadOnly;
-use crate::journal::{Journal, StepState, TransactionState};
+use crate::journal::{Journal, StepState, TransactionKind, TransactionState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -36,7 +39,8 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let silent = Silent;
     let looking = ReadOnly(session.host);
     let works = Works { host: &looking, ..session.works(&journal, &silent) };
-    let selection = select(&works, &target)?;
+    let mut selection = select(&works, &target)?;
+    let wishes = wishes(session, &journal, &target)?;
     if selection.steps.is_empty() {
         // A run that a crash cut off before anything stood, or a rollback at its very end, or one whose acts could not be
         // paid: it is closed, dpkg is healed, and what is owed is paid.
@@ -47,7 +51,14 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
         }
         return nothing(session, &target);
     }
+    let inherited = match &target {
+        Target::Module(name) => inherit(works.undoers, &mut selection.steps, name, &wishes)?,
+        _ => Vec::new(),
+    };
     let mut shown = preview(&works, &selection)?;
+    for line in inherited.iter().flat_map(|one| &one.lines) {
+        shown.0.push_str(&wrap("  ", line));
+    }
     if let Target::Module(name) = &target
         && let Some(line) = left_without(session, &works, name)?
     {
@@ -78,12 +89,32 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     refuse_if_changed(&selection, &select(&works, &target)?)?;
     super::recover::prepare(session, &progress, recover::is_needed(&works)?)?;
     recover::settle_all(&works)?;
+    if let Target::Module(name) = &target {
+        let mut steps = select(&works, &target)?.steps;
+        for one in inherit(works.undoers, &mut steps, name, &wishes)? {
+            journal.hand_over(one.step, &serde_json::to_value(&one.undo).unwrap_or_default(), &one.shared)?;
+        }
+    }
     baseline::begin(session, &journal);
     let report = roll_back(&works, &target, &session.actor())?;
     baseline::end(session, &journal, report.tx);
     confirm::settle_all(&works)?;
     progress.finish();
     tell(session, &report, before.elapsed().as_secs_f64())
+}
+
+/// Which packages each module of the configuration in force wants, without the modules that were taken back since the
+/// last install. Nothing where the configuration can't be read: a rollback must work all the same.
+fn wishes(session: &Session<'_>, journal: &Journal, target: &Target) -> Result<Wishes, Problem> {
+    let Target::Module(_) = target else { return Ok(Wishes::new()) };
+    let packages = Setup::make(session, &Select::default()).ok().and_then(|setup| setup.packages);
+    let mut wishes = packages.map(|packages| packages.wishes()).unwrap_or_default();
+    for row in journal.transactions()?.iter().take_while(|row| row.kind == TransactionKind::Rollback) {
+        if let Some(name) = row.request.get("module").and_then(Value::as_str) {
+            wishes.remove(name);
+        }
+    }
+    Ok(wishes)
 }
 
 /// A warning about the modules that stand and depend on `name`, which is to go.

@@ -15,6 +15,7 @@ use super::tree::Tree;
 use super::{apt, treasure};
 use crate::base::ids::ResourceId;
 use crate::base::size::bytes;
+use crate::engine::undo::Wishes;
 use crate::engine::{Action, Change, Context, Error, Event, Progress, Resource, Result, State, UndoRecord};
 use crate::host::{Command, Host, Output, read_if_there};
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,12 @@ impl PackageSet {
         let waited = wait_for_locks(host, progress, self.lock_wait)?;
         let healed = heal(host, progress, Healing { holds_services: false, ..self.healing() })?;
         Ok(waited || healed)
+    }
+
+    /// Which packages each module wants.
+    pub fn wishes(&self) -> Wishes {
+        let names = |claims: &Vec<Claim>| claims.iter().map(|claim| claim.name.clone()).collect();
+        self.claims.iter().map(|(module, claims)| (module.clone(), names(claims))).collect()
     }
 
     /// Each wanted package with who wants it.

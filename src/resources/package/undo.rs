@@ -18,6 +18,7 @@ use super::tree::{Node, Tree};
 use super::{apt, purge, treasure};
 use crate::base::digest::Digest;
 use crate::base::paths;
+use crate::engine::undo::{Heirs, Wishes};
 use crate::engine::{Context, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
 use crate::host::{Attributes, Command};
 use serde_json::Value;
@@ -278,6 +279,18 @@ fn is_generated(path: &Path) -> bool {
 }
 
 impl Undo for Record {
+    fn hand_over(&self, leaving: &str, wishes: &Wishes) -> Result<Option<(UndoRecord, Heirs)>> {
+        let left = self.only_of(leaving);
+        let (mut record, mut heirs) = (self.clone(), Heirs::new());
+        for (module, names) in wishes.iter().filter(|(module, _)| *module != leaving) {
+            for (name, before) in left.iter().filter(|(name, _)| names.contains(**name)) {
+                record.claims.entry(module.clone()).or_default().insert((*name).clone(), (*before).clone());
+                heirs.entry(module.clone()).or_insert_with(Vec::new).push((*name).clone());
+            }
+        }
+        Ok(if heirs.is_empty() { None } else { Some((record.to_undo_record()?, heirs)) })
+    }
+
     fn describe(&self, context: &Context<'_>, scope: &Scope) -> Result<Vec<String>> {
         let database = Database::read(context.host)?;
         let mut lines = Vec::new();
