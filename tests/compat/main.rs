@@ -42,7 +42,7 @@ fn dump(database: &Path) -> String {
         text.push_str(&format!("{};\n", sql.unwrap()));
     }
     for (table, _) in strings("SELECT name, NULL FROM sqlite_master WHERE type = 'table' ORDER BY rowid") {
-        let mut query = connection.prepare(&format!("SELECT * FROM {table} ORDER BY id")).unwrap();
+        let mut query = connection.prepare(&format!("SELECT * FROM {table} ORDER BY rowid")).unwrap();
         let width = query.column_count();
         let mut rows = query.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
