@@ -76,7 +76,6 @@ pub fn shipped(tree: &Tree) {
     tree.packed("fail2ban", "/etc/fail2ban/jail.d/defaults-debian.conf", "[sshd]\nenabled = true\n");
     tree.put("/etc/apt/apt.conf.d/01autoremove", "APT::NeverAutoRemove \"x\";\n");
     for (package, unit) in [
-        ("openssh-server", "ssh.service"),
         ("fail2ban", "fail2ban.service"),
         ("unattended-upgrades", "unattended-upgrades.service"),
         ("containerd", "containerd.service"),
@@ -84,6 +83,7 @@ pub fn shipped(tree: &Tree) {
     ] {
         tree.packed_unit(package, unit, "");
     }
+    tree.packed_unit("openssh-server", "ssh.service", "LISTENS=22\n");
 }
 
 /// git(1), small: `config` of one file, one `key = value` a line below its section.
