@@ -5,6 +5,7 @@ use crate::support::tree::Tree;
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use vps_configurator::cli::debris::sweep;
 use vps_configurator::engine::apply::{self, Report};
 use vps_configurator::engine::graph::Order;
 use vps_configurator::engine::plan::Plan;
@@ -124,7 +125,9 @@ impl Bench {
         })
     }
 
+    /// What every command does that changes something, once it holds the lock.
     fn prepare(works: &Works<'_>) {
+        sweep(works.host);
         if is_needed(works).unwrap() {
             package::adopt(works.host, works.progress).unwrap();
             package::release_guard(works.host).unwrap();
