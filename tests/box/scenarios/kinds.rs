@@ -64,7 +64,7 @@ fn unit_round_trip() {
     ]);
     assert_ne!(output.code, 0);
     let said = format!("{output:?}");
-    assert!(said.contains("unit-failed") && said.contains("the port is taken"), "{said}");
+    assert!(said.contains("unit-unhealthy") && said.contains("the port is taken"), "{said}");
     take_back(&machine);
     machine.must_be_as_before(&before);
 }
