@@ -8,6 +8,7 @@
 //! | `resumed` | one record of a step that was cut off and of its going on |
 //! | `database` | what dpkg knows, read without a program |
 //! | `archive` | what the archives offer: apt's lists or our own |
+//! | `weight` | what packages cost, and which old versions can still be had |
 //! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
 //! | `apt`, `health` | running it, and adopting what still runs; bringing dpkg in order |
 //! | `holder`, `locks`, `guard` | courtesy to others: who works here, waiting for it; services held back |
@@ -41,6 +42,7 @@ mod traces;
 mod treasure;
 mod tree;
 mod undo;
+mod weight;
 
 pub use apt::adopt;
 pub use archive::PlannedSource;

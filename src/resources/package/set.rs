@@ -1,6 +1,6 @@
 //! The resource `package:all`.
 
-use super::archive::{Archive, Pending, PlannedSource, cached_deb, update};
+use super::archive::{Archive, Pending, PlannedSource, update};
 use super::database::Database;
 use super::failure;
 use super::guard;
@@ -12,6 +12,7 @@ use super::simulation::Item;
 use super::solution::{Solution, Wanted};
 use super::traces::Traces;
 use super::tree::Tree;
+use super::weight::cached_deb;
 use super::{apt, treasure};
 use crate::base::ids::ResourceId;
 use crate::base::size::bytes;

@@ -5,6 +5,7 @@ use super::archive::{Archive, Pending, near_names};
 use super::database::Database;
 use super::listing;
 use super::simulation::{Item, Problem, problems};
+use super::weight;
 use crate::base::size::bytes;
 use crate::engine::{Error, Result};
 use crate::host::{Command, Host, Output};
@@ -74,9 +75,9 @@ impl Solution {
                 return Err(virtual_name(missing, name, &output.text()));
             }
         }
-        archive.weigh(host, database.architecture(), &mut items)?;
+        weight::weigh(host, archive, database.architecture(), &mut items)?;
         let (mut upgrades, new): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|i| i.old.is_some());
-        archive.find_old(host, &mut upgrades)?;
+        weight::find_old(host, archive, &mut upgrades)?;
         let mut exact = request;
         for asked in &mut exact {
             if let Some(item) = new.iter().chain(&upgrades).find(|i| i.name == *asked) {
