@@ -72,15 +72,15 @@ pub fn release_guard(host: &dyn Host) -> Result<()> {
 
 /// The units that were held back and are enabled: the engine owes each a start.
 pub fn held_units(host: &dyn Host) -> Result<Vec<String>> {
-    let mut units = Vec::new();
-    for unit in held(&read_text(host, paths::HELD_UNITS)?) {
-        let command = Command::new("systemctl").args(["is-enabled", &unit]).accept(&[0, 1, 3, 4]);
-        let state = host.look(&command)?.text();
-        if matches!(state.trim(), "enabled" | "enabled-runtime" | "alias" | "generated") {
-            units.push(unit);
-        }
+    let units = held(&read_text(host, paths::HELD_UNITS)?);
+    if units.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(units)
+    // One line for each, in this order.
+    let command = Command::new("systemctl").arg("is-enabled").args(units.iter().cloned()).accept(&[0, 1, 3, 4]);
+    let states = host.look(&command)?.text();
+    let will_start = |state: &str| matches!(state.trim(), "enabled" | "enabled-runtime" | "alias" | "generated");
+    Ok(units.into_iter().zip(states.lines()).filter(|(_, state)| will_start(state)).map(|(unit, _)| unit).collect())
 }
 
 /// Unit names from the guard's lines `name action`: an init script `ufw` is `ufw.service`.
