@@ -14,6 +14,8 @@ pub enum Direction {
     Finish,
     /// Take it back.
     Undo,
+    /// Leave what was made whole as it is, and take back what is half-made: somebody else decides about the rest.
+    Leave,
 }
 
 /// What recovery found and did.
@@ -59,14 +61,10 @@ pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result
                         if recovery.to_finish.is_none() {
                             recovery.to_finish = Some(tx);
                         } else {
-                            works.journal.set_transaction(
-                                tx.id,
-                                TransactionState::Interrupted,
-                                Some(works.now()),
-                                None,
-                            )?;
+                            recovery.rolled_back.push(leave(works, tx.id, actor)?);
                         }
                     }
+                    Direction::Leave => recovery.rolled_back.push(leave(works, tx.id, actor)?),
                     Direction::Undo => {
                         events::recovered(tx.id, "it is taken back");
                         // Marked afterwards: cut off in between, it is still found.
@@ -80,15 +78,14 @@ pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result
     Ok(recovery)
 }
 
-/// Before a rollback: what a crash cut off is no longer under way, and its half-made steps are looked at.
-pub fn settle_all(works: &Works<'_>) -> Result<()> {
-    for tx in works.journal.transactions()? {
-        if tx.state == TransactionState::Running {
-            settle(works, tx.id)?;
-            works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
-        }
-    }
-    Ok(())
+/// Leaves an install that was cut off, and that recovery has looked at, as it is: what was made whole stands, what is
+/// half-made is taken back.
+pub fn leave(works: &Works<'_>, id: TransactionId, actor: &Value) -> Result<RollbackReport> {
+    let report = rollback::roll_back(works, &Target::CutOff(id), actor)?;
+    let is_over = works.journal.steps(id)?.iter().all(|step| !step.state.stands());
+    let state = if is_over { TransactionState::Undone } else { TransactionState::Interrupted };
+    works.journal.set_transaction(id, state, Some(works.now()), None)?;
+    Ok(report)
 }
 
 /// Lets the undo records of half-made steps look at what there is to remember, while it is fresh.

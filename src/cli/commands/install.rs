@@ -16,7 +16,7 @@ use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::apply::{Report, apply};
 use crate::engine::plan::Plan;
-use crate::engine::recover::{Direction, is_needed, recover};
+use crate::engine::recover::{Direction, is_needed, leave, recover};
 use crate::engine::{Works, debts};
 use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, StepState, TransactionKind, TransactionState};
@@ -114,7 +114,11 @@ fn carry_out(
     if let Some(saved) = &order.saved {
         refuse_if_outdated(saved, &plan)?;
     }
-    if plan.is_empty() {
+    let is_half_made = match resumed {
+        Some(tx) => journal.steps(tx)?.iter().any(|step| step.state == StepState::Intent),
+        None => false,
+    };
+    if plan.is_empty() && !is_half_made {
         return nothing_to_do(session, &works, &setup, &plan, resumed, began);
     }
     session.require_writable()?;
@@ -180,7 +184,7 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
     if row.request == setup.kept_request() {
         return Ok(Some(row.id));
     }
-    works.journal.set_transaction(row.id, TransactionState::Interrupted, Some(works.now()), None)?;
+    leave(works, row.id, &session.actor())?;
     Ok(None)
 }
 

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::transaction::{what, word};
 use crate::base::ids::TransactionId;
-use crate::cli::args::{Direction, Recover, Rollback};
+use crate::cli::args::{self, Recover, Rollback};
 use crate::cli::baseline;
 use crate::cli::confirm::confirm;
 use crate::cli::exit::Exit;
@@ -14,8 +14,9 @@ use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
 use crate::cli::signals::Signals;
 use crate::cli::story;
+use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
-use crate::engine::{Silent, Works, recover};
+use crate::engine::{Silent, Works};
 use crate::host::ReadOnly;
 use crate::journal::{Journal, StepState, TransactionState};
 use serde_json::{Value, json};
@@ -40,10 +41,10 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     if selection.steps.is_empty() {
         // A run that a crash cut off before anything stood, or a rollback at its very end, or one whose acts could not be
         // paid: it is closed, dpkg is healed, and what is owed is paid.
-        let is_open = recover::is_needed(&works)? || !journal.owed()?.is_empty();
+        let is_open = is_needed(&works)? || !journal.owed()?.is_empty();
         if !flags.dry_run && is_open && journal.standing()?.is_empty() {
             drop(journal);
-            return super::recover::run(session, &Recover { direction: Some(Direction::Undo) });
+            return super::recover::run(session, &Recover { direction: Some(args::Direction::Undo) });
         }
         return nothing(session, &target);
     }
@@ -77,9 +78,10 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let before = std::time::Instant::now();
     refuse_if_changed(&selection, &select(&works, &target)?)?;
     super::recover::prepare(session, &works)?;
-    recover::settle_all(&works)?;
     baseline::begin(session, &journal);
-    let report = roll_back(&works, &target, &session.actor())?;
+    let cut_off = recover(&works, Direction::Leave, &session.actor())?;
+    let mut report = roll_back(&works, &target, &session.actor())?;
+    cut_off.rolled_back.into_iter().for_each(|other| report.join(other));
     baseline::end(session, &journal, report.tx);
     progress.finish();
     tell(session, &report, before.elapsed().as_secs_f64())
