@@ -53,7 +53,7 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let machine = installed("remote");
-        machine.ok("useradd -m -s /bin/bash mia && echo 'mia ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/mia && \
+        machine.ok("useradd -m -s /bin/bash mia && echo 'mia ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/mia && chmod 0440 /etc/sudoers.d/mia && \
              ssh-keygen -q -t ed25519 -N '' -f /run/key && \
              install -d -o mia -g mia -m 700 /home/mia/.ssh && \
              install -o mia -g mia -m 600 /run/key.pub /home/mia/.ssh/authorized_keys");
