@@ -302,7 +302,7 @@ fn killed() {
     server.machine.put_bytes(SLOW, "/usr/local/sbin/slow", 0o755);
     server.module(
         "slow",
-        "  - command: shut the port\n    run: [/usr/local/sbin/slow]\n    creates: /run/never\n    undo: [nft, delete, table, inet, gate]\n    timeout: 900\n    access: true\n",
+        "  - command: shut the port\n    run: [/usr/local/sbin/slow]\n    unless: [nft, list, table, inet, gate]\n    undo: [nft, delete, table, inet, gate]\n    timeout: 900\n    access: true\n",
     );
     let before = server.machine.snapshot();
     std::thread::scope(|scope| {
@@ -325,23 +325,28 @@ fn killed() {
 
 fn at_once() {
     let server = Server::new();
+    // A configuration that sshd rejects as a whole does not even get there.
+    let sshd = "  - file: /etc/ssh/sshd_config.d/10-bad.conf\n    content: PermitRootLogin perhaps\n";
     let bad = [
+        ("sshd", sshd, "ssh-config-rejected", "perhaps"),
         (
             "nosudo",
             "  - file: /etc/sudoers.d/zz-last\n    content: \"mia ALL=(ALL) !ALL\\n\"\n    mode: \"0440\"\n    check: [visudo, -cf, \"{path}\"]\n",
+            "confirm-probe-failed",
             "may become root",
         ),
-        ("nologin", "  - file: /etc/nologin\n    content: Come back later\n", "is let in"),
+        ("nologin", "  - file: /etc/nologin\n    content: Come back later\n", "confirm-probe-failed", "is let in"),
     ];
     let profile = "/etc/vps-configurator/profiles.d/own.yaml";
-    for (at, (name, resources, what)) in bad.into_iter().enumerate() {
+    for (at, (name, resources, code, what)) in bad.into_iter().enumerate() {
         server.module(name, resources);
         let before = server.machine.snapshot();
         let said = server.install("");
-        let why = is_refused(&said, "confirm-probe-failed");
+        let why = is_refused(&said, code);
         assert!(why.contains(what), "{why}");
         assert!(server.comes_in());
-        assert_eq!(server.ended(3 * at as i64 + 1), "reverted");
+        let ended = if code == "confirm-probe-failed" { "reverted" } else { "void" };
+        assert_eq!(server.ended(3 * at as i64 + 1), ended);
         server.must_be_quiet();
         server.must_stand_alone(&before);
         server.machine.ok(&format!("sed -i '/ {name}:/d' {profile}"));
