@@ -47,16 +47,18 @@ pub fn rules(host: &dyn Host, family: Family) -> Result<String> {
 
 /// Whether ufw's rules in force are those of its file: the policy of INPUT, the jump from it, and as many rules in the
 /// chains of the user as the file has.
-pub fn is_whole(rules: &str, file: &str, drops: bool) -> bool {
+pub fn is_whole(rules: &str, file: &str, family: Family, drops: bool) -> bool {
+    let prefix = family.prefix();
     let policy = if drops { "-P INPUT DROP" } else { "-P INPUT ACCEPT" };
     let has = |wanted: &str| rules.lines().any(|line| line == wanted);
     let counts = |text: &str, chain: &str| text.lines().filter(|line| line.starts_with(chain)).count();
     has(policy)
-        && has("-A INPUT -j ufw-before-input")
-        && has("-A ufw-before-input -j ufw-user-input")
-        && ["-A ufw-user-input ", "-A ufw-user-output ", "-A ufw-user-forward "]
-            .into_iter()
-            .all(|chain| counts(rules, chain) == counts(file, chain))
+        && has(&format!("-A INPUT -j {prefix}before-input"))
+        && has(&format!("-A {prefix}before-input -j {prefix}user-input"))
+        && ["input", "output", "forward"].into_iter().all(|way| {
+            let chain = format!("-A {prefix}user-{way} ");
+            counts(rules, &chain) == counts(file, &chain)
+        })
 }
 
 /// The policies of the built-in chains: lines `-P INPUT ACCEPT`.
@@ -154,12 +156,15 @@ mod tests {
 
     #[test]
     fn a_flushed_chain_an_open_policy_and_an_extra_rule_are_seen() {
-        assert!(is_whole(LIVE, FILE, true));
-        assert!(!is_whole(LIVE, FILE, false));
-        assert!(!is_whole(&LIVE.replace("-A INPUT -j ufw-before-input\n", ""), FILE, true));
-        assert!(!is_whole(&LIVE.replace("-P INPUT DROP", "-P INPUT ACCEPT"), FILE, true));
-        assert!(!is_whole(&format!("{LIVE}-A ufw-user-input -p tcp --dport 23 -j ACCEPT\n"), FILE, true));
-        assert!(!is_whole("", FILE, true));
+        let (live6, file6) = (LIVE.replace("ufw-", "ufw6-"), FILE.replace("ufw-", "ufw6-"));
+        assert!(is_whole(&live6, &file6, Family::Six, true));
+        assert!(!is_whole(LIVE, &file6, Family::Six, true), "the chains of the other family don't count");
+        assert!(is_whole(LIVE, FILE, Family::Four, true));
+        assert!(!is_whole(LIVE, FILE, Family::Four, false));
+        assert!(!is_whole(&LIVE.replace("-A INPUT -j ufw-before-input\n", ""), FILE, Family::Four, true));
+        assert!(!is_whole(&LIVE.replace("-P INPUT DROP", "-P INPUT ACCEPT"), FILE, Family::Four, true));
+        assert!(!is_whole(&format!("{LIVE}-A ufw-user-input -p tcp --dport 23 -j ACCEPT\n"), FILE, Family::Four, true));
+        assert!(!is_whole("", FILE, Family::Four, true));
     }
 
     #[test]

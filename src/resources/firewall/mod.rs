@@ -131,12 +131,15 @@ fn policy_word(kernel: &str) -> &str {
 /// What is in force.
 pub(super) fn observe(host: &dyn Host) -> Result<Value> {
     let (conf, defaults, rules) = (read_text(host, CONF)?, read_text(host, DEFAULTS)?, read_text(host, RULES)?);
+    let rules6 = read_text(host, RULES6)?;
     let enabled = value(&conf, "ENABLED").as_deref() == Some("yes");
     let ipv6 = value(&defaults, "IPV6").is_none_or(|word| word == "yes") && host.meta(Path::new(IPV6))?.is_some();
     let policy = |key: &str| value(&defaults, key).map_or(Value::Null, |word| policy_word(&word).into());
     let incoming = policy("DEFAULT_INPUT_POLICY");
     let drops = incoming != "allow";
-    let in_force = enabled && live::is_whole(&live::rules(host, Family::Four)?, &rules, drops);
+    let is_whole =
+        |family: Family, file: &str| Ok::<_, Error>(live::is_whole(&live::rules(host, family)?, file, family, drops));
+    let in_force = enabled && is_whole(Family::Four, &rules)? && (!ipv6 || is_whole(Family::Six, &rules6)?);
     Ok(json!({
         "enabled": enabled,
         "in_force": in_force,
@@ -145,7 +148,7 @@ pub(super) fn observe(host: &dyn Host) -> Result<Value> {
         "outgoing": policy("DEFAULT_OUTPUT_POLICY"),
         "routed": policy("DEFAULT_FORWARD_POLICY"),
         "rules": kept_in(&rules),
-        "rules6": if ipv6 { kept_in(&read_text(host, RULES6)?) } else { Vec::new() },
+        "rules6": if ipv6 { kept_in(&rules6) } else { Vec::new() },
     }))
 }
 

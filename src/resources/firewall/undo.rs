@@ -249,7 +249,8 @@ impl Undo for UndoFirewall {
         for file in FILES.iter().filter(|file| is_ours(file) && !foreign.iter().any(|name| name == *file)) {
             changed |= self.restore(context, file)?;
         }
-        if self.enabled && changed && installed {
+        // Whether or not a file was still to be put back: an undo that was cut off may not have come to this.
+        if self.enabled && installed {
             ufw(host, ["reload"])?;
         }
         if !self.enabled {
