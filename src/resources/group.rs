@@ -6,11 +6,12 @@
 use super::account_file::{self, Lines, OF_A_GROUP};
 use super::fields;
 use crate::base::ids::ResourceId;
-use crate::base::paths::{GROUP, PASSWD};
+use crate::base::paths::{GROUP, GSHADOW, PASSWD};
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Command, Host, read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// The kind of the undo record.
 pub const UNDO: &str = "group";
@@ -84,9 +85,17 @@ impl Resource for Group {
     }
 
     fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
-        let groups = read_text(context.host, GROUP)?;
-        if account_file::line(&groups, self.id.name()).is_some() {
-            return Ok(());
+        let host = context.host;
+        let lacks = |file: &str| -> Result<bool> {
+            let there = host.meta(Path::new(file))?.is_some();
+            Ok(there && account_file::line(&read_text(host, file)?, self.id.name()).is_none())
+        };
+        if !lacks(GROUP)? {
+            if !lacks(GSHADOW)? {
+                return Ok(());
+            }
+            // groupadd was killed between the two files that it writes: once more, from the beginning.
+            account_file::put(host, context.progress, GROUP, self.id.name(), None)?;
         }
         let mut command = Command::new("groupadd");
         if self.system {
@@ -95,7 +104,7 @@ impl Resource for Group {
         if let Some(gid) = self.gid {
             command = command.args(["--gid", &gid.to_string()]);
         }
-        context.host.run(&command.arg(self.id.name()))?;
+        host.run(&command.arg(self.id.name()))?;
         Ok(())
     }
 
