@@ -9,6 +9,7 @@ use super::apt::UNIT;
 use crate::base::paths;
 use crate::engine::{Event, Progress, Result};
 use crate::host::{Attributes, Command, Host, read_if_there, read_text};
+use crate::resources::preimage::clear_debris;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -64,6 +65,7 @@ pub fn take_guard(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
 /// Removes the guard, when it is ours. Recovery calls it too.
 pub fn release_guard(host: &dyn Host) -> Result<()> {
     let path = Path::new(paths::POLICY_RC_D);
+    clear_debris(host, path)?;
     if read_if_there(host, path)?.is_some_and(|t| String::from_utf8_lossy(&t).contains(MARK)) {
         host.remove(path)?;
     }
