@@ -158,12 +158,10 @@ impl Paths {
     pub fn capture(context: &Context<'_>, intents: &[Intent<'_>]) -> Result<Paths> {
         let mut entries: Vec<Entry> = Vec::new();
         for intent in intents {
-            for parent in missing_parents(context.host, intent.path)? {
-                if !entries.iter().any(|e| e.path == parent) {
-                    let after = Some(Image::Directory { attributes: Attributes::root(0o755) });
-                    entries.push(Entry { path: parent, before: Image::Absent, after, part: None });
-                }
-            }
+            let parents = Paths::of_missing_parents(context.host, intent.path)?.entries;
+            let is_new = |parent: &Entry| !entries.iter().any(|entry| entry.path == parent.path);
+            let new: Vec<Entry> = parents.into_iter().filter(is_new).collect();
+            entries.extend(new);
             entries.push(Entry {
                 path: intent.path.to_owned(),
                 before: Image::keep(context, intent.path)?,
@@ -172,6 +170,15 @@ impl Paths {
             });
         }
         Ok(Paths { entries })
+    }
+
+    /// The parent directories of `path` that are missing and will be made.
+    pub fn of_missing_parents(host: &dyn Host, path: &Path) -> Result<Paths> {
+        let made = |path| {
+            let after = Some(Image::Directory { attributes: Attributes::root(0o755) });
+            Entry { path, before: Image::Absent, after, part: None }
+        };
+        Ok(Paths { entries: missing_parents(host, path)?.into_iter().map(made).collect() })
     }
 
     /// As a record of the kind `paths`.

@@ -167,7 +167,8 @@ impl Resource for Swap {
         let (fstab, ours) = self.fstab(host, &after)?;
         let image = Image::file(&fstab, fstab_attributes(host)?);
         let paths = Paths::capture(context, &[Intent::part(Path::new(FSTAB), image, ours)])?;
-        let record = Record { path: self.path.clone(), before, paths };
+        let parents = Paths::of_missing_parents(host, &self.path)?;
+        let record = Record { path: self.path.clone(), before, paths, parents };
         Ok(UndoRecord::new(KIND, preimage::to_data(KIND, &record)?))
     }
 
@@ -198,6 +199,9 @@ struct Record {
     path: PathBuf,
     before: Found,
     paths: Paths,
+    /// The directories above it that were not there.
+    #[serde(default)]
+    parents: Paths,
 }
 
 /// Reads a record of the kind [`KIND`].
@@ -235,6 +239,9 @@ impl Undo for Record {
                 restored.changed |= switch(host, &self.path, self.before.on)?;
             }
         }
+        let parents = self.parents.restore(context, None)?;
+        restored.changed |= parents.changed;
+        restored.kept.extend(parents.kept);
         Ok(restored.into())
     }
 }
@@ -264,10 +271,13 @@ fn bring(host: &dyn Host, path: &Path, size: u64, mode: u32) -> Result<bool> {
         host.run(&Command::new("chattr").args(["+C", &name]))?;
     }
     let allocate = Command::new("fallocate").args(["-l", &(size * MIB).to_string(), &name]);
-    if let Err(crate::host::Error::Failed { .. }) = host.run(&allocate) {
-        let zeros = [format!("of={name}"), format!("count={size}")];
-        let fixed = ["if=/dev/zero", "bs=1M", "conv=fsync", "status=none"];
-        host.run(&Command::new("dd").args(fixed).args(zeros).timeout(Duration::from_secs(3600)))?;
+    match host.run(&allocate) {
+        Err(crate::host::Error::Failed { .. }) => {
+            let zeros = [format!("of={name}"), format!("count={size}")];
+            let fixed = ["if=/dev/zero", "bs=1M", "conv=fsync", "status=none"];
+            host.run(&Command::new("dd").args(fixed).args(zeros).timeout(Duration::from_secs(3600)))?;
+        }
+        allocated => drop(allocated?),
     }
     host.run(&Command::new("mkswap").args(["-q", &name]))?;
     switch(host, path, false)?;
