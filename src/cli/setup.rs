@@ -13,8 +13,8 @@ use crate::engine::graph::Order;
 use crate::engine::plan::Plan;
 use crate::engine::{Node, Policy};
 use crate::host::ReadOnly;
-use crate::host::listeners;
 use crate::host::machine::{Machine, ssh_ports};
+use crate::host::sockets;
 use crate::modules::catalogue::Catalogue;
 use crate::modules::expand::{OptionValues, PortNeed, expand};
 use crate::modules::facts::Facts;
@@ -278,7 +278,7 @@ fn required_options(catalogue: &Catalogue, modules: &[String], values: &OptionVa
 fn free_ports(session: &Session<'_>, ports: &[PortNeed]) -> Result<(), Problem> {
     let mut taken = Vec::new();
     for need in ports {
-        let others: Vec<String> = listeners::on_port(session.host, need.port, &need.protocol)?
+        let others: Vec<String> = sockets::holders(session.host, need.port, &need.protocol)?
             .into_iter()
             .filter(|program| *program != need.holder)
             .collect();

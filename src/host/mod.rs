@@ -13,7 +13,6 @@ mod capture;
 pub mod command;
 pub mod error;
 pub mod fake;
-pub mod listeners;
 mod locks;
 pub mod login;
 pub mod machine;

@@ -1,6 +1,7 @@
-//! What listens on this host, as the kernel's tables tell (proc_pid_net(5)).
+//! What listens on this host, and which programs do: the kernel's tables (proc_pid_net(5)) and the descriptors of
+//! processes.
 
-use super::Host;
+use super::{Host, Kind, Result, read_text};
 use std::path::Path;
 
 /// Something that listens.
@@ -12,16 +13,18 @@ pub struct Listener {
     pub address: String,
     /// The port.
     pub port: u16,
+    /// The kernel's number of the socket.
+    inode: String,
 }
 
-/// Everything that listens for TCP or is bound for UDP. A table that can't be read holds nothing.
+/// Everything that listens for TCP or is bound for UDP. A table that can't be read holds nothing: a kernel without IPv6
+/// has none for it.
 pub fn listening(host: &dyn Host) -> Vec<Listener> {
     let mut all = Vec::new();
     for protocol in ["tcp", "udp"] {
         for table in [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")] {
             if let Ok(bytes) = host.read(Path::new(&table)) {
-                let found = bound(&String::from_utf8_lossy(&bytes), protocol);
-                all.extend(found.into_iter().map(|(address, port)| Listener { protocol, address, port }));
+                all.extend(bound(&String::from_utf8_lossy(&bytes), protocol));
             }
         }
     }
@@ -34,21 +37,52 @@ pub fn answers(listening: &[Listener], port: &str) -> bool {
     listening.iter().any(|one| one.protocol == protocol && port.parse() == Ok(one.port))
 }
 
-/// The addresses and ports that are bound, from a table of `/proc/net` (proc_pid_net(5)): listening ones for TCP.
-fn bound(table: &str, protocol: &str) -> Vec<(String, u16)> {
-    let mut all = Vec::new();
-    for line in table.lines().skip(1) {
-        let mut words = line.split_whitespace().skip(1);
-        let (Some(local), Some(_), Some(state)) = (words.next(), words.next(), words.next()) else { continue };
-        if protocol == "tcp" && state != "0A" {
+/// The programs (their names in `/proc/<pid>/comm`) that listen on `port`; `tcp` or `udp`. A socket whose process can't
+/// be seen is held by `?`.
+///
+/// # Errors
+/// When the processes can't be listed.
+pub fn holders(host: &dyn Host, port: u16, protocol: &str) -> Result<Vec<String>> {
+    let mut there = listening(host);
+    there.retain(|one| one.port == port && one.protocol == protocol);
+    if there.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for pid in host.list(Path::new("/proc"))? {
+        let process = Path::new("/proc").join(&pid);
+        if !pid.to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
             continue;
         }
-        let Some((address, port)) = local.split_once(':') else { continue };
-        if let (Some(address), Ok(port)) = (readable(address), u16::from_str_radix(port, 16)) {
-            all.push((address, port));
+        let descriptors = process.join("fd");
+        // A process may end while it is looked at.
+        for name in host.list(&descriptors).unwrap_or_default() {
+            let Ok(Some(meta)) = host.meta(&descriptors.join(name)) else { continue };
+            let Kind::Link(target) = meta.kind else { continue };
+            let target = target.to_string_lossy().into_owned();
+            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            if inode.is_some_and(|inode| there.iter().any(|one| one.inode == inode)) {
+                found.push(read_text(host, process.join("comm")).unwrap_or_default().trim().to_owned());
+            }
         }
     }
-    all
+    found.sort();
+    found.dedup();
+    Ok(if found.is_empty() { vec!["?".to_owned()] } else { found })
+}
+
+/// What is bound, from a table of `/proc/net` (proc_pid_net(5)): of TCP what listens (state 0A).
+fn bound(table: &str, protocol: &'static str) -> Vec<Listener> {
+    let one = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (local, state) = (fields.get(1)?, fields.get(3)?);
+        let inode = fields.get(9).copied().unwrap_or_default();
+        let (address, port) = local.split_once(':')?;
+        let (address, port) = (readable(address)?, u16::from_str_radix(port, 16).ok()?);
+        let listens = protocol != "tcp" || *state == "0A";
+        listens.then(|| Listener { protocol, address, port, inode: inode.to_owned() })
+    };
+    table.lines().skip(1).filter_map(one).collect()
 }
 
 /// An address of `/proc/net`: 32-bit words in the machine's own order (little-endian on all that we ship for).
@@ -67,18 +101,35 @@ fn readable(hex: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn seen(table: &str, protocol: &'static str) -> Vec<String> {
+        let word = |one: Listener| format!("{} {} {} {}", one.protocol, one.address, one.port, one.inode);
+        bound(table, protocol).into_iter().map(word).collect()
+    }
+
     #[test]
-    fn listening_sockets_are_read_from_the_kernels_table() {
-        let tcp = "  sl  local_address rem_address   st\n\
-                   0: 0100007F:0016 00000000:0000 0A x\n   1: 0100007F:1538 0100007F:D2F0 01 x\n";
-        assert_eq!(bound(tcp, "tcp"), [("127.0.0.1".to_owned(), 22)]);
-        let six = "  sl\n 0: 00000000000000000000000000000000:0050 0:0 0A\n 1: 00000000000000000000000001000000:0051 0:0 0A\n";
-        assert_eq!(bound(six, "tcp"), [("::".to_owned(), 80), ("::1".to_owned(), 81)]);
+    fn a_listening_socket_is_read_from_the_kernels_table_and_a_connection_is_none() {
+        let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+             0: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 x\n   \
+             1: 0100007F:1538 0100007F:D2F0 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 x\n";
+        assert_eq!(seen(tcp, "tcp"), ["tcp 127.0.0.1 22 4711"]);
+        assert_eq!(seen(tcp, "udp"), ["udp 127.0.0.1 22 4711", "udp 127.0.0.1 5432 4712"]);
+        let six = "  sl\n 0: 00000000000000000000000000000000:0050 0:0 0A a b c d e 7\n \
+                   1: 00000000000000000000000001000000:0051 0:0 0A\n 2: cut off\n";
+        assert_eq!(seen(six, "tcp"), ["tcp :: 80 7", "tcp ::1 81 "]);
     }
 
     #[test]
     fn a_port_answers_when_something_listens_there_by_its_protocol() {
-        let all = [Listener { protocol: "udp", address: "::".into(), port: 53 }];
+        let all = [Listener { protocol: "udp", address: "::".into(), port: 53, inode: "1".into() }];
         assert!(answers(&all, "53/udp") && !answers(&all, "53") && !answers(&all, "53/tcp") && !answers(&all, "none"));
+    }
+
+    #[test]
+    fn this_machine_names_the_program_that_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let host = super::super::real::RealHost::new("/".into());
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(holders(&host, port, "tcp").unwrap(), [own.trim()]);
     }
 }
