@@ -1,5 +1,6 @@
 //! The commands and their flags. Help, man pages, completions and the reference are made from these.
 
+use crate::engine::MOST_WORKERS;
 use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -137,7 +138,7 @@ pub struct Install {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "download_only"])]
     pub plan: Option<PathBuf>,
     /// How many steps at a time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_WORKERS)))]
     pub workers: Option<u16>,
     /// Fetch the packages and stop
     #[arg(long)]

@@ -81,7 +81,7 @@ pub fn apply(
     let board = Mutex::new(Board::new(&run));
     let changed = Condvar::new();
     std::thread::scope(|scope| {
-        let workers = policy.workers.clamp(1, 64).min(run.nodes.len().max(1));
+        let workers = policy.workers.min(run.nodes.len()).max(1);
         // The calling thread works too: one worker is no thread at all.
         for _ in 1..workers {
             scope.spawn(|| run.work(&board, &changed));

@@ -28,4 +28,4 @@ pub use error::{Error, Result};
 pub use progress::{Event, Progress, Silent};
 pub use resource::{Action, Change, Context, Debt, DebtKind, Health, Node, Resource, State};
 pub use undo::{Decode, Outcome, Scope, Undo, UndoRecord, Undoers};
-pub use works::{Policy, Services, Works};
+pub use works::{MOST_WORKERS, Policy, Services, Works};

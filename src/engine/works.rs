@@ -58,10 +58,13 @@ impl<'a> Works<'a> {
     }
 }
 
+/// More steps than this are never under way at once: the settings and the command line allow no more.
+pub const MOST_WORKERS: u16 = 16;
+
 /// How an apply goes about it.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// How many steps at a time, at least 1.
+    /// How many steps at a time, 1 to [`MOST_WORKERS`].
     pub workers: usize,
     /// The modules whose failure takes the whole transaction back.
     pub mandatory: BTreeSet<String>,

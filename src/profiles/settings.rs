@@ -2,14 +2,16 @@
 
 use super::configuration::Valued;
 use crate::base::yaml::{Collector, Reader, Source, parse};
+use crate::engine::MOST_WORKERS;
 use crate::modules::Options;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// All settings, in the form of a manifest's options. Each has its reader in [`Settings::new`].
+/// All settings, in the form of a manifest's options, with the name of a limit that others know. Each has its reader in
+/// [`Settings::new`].
 const SETTINGS: &str = "\
 apply:
-  workers: {type: integer, min: 1, max: 16, default: 4, help: How many steps may be under way at once}
+  workers: {type: integer, min: 1, max: MOST_WORKERS, default: 4, help: How many steps may be under way at once}
   lock_wait: {type: integer, min: 0, max: 86400, default: 600, help: Seconds to wait for a lock that someone else holds}
   recovery: {type: choice, choices: [finish, undo], default: finish, help: What the next start does with a run that a crash cut off}
 drift:
@@ -80,9 +82,13 @@ impl Settings {
     }
 }
 
+fn source() -> Source {
+    Source::new("settings", SETTINGS.replace("MOST_WORKERS", &MOST_WORKERS.to_string()))
+}
+
 /// The descriptions of all settings.
 pub fn options() -> Options {
-    let source = Source::new("settings", SETTINGS);
+    let source = source();
     let collector = Collector::default();
     // The text is a constant; a test holds that it is good.
     parse(&source).map(|root| Options::read(Reader::new(&source, &collector), &root)).unwrap_or_default()
@@ -94,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_descriptions_of_the_settings_are_good() {
-        let source = Source::new("settings", SETTINGS);
+        let source = source();
         let collector = Collector::default();
         Options::read(Reader::new(&source, &collector), &parse(&source).unwrap());
         collector.finish(()).unwrap();
