@@ -32,13 +32,27 @@ fn page(command: &clap::Command, name: &str, pages: &mut Vec<Generated>) -> std:
 /// The completion script of a shell, with the name that its package directory wants.
 pub fn completion(shell: Shell) -> Generated {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "vps-configurator", &mut script);
+    clap_complete::generate(shell, &mut shown(&Args::command()), "vps-configurator", &mut script);
     let name = match shell {
         Shell::Zsh => "_vps-configurator".to_owned(),
         Shell::Fish => "vps-configurator.fish".to_owned(),
         _ => "vps-configurator".to_owned(),
     };
     (name, script)
+}
+
+/// The command without what is hidden: clap_complete would offer that, too.
+fn shown(command: &clap::Command) -> clap::Command {
+    let mut shown = clap::Command::new(command.get_name().to_owned())
+        .args(command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned())
+        .subcommands(command.get_subcommands().filter(|inner| !inner.is_hide_set()).map(self::shown));
+    if let Some(about) = command.get_about() {
+        shown = shown.about(about.clone());
+    }
+    if let Some(version) = command.get_version() {
+        shown = shown.version(version.to_owned());
+    }
+    shown
 }
 
 /// The reference of all commands, in Markdown.
@@ -69,4 +83,28 @@ pub fn write(dir: &Path, files: &[Generated]) -> std::io::Result<()> {
         std::fs::write(path, content)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn completions_offer_every_command_and_nothing_that_is_hidden() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = String::from_utf8(completion(shell).1).unwrap();
+            for inner in Args::command().get_subcommands() {
+                let name = inner.get_name();
+                assert_eq!(script.contains(name), !inner.is_hide_set(), "{name} for {shell}");
+            }
+            assert!(script.contains("dry-run") && script.contains("version"), "{shell}");
+            for flag in Args::command().get_arguments().filter(|arg| arg.is_hide_set()) {
+                let flag = flag.get_long().unwrap();
+                assert!(
+                    !script.contains(&format!("--{flag}")) && !script.contains(&format!("-l {flag}")),
+                    "{flag} for {shell}"
+                );
+            }
+        }
+    }
 }
