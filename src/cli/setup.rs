@@ -208,13 +208,16 @@ pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
         // No sshd yet: the one that comes listens there, and no firewall may be in its way.
         ports.push(22);
     }
+    // Of several, one that answers now.
+    let listening = sockets::listening(session.host);
+    let answers = ports.iter().find(|port| sockets::answers(&listening, &port.to_string()));
     Ok(Facts {
         architecture: machine.architecture,
         codename: machine.os.codename,
         hostname: machine.hostname,
         memory_mb: machine.memory.unwrap_or(0) / (1024 * 1024),
         cpus: machine.cpus.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
-        ssh_port: used.first().or(ports.first()).copied().unwrap_or(22),
+        ssh_port: used.first().or(answers).or(ports.first()).copied().unwrap_or(22),
         ssh_ports: ports,
         container: machine.container.is_some(),
         users: machine.people,

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// What systemd listens with for sshd, when the administrator chose that in place of a daemon that always runs.
+const SSH_SOCKET: &str = "ssh.socket";
+
 /// What `/etc/os-release` says (os-release(5)).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OsRelease {
@@ -63,18 +66,85 @@ impl Machine {
     }
 }
 
-/// The ports that ssh may be reached at: those that sshd's effective configuration names, and those in `used`, at
-/// which people came in. Whoever closes ports must leave these open.
+/// The ports that ssh may be reached at: those that sshd's effective configuration names, those at which systemd listens
+/// for it, and those in `used`, at which people came in. Whoever closes ports must leave these open.
+///
+/// # Errors
+/// When a program that is there can't be run, or a file can't be read.
 pub fn ssh_ports(host: &dyn Host, used: &[u16]) -> Result<BTreeSet<u16>> {
     let mut ports: BTreeSet<u16> = used.iter().copied().collect();
     match host.look(&Command::new("sshd").arg("-T")) {
         Ok(output) => ports.extend(parse_sshd_ports(&output.text())),
-        Err(Error::NoProgram { .. }) => {}
+        // Nothing is started without its program, whatever units are left.
+        Err(Error::NoProgram { .. }) => return Ok(ports),
         // Without host keys or its run directory sshd tells nothing: its files say what it would do.
         Err(Error::Failed { .. }) => ports.extend(configured_ports(host)?),
         Err(e) => return Err(e),
     }
+    ports.extend(socket_ports(host)?);
     Ok(ports)
+}
+
+/// Where systemd listens for sshd, or will at the next boot: then the ports that sshd itself names are not in force.
+fn socket_ports(host: &dyn Host) -> Result<BTreeSet<u16>> {
+    if is_booted(host)? {
+        let show = ["show", "--property=ActiveState,UnitFileState,Listen", SSH_SOCKET, "*ssh*.socket"];
+        match host.look(&Command::new("systemctl").args(show)) {
+            Ok(output) => return Ok(output.text().split("\n\n").flat_map(parse_socket).collect()),
+            Err(Error::NoProgram { .. } | Error::Failed { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let link = Path::new("/etc/systemd/system/sockets.target.wants").join(SSH_SOCKET);
+    if host.meta(&link)?.is_none() {
+        return Ok(BTreeSet::new());
+    }
+    let mut text = String::new();
+    let mut directories = Vec::new();
+    for directory in ["/usr/lib/systemd/system", "/etc/systemd/system"] {
+        let whole = read_text(host, Path::new(directory).join(SSH_SOCKET))?;
+        // The administrator's own takes the place of the package's.
+        text = if whole.is_empty() { text } else { whole };
+        directories.push(Path::new(directory).join(format!("{SSH_SOCKET}.d")));
+    }
+    for directory in directories {
+        for name in host.list(&directory)?.iter().filter(|name| name.as_encoded_bytes().ends_with(b".conf")) {
+            text.push('\n');
+            text.push_str(&read_text(host, directory.join(name))?);
+        }
+    }
+    Ok(parse_listen_streams(&text))
+}
+
+/// The ports of one socket in the answer of `systemctl show`; none when it neither listens nor will.
+fn parse_socket(block: &str) -> Vec<u16> {
+    let values = |key: &'static str| block.lines().filter_map(move |line| line.strip_prefix(key)?.strip_prefix('='));
+    let is_up = values("ActiveState").any(|state| state != "inactive" && state != "failed");
+    if !is_up && !values("UnitFileState").any(|state| state.starts_with("enabled")) {
+        return Vec::new();
+    }
+    // `[::]:22 (Stream)`, `127.0.0.1:2022 (Stream)`, `/run/ssh-unix-local/socket (Stream)`.
+    values("Listen").filter_map(|value| port_of(value.strip_suffix(" (Stream)")?)).collect()
+}
+
+/// The same from the files of a socket, in the order in which they count (systemd.socket(5)): an empty value forgets
+/// those before it.
+fn parse_listen_streams(text: &str) -> BTreeSet<u16> {
+    let mut ports = BTreeSet::new();
+    for line in text.lines() {
+        match line.split_once('=').filter(|(key, _)| key.trim() == "ListenStream").map(|(_, value)| value.trim()) {
+            None => {}
+            Some("") => ports.clear(),
+            Some(value) => ports.extend(port_of(value)),
+        }
+    }
+    ports
+}
+
+/// The port of `22`, `0.0.0.0:22` or `[::]:22`; a path or a number of vsock has none.
+fn port_of(address: &str) -> Option<u16> {
+    let address = Some(address).filter(|address| !address.starts_with(['/', '@']) && !address.starts_with("vsock:"))?;
+    address.rsplit_once(':').map_or(address, |(_, port)| port).parse().ok()
 }
 
 /// The ports in the output of `sshd -T`: an address with a port overrides `port`, but both are told.
@@ -282,5 +352,52 @@ mod tests {
         assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([22]));
         put(dir.path(), "etc/ssh/sshd_config.d/10.conf", "Port\t2222\n");
         assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([2222]));
+    }
+
+    #[test]
+    fn ports_at_which_systemd_listens_for_ssh_are_ports_of_ssh() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = RealHost::new(dir.path().into());
+        put(dir.path(), "usr/sbin/sshd", "#!/bin/sh\necho port 22\n");
+        // As Debian 13's systemctl answers: two units of a pattern may be the same one.
+        let answer = |state: &str, file: &str| {
+            format!(
+                "Listen=[::]:2222 (Stream)\nListen=127.0.0.1:2022 (Stream)\nListen=/run/x.sock (Stream)\nListen=[::]:9 \
+                 (Datagram)\nActiveState={state}\nUnitFileState={file}\n\nListen=/run/ssh-unix-local/socket (Stream)\n\
+                 ActiveState=active\nUnitFileState=generated\n"
+            )
+        };
+        std::fs::create_dir_all(dir.path().join("run/systemd/system")).unwrap();
+        let cases = [
+            ("active", "disabled", BTreeSet::from([22, 2022, 2222])),
+            ("inactive", "enabled", BTreeSet::from([22, 2022, 2222])),
+            ("activating", "enabled-runtime", BTreeSet::from([22, 2022, 2222])),
+            ("inactive", "disabled", BTreeSet::from([22])),
+            ("failed", "masked", BTreeSet::from([22])),
+        ];
+        for (state, file, ports) in cases {
+            put(dir.path(), "usr/bin/systemctl", &format!("#!/bin/sh\ncat <<'EOF'\n{}EOF\n", answer(state, file)));
+            assert_eq!(ssh_ports(&host, &[]).unwrap(), ports, "{state} {file}");
+        }
+    }
+
+    #[test]
+    fn where_systemd_can_not_be_asked_the_files_of_the_socket_tell_its_ports() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = RealHost::new(dir.path().into());
+        put(dir.path(), "usr/sbin/sshd", "#!/bin/sh\necho port 22\n");
+        put(dir.path(), "usr/lib/systemd/system/ssh.socket", "[Socket]\nListenStream=23\nAccept=no\n");
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([22]), "it is not enabled");
+        put(dir.path(), "etc/systemd/system/sockets.target.wants/ssh.socket", "");
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([22, 23]));
+        let own =
+            "[Socket]\nListenStream=\n ListenStream = [::]:2222\nListenStream=127.0.0.1:2022\nListenStream=/run/x\n";
+        put(dir.path(), "etc/systemd/system/ssh.socket.d/port.conf", own);
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([22, 2022, 2222]));
+        std::fs::create_dir_all(dir.path().join("run/systemd/system")).unwrap();
+        put(dir.path(), "usr/bin/systemctl", "#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n");
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([22, 2022, 2222]));
+        std::fs::remove_file(dir.path().join("usr/sbin/sshd")).unwrap();
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::new(), "nothing is started without the program");
     }
 }

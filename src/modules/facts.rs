@@ -15,9 +15,10 @@ pub struct Facts {
     pub memory_mb: u64,
     /// Processors.
     pub cpus: u32,
-    /// The SSH port in use: of the current connection, else of `sshd -T`, else 22.
+    /// The SSH port in use: of the current connection, else one of [`ssh_ports`](Facts::ssh_ports) that answers, else the
+    /// first of them.
     pub ssh_port: u16,
-    /// All ports that sshd listens on.
+    /// All ports that sshd, or systemd for it, listens on; 22 when there is none yet.
     pub ssh_ports: Vec<u16>,
     /// Whether this is a container (nspawn, LXC, docker).
     pub container: bool,
