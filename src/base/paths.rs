@@ -50,6 +50,9 @@ pub const KNOCK: &str = "/run/vps-configurator-knock";
 pub const HELD_UNITS: &str = "/run/vps-configurator/held-units";
 /// What apt-get writes in a package transaction, its status lines among it.
 pub const APT_LOG: &str = "/run/vps-configurator/apt.log";
+/// What apt-get and dpkg wrote in the last package transaction that failed. apt's own term.log stays empty without a
+/// terminal.
+pub const APT_FAILED_LOG: &str = "/var/log/vps-configurator/apt-failed.log";
 /// Debian's hook that tells maintainer scripts whether a service may be started.
 pub const POLICY_RC_D: &str = "/usr/sbin/policy-rc.d";
 /// dpkg's database of packages.

@@ -356,6 +356,8 @@ fn a_package_whose_script_fails_takes_back_all_that_needs_it_and_dpkg_is_whole()
     let ran = tree.call("install --profile full --workers 1 --yes");
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     is_explained("package-failed", &tree, &ran, "package-failed");
+    let story = tree.text("/var/log/vps-configurator/apt-failed.log");
+    assert!(story.contains("tool: no luck") && !story.contains("status:"), "{story}");
     tree.call("rollback --to 0 --yes").ends(0);
     tree.must_be(&before, "after a package failed");
 }

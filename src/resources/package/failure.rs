@@ -1,7 +1,10 @@
 //! What went wrong, read from what apt and dpkg print.
 
 use super::archive;
+use crate::base::paths;
 use crate::engine::Error;
+use crate::host::{Attributes, Host};
+use std::path::Path;
 
 /// The packages that dpkg names at its end, and whose errors apt reports.
 pub fn guilty(text: &str) -> Vec<String> {
@@ -58,12 +61,29 @@ pub fn of_update(text: &str, has_lists: bool) -> Error {
     if has_lists { error.fix("apt's older lists are still in place") } else { error }
 }
 
+/// The lines that say something: neither empty nor apt's status.
+fn telling(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with("pmstatus:") && !l.starts_with("dlstatus:"))
+}
+
+/// Keeps all that was written where it can be read after the next run of apt-get, too; says where the story is.
+pub fn keep(host: &dyn Host, text: &str) -> String {
+    let path = Path::new(paths::APT_FAILED_LOG);
+    let lines: String = telling(text).map(|line| format!("{line}\n")).collect();
+    let made = match host.meta(Path::new(paths::LOG)) {
+        Ok(None) => host.make_directory(Path::new(paths::LOG), &Attributes::root(0o750)),
+        other => other.map(drop),
+    };
+    match made.and_then(|()| host.write(path, lines.as_bytes(), &Attributes::root(0o640))) {
+        Ok(_) => format!("the whole story is in {} and /var/log/dpkg.log", path.display()),
+        // A disk that is full or broken; what it was about is told all the same.
+        Err(error) => format!("what dpkg did is in /var/log/dpkg.log; the rest was not kept: {error}"),
+    }
+}
+
 /// The last `count` lines that say something.
 pub fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|l| !l.trim().is_empty() && !l.starts_with("pmstatus:") && !l.starts_with("dlstatus:"))
-        .collect();
+    let lines: Vec<&str> = telling(text).collect();
     lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 

@@ -211,7 +211,7 @@ impl PackageSet {
             code: "package-failed",
             what,
             why: failure::last_lines(&text, 12),
-            fix: vec!["the whole story is in /var/log/apt/term.log and /var/log/dpkg.log".to_owned()],
+            fix: vec![failure::keep(context.host, &text)],
             module,
         }
     }

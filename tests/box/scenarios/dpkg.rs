@@ -152,6 +152,8 @@ resources:
     let said = format!("{}{}", output.stdout, output.stderr);
     assert_eq!(output.code, 1, "{said}");
     assert!(said.contains("code:  package-failed") && said.contains("module sour"), "{said}");
+    let story = "/var/log/vps-configurator/apt-failed.log";
+    assert!(said.contains(story) && machine.read(story).contains("its disk is of cheese"), "{said}");
     must_be_settled(&machine, "small");
     assert!(!json(&machine, 0, "status")["modules"].to_string().contains("sour"));
     assert_eq!(machine.sh("dpkg -s sour").code, 1, "it is gone");
