@@ -38,6 +38,8 @@ pub const APT_SOURCES: &str = "/var/cache/vps-configurator/sources.list.d";
 pub const APT_SOURCES_DIGEST: &str = "/var/cache/vps-configurator/sources.digest";
 /// Up to when the files of packages are known to be as they were brought, and which are not.
 pub const LOOKED: &str = "/var/cache/vps-configurator/looked.json";
+/// Parts of the package lists, each for one request to apt.
+pub const APT_EXCERPTS: &str = "/run/vps-configurator/excerpts";
 /// Reports.
 pub const LOG: &str = "/var/log/vps-configurator";
 /// Locks and other things that a reboot may forget.

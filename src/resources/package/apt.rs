@@ -40,13 +40,22 @@ const OPTIONS: [&str; 16] = [
     "-o",
 ];
 
-/// Runs `apt-get` with `args`, telling how far it is. Returns its code and what it wrote, whatever the code.
-pub fn run(host: &dyn Host, progress: &dyn Progress, args: &[String]) -> Result<Output> {
+/// Runs `apt-get` with `args` and one more `variable` of the environment, telling how far it is. Returns its code and
+/// what it wrote, whatever the code.
+pub fn run(
+    host: &dyn Host,
+    progress: &dyn Progress,
+    variable: Option<(&str, String)>,
+    args: &[String],
+) -> Result<Output> {
     let mut on_line = |line: &str| tell(progress, line);
     if is_booted(host)? && host.has_program("systemd-run") {
-        return run_in_unit(host, args, &mut on_line);
+        return run_in_unit(host, variable, args, &mut on_line);
     }
-    let command = apt_get("{status_fd}").args(args.iter().cloned()).accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
+    let mut command = apt_get("{status_fd}").args(args.iter().cloned()).accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
+    if let Some((name, value)) = variable {
+        command = command.env(name, &value);
+    }
     Ok(host.run_watched(&command, &mut on_line)?)
 }
 
@@ -55,7 +64,12 @@ fn apt_get(status_fd: &str) -> Command {
     Command::new("apt-get").args(options).arg(format!("APT::Status-Fd={status_fd}"))
 }
 
-fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) -> Result<Output> {
+fn run_in_unit(
+    host: &dyn Host,
+    variable: Option<(&str, String)>,
+    args: &[String],
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Output> {
     if host.meta(Path::new(paths::RUN))?.is_none() {
         host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
     }
@@ -79,6 +93,7 @@ fn run_in_unit(host: &dyn Host, args: &[String], on_line: &mut dyn FnMut(&str)) 
         "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
     ];
     command = command.args(environment.iter().map(|e| format!("--setenv={e}")));
+    command = command.args(variable.map(|(name, value)| format!("--setenv={name}={value}")));
     let apt_get = apt_get("3");
     command = command.arg("--").arg(apt_get.program).args(apt_get.args).args(args.iter().cloned());
     // A refusal of systemd-run itself (1) is not to be taken for one of apt-get: the log is then empty.

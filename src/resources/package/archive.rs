@@ -102,6 +102,11 @@ impl Archive {
         .concat()
     }
 
+    /// Where apt finds the sources of these lists, when it isn't where it always does.
+    pub(super) fn sources(self) -> Option<&'static str> {
+        (self == Archive::Private).then_some(paths::APT_SOURCES)
+    }
+
     /// The last `apt-get update` made or removed something in `partial`, even when nothing was new.
     fn is_fresh(self, host: &dyn Host) -> Result<bool> {
         let Some(partial) = host.meta(&self.dir().join("partial"))? else {
@@ -238,7 +243,7 @@ pub fn update(
     Err(failure::of_update(&text, has_lists))
 }
 
-fn copy(host: &dyn Host, path: &Path, content: &[u8]) -> Result<()> {
+pub(super) fn copy(host: &dyn Host, path: &Path, content: &[u8]) -> Result<()> {
     let args = ["-D", "-m", "0644", "/dev/stdin"];
     host.look(&Command::new("install").args(args).arg(path.display().to_string()).stdin(content))?;
     Ok(())

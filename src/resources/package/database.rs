@@ -152,6 +152,13 @@ impl Database {
         self.packages.iter().map(|(name, package)| (name.as_str(), package))
     }
 
+    /// The names of all packages that are there, in whatever state, and of all that these depend on.
+    pub fn related(&self) -> impl Iterator<Item = &str> {
+        self.all().filter(|(_, p)| p.is_present()).flat_map(|(name, package)| {
+            name.split(':').next().into_iter().chain(names(&package.depends)).chain(names(&package.provides))
+        })
+    }
+
     /// The names of packages on which dpkg's work was interrupted or failed.
     pub fn unfinished(&self) -> Vec<&str> {
         self.all().filter(|(_, p)| p.is_unfinished()).map(|(name, _)| name).collect()
@@ -251,8 +258,26 @@ fn holds(version: &str, sign: &str, wanted: &str) -> bool {
     }
 }
 
+/// A whole field of a paragraph, without its name: with the lines that it goes on in.
+pub fn folded<'a>(paragraph: &'a str, name: &str) -> &'a str {
+    let (mut start, mut at) = (None, 0);
+    for line in paragraph.split_inclusive('\n') {
+        if start.is_some() && !line.starts_with([' ', '\t']) {
+            break;
+        }
+        let is_it = |line: &&str| line.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));
+        if start.is_none()
+            && Some(line).filter(is_it).is_some_and(|line| line.as_bytes().get(name.len()) == Some(&b':'))
+        {
+            start = Some(at + name.len() + 1);
+        }
+        at += line.len();
+    }
+    start.and_then(|start| paragraph.get(start..at)).unwrap_or_default()
+}
+
 /// The package names in a dependency field: `a (>= 1) | b:any, c` gives a, b, c.
-fn names(relations: &str) -> impl Iterator<Item = &str> {
+pub fn names(relations: &str) -> impl Iterator<Item = &str> {
     relations
         .split([',', '|'])
         .map(|r| r.trim().split([' ', ':', '(']).next().unwrap_or_default())
@@ -321,6 +346,14 @@ mod tests {
             "e needs b (>> 1.9)",
         ];
         assert_eq!(unmet, expected);
+    }
+
+    #[test]
+    fn a_field_is_read_with_the_lines_that_it_goes_on_in() {
+        let paragraph = "Package: a\ndepends: b,\n c (>= 1),\n\td\nProvides: e\nDescription: f";
+        assert_eq!(names(folded(paragraph, "Depends")).collect::<Vec<_>>(), ["b", "c", "d"]);
+        assert_eq!((folded(paragraph, "Provides"), folded(paragraph, "Description")), (" e\n", " f"));
+        assert_eq!((folded(paragraph, "Pro"), folded("", "Provides")), ("", ""));
     }
 
     #[test]

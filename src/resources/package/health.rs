@@ -129,12 +129,12 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing) -> Resul
     let reinstall: Vec<&str> = database.all().filter(|(_, p)| p.reinstall && !p.is_leaving).map(|(n, _)| n).collect();
     if !reinstall.is_empty() {
         let args = ["--no-remove", "--reinstall", "install"].into_iter().chain(reinstall).map(str::to_owned);
-        let output = apt::run(host, progress, &args.collect::<Vec<_>>())?;
+        let output = apt::run(host, progress, None, &args.collect::<Vec<_>>())?;
         text = output.text() + &String::from_utf8_lossy(&output.stderr);
     }
     if Ailments::are_there(host)? {
         let args = ["--no-remove", "-f", "install"].map(str::to_owned);
-        let output = apt::run(host, progress, &args)?;
+        let output = apt::run(host, progress, None, &args)?;
         text = output.text() + &String::from_utf8_lossy(&output.stderr);
     }
     let after = Database::read(host)?;

@@ -66,6 +66,22 @@ fn installed(bench: &Bench, set: &PackageSet) -> (UndoRecord, Option<Value>) {
     (record, after)
 }
 
+/// The lists of the archive, as apt-get fetches them.
+fn lists(bench: &Bench) {
+    bench.host().run(&crate::host::Command::new("apt-get").arg("update")).unwrap();
+}
+
+/// The excerpts that lie there, each with the names of its packages.
+fn excerpts(bench: &Bench) -> Vec<Vec<String>> {
+    let dir = bench.at(crate::base::paths::APT_EXCERPTS);
+    let names = |dir: std::path::PathBuf| {
+        let text = std::fs::read_to_string(dir.join("fake_dists_trixie_main_binary-amd64_Packages")).unwrap();
+        text.lines().filter_map(|line| line.strip_prefix("Package: ")).map(str::to_owned).collect()
+    };
+    let dirs = std::fs::read_dir(dir).into_iter().flatten();
+    dirs.map(|entry| names(entry.unwrap().path())).collect()
+}
+
 /// What counts as before: not apt's calls and lists, which are the simulation's own.
 pub(super) fn tree(bench: &Bench) -> BTreeMap<String, String> {
     let mut tree = bench.tree();
@@ -312,4 +328,54 @@ fn a_solution_is_reused_while_nothing_that_it_was_made_from_changes() {
         bench.put(path, text);
         assert!(set.observe(bench.host()).is_err(), "{path} changed, and apt was not asked again");
     }
+}
+
+#[test]
+fn apt_is_given_what_the_request_can_touch_and_nothing_else() {
+    let bench = bench();
+    bench.put("/var/lib/fake-repo/lonely/control", "Package: lonely\nVersion: 1.0\nArchitecture: amd64\n");
+    lists(&bench);
+    let _ = installed(&bench, &set(&[("a", "jq")]));
+    assert_eq!(excerpts(&bench), [["jq", "libjq1"]]);
+    // A second run on the same lists makes no second one of what it needs again.
+    let set = set(&[("a", "jq"), ("b", "web")]);
+    let (seen, change) = bench.plan(&set);
+    assert_eq!(excerpts(&bench).len(), 2);
+    let record = set.capture(&bench.context(), &seen, &change).unwrap();
+    set.apply(&bench.context(), &seen, &change).unwrap();
+    assert_eq!(excerpts(&bench).len(), 2);
+    let undo = decode(1, &record.data).unwrap();
+    assert_eq!(undo.undo(&bench.context(), &Scope::Whole, None).unwrap(), Outcome::Undone);
+}
+
+#[test]
+fn lists_that_no_excerpt_can_be_made_of_are_given_to_apt_as_they_are() {
+    for name in ["fake_dists_trixie_contrib_binary-amd64_Packages.lz4", "other_dists_x_InRelease"] {
+        let bench = bench();
+        lists(&bench);
+        bench.put(&format!("/var/lib/apt/lists/{name}"), "");
+        let _ = installed(&bench, &set(&[("a", "jq")]));
+        assert!(excerpts(&bench).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_refusal_is_apts_word_on_the_whole_lists() {
+    let bench = bench();
+    lists(&bench);
+    let Err(Error::Refused { code: "package-unknown", fix, .. }) = set(&[("a", "jqq")]).observe(bench.host()) else {
+        panic!("not refused");
+    };
+    assert!(fix[0].contains("jq"), "{fix:?}");
+}
+
+#[test]
+fn a_dependency_that_is_wanted_now_is_marked_by_the_call_that_installs() {
+    let bench = bench();
+    lists(&bench);
+    let _ = installed(&bench, &set(&[("a", "jq")]));
+    let _ = installed(&bench, &set(&[("a", "jq"), ("b", "libjq1"), ("b", "web")]));
+    let calls = bench.text("/run/apt.calls");
+    assert!(calls.lines().last().unwrap().ends_with("install web=1.0 libjq1=1.0"), "{calls}");
+    assert!(!bench.text("/var/lib/apt/extended_states").contains("libjq1"));
 }

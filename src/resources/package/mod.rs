@@ -8,6 +8,7 @@
 //! | `resumed` | one record of a step that was cut off and of its going on |
 //! | `database` | what dpkg knows, read without a program |
 //! | `archive` | what the archives offer: apt's lists or our own |
+//! | `excerpt` | the part of the lists that a request can touch: what apt is given to read |
 //! | `weight` | what packages cost, and which old versions can still be had |
 //! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
 //! | `apt`, `health` | running it, and adopting what still runs; bringing dpkg in order |
@@ -19,6 +20,7 @@
 mod apt;
 mod archive;
 mod database;
+mod excerpt;
 mod failure;
 mod guard;
 mod health;

@@ -1,11 +1,13 @@
 //! What a rollback takes off the host in one call of apt: made smaller until nothing goes that others need, then done.
 
+use super::archive::Archive;
 use super::database::Database;
+use super::excerpt::Lists;
 use super::simulation::{Item, Simulation};
 use super::traces::Traces;
 use super::{apt, failure, purge, treasure};
 use crate::engine::{Context, Error, Result};
-use crate::host::Command;
+use crate::host::{Command, Host, Output};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ pub(super) struct Removal {
     pub avoid: BTreeSet<String>,
     /// What stays, and why.
     pub kept: Vec<String>,
+    /// What apt looked at when it was found out.
+    pub lists: Option<Lists>,
 }
 
 impl Removal {
@@ -45,13 +49,8 @@ impl Removal {
             if self.is_empty() {
                 return Ok(());
             }
-            let options = ["-s", "-o", "APT::Get::Show-User-Simulation-Note=no", "--no-install-recommends"];
-            let command = Command::new("apt-get")
-                .args(options)
-                .args(self.args())
-                .accept(&[0, 100])
-                .timeout(Duration::from_secs(120));
-            let output = context.host.look(&command)?;
+            let (lists, output) = simulate(context.host, database, &["--no-install-recommends"], self.args())?;
+            self.lists = Some(lists);
             if output.code != 0 && !self.downgrade.is_empty() {
                 self.kept
                     .push(format!("stay upgraded, the old versions don't fit any more: {}", self.downgrade.join(", ")));
@@ -59,12 +58,7 @@ impl Removal {
                 continue;
             }
             if output.code != 0 {
-                let text = format!("{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
-                return Err(Error::refused(
-                    "package-conflict",
-                    "cannot remove the packages",
-                    failure::last_lines(&text, 8),
-                ));
+                return Err(refusal(&output));
             }
             let simulation = Simulation::parse(&output.text());
             let is_ours =
@@ -106,10 +100,11 @@ impl Removal {
         }
         self.kept.extend(treasure::spare(host, &self.purge)?);
         self.kept.extend(traces.drop_tables(host, progress, after, &self.purge)?);
-        let output = apt::run(host, progress, &self.args())?;
+        let variable = self.lists.as_ref().and_then(Lists::environment);
+        let output = apt::run(host, progress, variable.clone(), &self.args())?;
         if output.code != 0 {
             // A package whose scripts fail can often be removed once the others are gone.
-            let again = apt::run(host, progress, &self.args())?;
+            let again = apt::run(host, progress, variable, &self.args())?;
             if again.code != 0 {
                 let text = format!("{}{}", again.text(), String::from_utf8_lossy(&again.stderr));
                 let what = format!("cannot remove {}", failure::guilty(&text).join(", "));
@@ -131,4 +126,25 @@ impl Removal {
         }
         Ok(())
     }
+}
+
+/// What `apt-get -s` says to `args`, on as much of the lists as it takes, and what these are.
+pub(super) fn simulate(
+    host: &dyn Host,
+    database: &Database,
+    options: &[&str],
+    args: Vec<String>,
+) -> Result<(Lists, Output)> {
+    let look = |lists: &Lists| {
+        let command = lists.command("apt-get").args(["-s", "-o", "APT::Get::Show-User-Simulation-Note=no"]);
+        let command = command.args(options.iter().copied()).args(args.iter().cloned()).accept(&[0, 100]);
+        Ok(host.look(&command.timeout(Duration::from_secs(120)))?)
+    };
+    Lists::attempt(host, Archive::Own, database, &args, look, |output| output.code == 0)
+}
+
+/// What is told when apt won't even simulate it.
+pub(super) fn refusal(output: &Output) -> Error {
+    let text = format!("{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
+    Error::refused("package-conflict", "cannot remove the packages", failure::last_lines(&text, 8))
 }

@@ -165,8 +165,11 @@ impl PackageSet {
         let solution = if missing.is_empty() && pending.is_empty() {
             None
         } else {
-            let question = format!("{archive:?} {missing:?} {pending:?}");
-            let find = || Solution::find(host, archive, &database, &missing, &pending);
+            let there = packages.iter().filter_map(|(name, package)| Some((name, package.as_ref()?)));
+            let dependencies: Vec<(String, String)> =
+                there.filter(|(_, p)| p.auto).map(|(name, p)| (name.clone(), p.version.clone())).collect();
+            let question = format!("{archive:?} {missing:?} {pending:?} {dependencies:?}");
+            let find = || Solution::find(host, archive, &database, &missing, &pending, &dependencies);
             Some(self.solved.solve(host, &question, find)?)
         };
         Ok(Seen { packages, security: wants_security.then_some(pending), solution, ailments })
@@ -226,11 +229,11 @@ impl PackageSet {
         if solution.refresh {
             progress.tell(&Event::Within { what: "fetching the package lists", percent: None });
             update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
-            solution.recheck(host, database)?;
         }
+        let lists = solution.lists(host, database)?;
         let mut args = vec!["--no-remove".to_owned(), "install".to_owned()];
         args.extend(solution.request.iter().cloned());
-        let output = apt::run(host, progress, &args)?;
+        let output = apt::run(host, progress, lists.environment(), &args)?;
         if output.code == 0 { Ok(()) } else { Err(self.failed(context, solution, &output)) }
     }
 
@@ -258,7 +261,7 @@ impl PackageSet {
         }
         let mut args = vec!["--no-remove".to_owned(), "--download-only".to_owned(), "install".to_owned()];
         args.extend(solution.request.iter().cloned());
-        let output = apt::run(host, progress, &args)?;
+        let output = apt::run(host, progress, None, &args)?;
         if output.code == 0 {
             return Ok(());
         }

@@ -3,12 +3,13 @@
 
 use super::archive::{Archive, Pending, near_names};
 use super::database::Database;
+use super::excerpt::Lists;
 use super::listing;
-use super::simulation::{Item, Problem, problems};
+use super::simulation::{Item, Problem, Simulation, problems};
 use super::weight;
 use crate::base::size::bytes;
 use crate::engine::{Error, Result};
-use crate::host::{Command, Host, Output};
+use crate::host::{Host, Output};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +45,8 @@ pub struct Solution {
 }
 
 impl Solution {
-    /// Solves for the `missing` packages and the `pending` security updates.
+    /// Solves for the `missing` packages and the `pending` security updates; `dependencies`, which are there, are to be
+    /// marked as wanted by the same call.
     ///
     /// Refuses with `package-unknown`, `package-conflict`, `disk-full`.
     pub fn find(
@@ -53,6 +55,7 @@ impl Solution {
         database: &Database,
         missing: &BTreeMap<String, Wanted>,
         pending: &[Pending],
+        dependencies: &[(String, String)],
     ) -> Result<Solution> {
         let mut request: Vec<String> = Vec::new();
         for (name, wanted) in missing {
@@ -61,11 +64,17 @@ impl Solution {
         }
         let updates = pending.iter().filter(|p| !missing.contains_key(&p.name));
         request.extend(updates.map(|p| format!("{}={}", p.name, p.available)));
-        let output = host.look(&solve(archive, database, &request))?;
+        let (lists, (output, simulation)) = Lists::attempt(
+            host,
+            archive,
+            database,
+            &request,
+            |lists| solve(host, lists, database, &request),
+            |(output, simulation)| output.code == 0 && simulation.remove.is_empty(),
+        )?;
         if output.code != 0 {
             return Err(refusal(host, archive, missing, &output)?);
         }
-        let simulation = listing::parse(&output.text());
         if !simulation.remove.is_empty() {
             return Err(conflict(missing, format!("apt would remove {}", simulation.remove.join(", "))));
         }
@@ -75,15 +84,18 @@ impl Solution {
                 return Err(virtual_name(missing, name, &output.text()));
             }
         }
-        weight::weigh(host, archive, database.architecture(), &mut items)?;
+        weight::weigh(host, &lists, database.architecture(), &mut items)?;
         let (mut upgrades, new): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|i| i.old.is_some());
-        weight::find_old(host, archive, &mut upgrades)?;
+        weight::find_old(host, &lists, &mut upgrades)?;
         let mut exact = request;
         for asked in &mut exact {
             if let Some(item) = new.iter().chain(&upgrades).find(|i| i.name == *asked) {
                 *asked = format!("{}={}", item.name, item.version);
             }
         }
+        // Those that stay as they are, in the version that they have: apt does nothing but mark them.
+        let stay = dependencies.iter().filter(|(name, _)| !new.iter().chain(&upgrades).any(|i| i.name == *name));
+        exact.extend(stay.map(|(name, version)| format!("{name}={version}")));
         let solution = Solution {
             request: exact,
             download: new.iter().chain(&upgrades).map(|i| i.download).sum(),
@@ -106,11 +118,24 @@ impl Solution {
         self.items().find(|i| i.name == name).map(|i| i.version.as_str())
     }
 
-    /// Solves again with apt's own lists, just fetched: every step must be one that was planned. Fewer are fine: a
-    /// transaction that is resumed has done some.
-    pub fn recheck(&self, host: &dyn Host, database: &Database) -> Result<()> {
-        let output = host.look(&solve(Archive::Own, database, &self.request))?;
-        let simulation = listing::parse(&output.text());
+    /// The lists that apt is to install from: an excerpt that leads to what was planned, else all of apt's own. Where
+    /// these were just fetched, they must lead to it.
+    pub fn lists(&self, host: &dyn Host, database: &Database) -> Result<Lists> {
+        let lists = Lists::for_request(host, Archive::Own, database, &self.request)?;
+        if lists.is_excerpt() && self.recheck(host, &lists, database).is_ok() {
+            return Ok(lists);
+        }
+        let lists = Lists::whole(Archive::Own);
+        if self.refresh {
+            self.recheck(host, &lists, database)?;
+        }
+        Ok(lists)
+    }
+
+    /// Solves again: every step must be one that was planned. Fewer are fine: a transaction that is resumed has done
+    /// some.
+    fn recheck(&self, host: &dyn Host, lists: &Lists, database: &Database) -> Result<()> {
+        let (output, simulation) = solve(host, lists, database, &self.request)?;
         let planned = |i: &Item| self.version_of(&i.name) == Some(&i.version);
         let strangers: Vec<String> =
             simulation.install.iter().filter(|i| !planned(i)).map(|i| format!("{} {}", i.name, i.version)).collect();
@@ -153,13 +178,16 @@ impl Solution {
     }
 }
 
-fn solve(archive: Archive, database: &Database, request: &[String]) -> Command {
-    let mut command =
-        Command::new("apt-get").args(listing::OPTIONS).arg("--no-install-recommends").args(archive.options());
+/// What apt-get says that it would do, and what it said.
+fn solve(host: &dyn Host, lists: &Lists, database: &Database, request: &[String]) -> Result<(Output, Simulation)> {
+    let mut command = lists.command("apt-get").args(listing::OPTIONS).arg("--no-install-recommends");
     if !database.unfinished().is_empty() || !database.unmet().is_empty() {
         command = command.arg("--fix-broken");
     }
-    command.arg("install").args(request.iter().cloned()).accept(&[0, 100]).timeout(std::time::Duration::from_secs(120))
+    command = command.arg("install").args(request.iter().cloned()).accept(&[0, 100]);
+    let output = host.look(&command.timeout(std::time::Duration::from_secs(120)))?;
+    let simulation = listing::parse(&output.text());
+    Ok((output, simulation))
 }
 
 /// The modules that asked for a package, in words, and the first of them.

@@ -9,7 +9,7 @@ use super::guard::release_guard;
 use super::health::{Ailments, Healing, heal};
 use super::locks::{LOCK_WAIT, wait_for_locks};
 use super::record::{Before, Record, Settled, Upgrade, bad};
-use super::removal::Removal;
+use super::removal::{self, Removal};
 use super::set::mark;
 use super::side_effects::{Pictures, is_accounts};
 use super::simulation::Simulation;
@@ -20,11 +20,10 @@ use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::engine::undo::{Heirs, Wishes};
 use crate::engine::{Context, Error, Event, Outcome, Result, Scope, Undo, UndoRecord};
-use crate::host::{Attributes, Command};
+use crate::host::Attributes;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What is left to do once `packages` are gone, also when an earlier run purged them and died: their data, what their
 /// programs left in the kernel, their units.
@@ -110,18 +109,13 @@ impl Record {
 
     /// The packages of the record that nothing would need any more without `module`, according to apt.
     fn module_removal(&self, context: &Context<'_>, database: &Database) -> Result<Removal> {
-        let options = [
-            "-s",
-            "-o",
-            "APT::Get::Show-User-Simulation-Note=no",
-            "-o",
-            "APT::AutoRemove::RecommendsImportant=false",
-            "-o",
-            "APT::AutoRemove::SuggestsImportant=false",
-        ];
-        let output = context.host.look(
-            &Command::new("apt-get").args(options).args(["--purge", "autoremove"]).timeout(Duration::from_secs(120)),
-        )?;
+        let options =
+            ["-o", "APT::AutoRemove::RecommendsImportant=false", "-o", "APT::AutoRemove::SuggestsImportant=false"];
+        let args = ["--purge", "autoremove"].map(str::to_owned).into();
+        let (_, output) = removal::simulate(context.host, database, &options, args)?;
+        if output.code != 0 {
+            return Err(removal::refusal(&output));
+        }
         let new: BTreeSet<&String> = self.new.iter().map(|i| &i.name).collect();
         let gone = Simulation::parse(&output.text()).remove.into_iter().filter(|n| new.contains(n));
         let mut removal = Removal { purge: Record::present(database, gone), ..Removal::default() };

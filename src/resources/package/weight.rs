@@ -1,32 +1,31 @@
 //! What packages cost, in bytes, and whether the versions that upgrades replace can still be had.
 
-use super::archive::Archive;
 use super::database::field;
+use super::excerpt::Lists;
 use super::simulation::Item;
 use crate::engine::Result;
-use crate::host::{Command, Host, read_if_there};
+use crate::host::{Host, read_if_there};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Fills in what `items` cost, in bytes to download and bytes on the disk, and their architecture where it is open:
 /// `native` or `all`.
-pub fn weigh(host: &dyn Host, archive: Archive, native: &str, items: &mut [Item]) -> Result<()> {
+pub fn weigh(host: &dyn Host, lists: &Lists, native: &str, items: &mut [Item]) -> Result<()> {
     let mut open: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
         let name = item.name.split(':').next().unwrap_or_default();
         open.entry(name.to_owned()).or_default().push(index);
     }
-    for list in host.list(archive.dir())?.into_iter().filter_map(|n| n.into_string().ok()) {
+    for list in host.list(lists.dir())?.into_iter().filter_map(|n| n.into_string().ok()) {
         if list.ends_with("_Packages") && !open.is_empty() {
-            let text = read_if_there(host, archive.dir().join(&list))?.unwrap_or_default();
+            let text = read_if_there(host, lists.dir().join(&list))?.unwrap_or_default();
             weigh_from(&text, native, &mut open, items);
         }
     }
     if !open.is_empty() {
         let left: Vec<String> =
             open.values().flatten().map(|i| &items[*i]).map(|i| format!("{}={}", i.name, i.version)).collect();
-        let output =
-            host.look(&Command::new("apt-cache").args(archive.options()).arg("show").args(left).accept(&[0, 100]))?;
+        let output = host.look(&lists.command("apt-cache").arg("show").args(left).accept(&[0, 100]))?;
         weigh_from(&output.stdout, native, &mut open, items);
     }
     for item in items.iter_mut().filter(|item| item.architecture.is_empty()) {
@@ -36,13 +35,12 @@ pub fn weigh(host: &dyn Host, archive: Archive, native: &str, items: &mut [Item]
 }
 
 /// Marks the upgrades whose old version no archive has any more.
-pub fn find_old(host: &dyn Host, archive: Archive, upgrades: &mut [Item]) -> Result<()> {
+pub fn find_old(host: &dyn Host, lists: &Lists, upgrades: &mut [Item]) -> Result<()> {
     if upgrades.is_empty() {
         return Ok(());
     }
     let names = upgrades.iter().map(|i| i.name.clone());
-    let output =
-        host.look(&Command::new("apt-cache").args(archive.options()).arg("madison").args(names).accept(&[0, 100]))?;
+    let output = host.look(&lists.command("apt-cache").arg("madison").args(names).accept(&[0, 100]))?;
     let text = output.text();
     for item in upgrades {
         let bare = item.name.split(':').next().unwrap_or_default();
