@@ -160,14 +160,11 @@ impl Debt {
         Debt { kind, unit: unit.into(), ran: false, healthy: Health::default() }
     }
 
-    /// One debt of two to the same unit: what either asks for.
-    pub fn join(&mut self, other: &Debt) {
-        self.ran |= other.ran;
-        self.healthy.stable = self.healthy.stable.max(other.healthy.stable);
-        self.healthy.within = self.healthy.within.max(other.healthy.within);
-        self.healthy.ports.extend(other.healthy.ports.iter().cloned());
-        self.healthy.ports.sort();
-        self.healthy.ports.dedup();
+    /// One debt of two to the same unit. What its health is asked for is the later one's: that is the configuration in
+    /// force.
+    pub fn join(&mut self, later: &Debt) {
+        self.ran |= later.ran;
+        self.healthy.clone_from(&later.healthy);
     }
 }
 

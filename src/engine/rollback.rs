@@ -1,6 +1,6 @@
 //! Taking back what stands: newest first, on to the end whatever fails, each outcome committed as it happens.
 
-use super::{Debt, Error, Outcome, Result, Scope, UndoRecord, Works, debts, events};
+use super::{Debt, Error, Health, Outcome, Result, Scope, UndoRecord, Works, debts, events};
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::{Begin, StepRow, StepState, TransactionKind, TransactionRow, TransactionState, UndoEntry};
 use serde::{Deserialize, Serialize};
@@ -156,7 +156,10 @@ pub(super) fn take_back(
     let scope = scope_of(step, scope);
     // What it owes is what runs now: it may have been stopped since the step was made.
     let notify: Vec<Debt> = serde_json::from_value(step.notify.clone()).unwrap_or_default();
-    let notify: Vec<Debt> = notify.into_iter().map(|debt| Debt { ran: false, ..debt }).collect();
+    let notify = notify
+        .into_iter()
+        .map(|debt| Ok(Debt { ran: false, healthy: earlier_health(works, step, &debt.unit)?, ..debt }))
+        .collect::<Result<Vec<Debt>>>()?;
     let notify = debts::owed(works, &notify)?;
     let outcome = match record(step) {
         Err(error) => Err(error),
@@ -206,6 +209,18 @@ pub(super) fn take_back(
         now: works.now(),
     })?;
     Ok(())
+}
+
+/// What is asked of a unit's health once `step` is back: what the newest change before it asked for. Nothing but that it
+/// runs where none of ours stands: which ports it answered at is then not known.
+fn earlier_health(works: &Works<'_>, step: &StepRow, unit: &str) -> Result<Health> {
+    for other in works.journal.standing()?.into_iter().filter(|other| other.id < step.id) {
+        let debts: Vec<Debt> = serde_json::from_value(other.notify).unwrap_or_default();
+        if let Some(debt) = debts.into_iter().find(|debt| debt.unit == unit) {
+            return Ok(debt.healthy);
+        }
+    }
+    Ok(Health::default())
 }
 
 /// Marks the rollback as ended, and the transactions of which nothing stands any more as undone.

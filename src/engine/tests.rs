@@ -28,6 +28,13 @@ impl Services for Paid {
         Ok(true)
     }
 
+    fn prove(&self, _host: &dyn Host, debts: &[Debt]) -> Vec<Result<()>> {
+        for debt in debts.iter().filter(|debt| !debt.healthy.ports.is_empty()) {
+            self.0.lock().unwrap().push(format!("{} answers at {}", debt.unit, debt.healthy.ports.join(", ")));
+        }
+        debts.iter().map(|_| Ok(())).collect()
+    }
+
     fn wake(&self, host: &dyn Host, after: Duration) -> Result<()> {
         if host.meta(Path::new("/x/no-timer"))?.is_some() {
             return Err(Error::refused("sample", "wake up", "there is no timer"));
@@ -168,6 +175,29 @@ fn a_rollback_brings_back_what_was_and_a_second_one_finds_nothing() {
     assert_eq!(bench.journal().transaction(TransactionId(1)).unwrap().unwrap().state, TransactionState::Undone);
     let (again, _) = bench.with(&host, |works| roll_back(works, &Target::Last, &Value::Null).unwrap());
     assert_eq!(again.tx, None);
+}
+
+#[test]
+fn after_a_rollback_a_unit_must_be_as_well_as_the_configuration_that_is_back_asks() {
+    let bench = Bench::new();
+    let host = RealHost::new(bench.root());
+    let at = |want: &str, port: &str| {
+        let mut node = node("word:a", &[]);
+        node.resource = Box::new(Word { id: ResourceId::new("word", "a"), want: want.into(), fails: false });
+        let healthy = Health { ports: vec![port.into()], ..Health::default() };
+        node.notify.push(Debt { healthy, ..Debt::new(DebtKind::Restart, "a.service") });
+        vec![node]
+    };
+    bench.with(&host, |works| install(works, at("on", "8081"), &policy(1), None).unwrap());
+    let (_, paid) = bench.with(&host, |works| install(works, at("off", "8082"), &policy(1), None).unwrap());
+    assert_eq!(paid, ["restart a.service", "a.service answers at 8082"]);
+    // A restart that was never made good asks for nothing any more, either.
+    let owed = serde_json::to_value(&at("off", "8082")[0].notify[0]).unwrap();
+    bench.journal().owe(TransactionId(2), "sample", &owed, "it was cut off", 1).unwrap();
+    let (_, paid) = bench.with(&host, |works| roll_back(works, &Target::Last, &Value::Null).unwrap());
+    assert_eq!(paid, ["restart a.service", "a.service answers at 8081"]);
+    let (_, paid) = bench.with(&host, |works| roll_back(works, &Target::Last, &Value::Null).unwrap());
+    assert_eq!(paid, ["restart a.service"]);
 }
 
 fn failing(id: &str, module: &str, needs: &[&str]) -> Node {
