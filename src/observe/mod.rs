@@ -1,3 +1,5 @@
-//! Watching: what changed on the host that no resource of the profile looks after.
+//! Watching: what changed on the host that no resource of the profile looks after, and what runs on as if nothing had
+//! changed.
 
 pub mod drift;
+pub mod outdated;

@@ -80,7 +80,7 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     assert_eq!((&again["status"], &again["changes"]), (&"success".into(), &0.into()));
 
     let status = ask("status", 0);
-    has(&status, &["status", "transactions", "last", "standing_steps", "modules", "owed", "interrupted"]);
+    has(&status, &["status", "transactions", "last", "standing_steps", "modules", "owed", "outdated", "interrupted"]);
     let verified = ask("verify --profile full", 0);
     has(&verified, &["status", "profile", "drift", "findings", "baseline", "not_compared", "unchanged", "probes"]);
     has(&verified["baseline"], &["at", "by", "transaction", "reason"]);

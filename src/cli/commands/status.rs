@@ -1,4 +1,4 @@
-//! `status`: what is applied, owed and left over, on one page.
+//! `status`: what is applied, owed and left over, and what runs on with older files, on one page.
 
 use super::Outcome;
 use super::transaction::{summary, what, word};
@@ -7,10 +7,11 @@ use crate::cli::render::{confirmation, time};
 use crate::cli::session::Session;
 use crate::engine::Debt;
 use crate::journal::{TransactionKind, TransactionState};
-use serde_json::json;
+use crate::observe::outdated::{self, Outdated, Part};
+use serde_json::{Value, json};
 
 /// Shows it. Exit 3 when a rollback is incomplete, 4 when a crash or a debt is left over, or something waits to be
-/// confirmed.
+/// confirmed. What is outdated is told and has no code: after each of Debian's upgrades something is.
 pub fn run(session: &Session<'_>) -> Outcome {
     session.require_root()?;
     let Some(journal) = session.journal_to_read()? else {
@@ -35,6 +36,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
     modules.sort();
     modules.dedup();
     let open = journal.open_confirmations()?;
+    let outdated = outdated::outdated(session.host, &standing)?;
     let exit = match (stuck, cut_off.is_empty() && owed.is_empty() && open.is_empty()) {
         (true, _) => Exit::UndoIncomplete,
         (false, false) => Exit::Findings,
@@ -54,6 +56,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
             "modules": modules,
             "owed": owed.iter().map(|row| json!({"debt": row.debt, "because": row.reason, "since": time::rfc3339(row.made)})).collect::<Vec<_>>(),
             "confirmations": open.iter().map(|row| confirmation::json(session.host, row)).collect::<Vec<_>>(),
+            "outdated": outdated.iter().map(outdated_json).collect::<Vec<_>>(),
             "interrupted": cut_off.iter().map(|row| row.id).collect::<Vec<_>>(),
         }));
         return Ok(exit);
@@ -77,6 +80,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
         let debt = serde_json::from_value::<Debt>(row.debt.clone()).map(|debt| debt.to_string()).unwrap_or_default();
         text.push_str(&format!("Owed:      {debt}, because {}\n", row.reason));
     }
+    outdated.iter().for_each(|found| text.push_str(&outdated_lines(found)));
     for row in &cut_off {
         text.push_str(&format!(
             "Cut off:   transaction {} ({}); vps-configurator recover finishes or undoes it\n",
@@ -90,4 +94,24 @@ pub fn run(session: &Session<'_>) -> Outcome {
     }
     session.output.text(&text);
     Ok(exit)
+}
+
+/// A unit and how to bring it up to date, then what it has of which files.
+fn outdated_lines(found: &Outdated) -> String {
+    let has = match found.part {
+        Part::Programs => "runs programs that an upgrade has replaced",
+        Part::Configuration => "has not read its configuration since it changed",
+        Part::UnitFile => "is not what its unit file says now",
+    };
+    let files: String = found.files.iter().map(|file| format!("             {file}\n")).collect();
+    format!("Outdated:  {}: {}\n           {has}:\n{files}", found.unit, found.remedy)
+}
+
+fn outdated_json(found: &Outdated) -> Value {
+    let part = match found.part {
+        Part::Programs => "programs",
+        Part::Configuration => "configuration",
+        Part::UnitFile => "unit-file",
+    };
+    json!({"unit": found.unit, "part": part, "files": found.files, "pids": found.pids, "remedy": found.remedy})
 }

@@ -18,7 +18,7 @@ const UNIT_FILES: [&str; 3] = ["/etc/systemd/system", "/usr/local/lib/systemd/sy
 const FRESH: i128 = 500_000_000;
 /// The properties that are asked for; org.freedesktop.systemd1(5).
 const PROPERTIES: &str = "Id,LoadState,UnitFileState,ActiveState,SubState,Result,Type,NRestarts,NeedDaemonReload,FragmentPath,\
-     ActiveEnterTimestamp,InactiveExitTimestamp";
+     ActiveEnterTimestamp,InactiveExitTimestamp,StateChangeTimestamp";
 
 /// What systemd says of one unit. Empty texts where it says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct UnitFacts {
     pub entered: Option<i128>,
     /// When it was last started, likewise.
     pub started: Option<i128>,
+    /// When its state last changed, likewise: a reload counts, too.
+    pub state_changed: Option<i128>,
 }
 
 impl UnitFacts {
@@ -102,6 +104,7 @@ pub fn parse(text: &str) -> Vec<UnitFacts> {
                 "FragmentPath" => facts.fragment = value.to_owned(),
                 "ActiveEnterTimestamp" => facts.entered = moment(value),
                 "InactiveExitTimestamp" => facts.started = moment(value),
+                "StateChangeTimestamp" => facts.state_changed = moment(value),
                 _ => {}
             }
         }

@@ -16,6 +16,7 @@ mod packages;
 mod program;
 mod promise;
 mod servers;
+mod services;
 mod snapshot;
 mod tools;
 mod workloads;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         if long { dpkg::LONG } else { &[] },
         if long { drift::LONG } else { &[] },
         bad_days::SCENARIOS,
+        services::SCENARIOS,
         packages::SCENARIOS,
         if long { checkers::LONG } else { &[] },
     ]
