@@ -119,6 +119,11 @@ pub struct Select {
 }
 
 impl Select {
+    /// Whether nothing is selected: all is as the configuration says.
+    pub fn is_empty(&self) -> bool {
+        self.profile.is_none() && self.is_whole() && self.set.is_empty()
+    }
+
     /// Whether all modules of the profile are meant.
     pub fn is_whole(&self) -> bool {
         self.module.is_empty() && self.skip.is_empty()

@@ -8,6 +8,7 @@ mod heirs;
 mod json;
 mod refusals;
 mod streams;
+mod verify;
 mod words;
 
 use std::path::PathBuf;

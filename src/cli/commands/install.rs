@@ -347,7 +347,7 @@ fn saved(path: &Path, given: &Select) -> Result<(Select, Option<Plan>), Problem>
         Problem::new(Exit::Usage, code, format!("cannot use the plan {}", path.display()), why)
             .fix(format!("make it anew: vps-configurator plan --out {}", path.display()))
     };
-    if given.profile.is_some() || !given.module.is_empty() || !given.skip.is_empty() || !given.set.is_empty() {
+    if !given.is_empty() {
         return Err(refuse("plan-unusable", "a saved plan brings its own profile, modules and settings".into()));
     }
     let text = std::fs::read_to_string(path).map_err(|e| refuse("plan-unreadable", e.to_string()))?;

@@ -1,18 +1,19 @@
-//! `verify`: proves from the effective state that the host is as the profile says, and that nothing beside it changed.
+//! `verify`: proves from the effective state that the host is as the last install was asked to make it, or as the given
+//! selection says, and that nothing beside it changed.
 
 use super::Outcome;
-use crate::cli::args::Verify;
+use crate::cli::args::{Select, Verify};
 use crate::cli::baseline::territories;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::drift::{Drifted, baseline_json, finding_json, findings_text};
 use crate::cli::render::plan as page;
 use crate::cli::session::Session;
-use crate::cli::setup::Setup;
+use crate::cli::setup::{Setup, select_of};
 use crate::cli::story;
 use crate::engine::plan::{Plan, Step};
 use crate::engine::resource::Node;
-use crate::journal::{Journal, StepState};
+use crate::journal::{Journal, StepState, TransactionKind, TransactionRow, TransactionState};
 use crate::modules::probing::{Prober, Verdict};
 use crate::observe::drift::{Comparison, Keeper};
 use libsystemd::daemon::{self, NotifyState};
@@ -25,12 +26,16 @@ const FOUND: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a11";
 pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     session.require_root()?;
     session.require_debian_13()?;
-    let setup = Setup::make(session, &flags.select)?;
+    let journal = session.journal_to_read()?;
+    let asked = match &journal {
+        Some(journal) if flags.select.is_empty() => installed(journal)?,
+        _ => None,
+    };
+    let setup = Setup::make(session, asked.as_ref().unwrap_or(&flags.select))?;
     let plan = setup.plan(session)?;
     let mut prober = Prober::new(session.host);
     let results: Vec<_> = setup.probes.iter().map(|probe| prober.run(probe)).collect();
     let failed = results.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_))).count();
-    let journal = session.journal_to_read()?;
     let comparison = match &journal {
         // A selection asks for some modules; what lies beside all of them is not asked for.
         Some(journal) if flags.select.is_whole() => compare(session, journal, &setup, flags.deep)?,
@@ -77,6 +82,18 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     text.push_str(&format!("{} of {} probes passed.\n", results.len() - failed, results.len()));
     session.output.text(&text);
     Ok(exit)
+}
+
+/// What the newest install that stands was asked for: nobody who named a profile then need name it again. One of a few
+/// modules leaves the rest of the host to the one before it.
+fn installed(journal: &Journal) -> Result<Option<Select>, Problem> {
+    let rows = journal.transactions()?;
+    let stands = |row: &&TransactionRow| {
+        row.kind == TransactionKind::Install && matches!(row.state, TransactionState::Done | TransactionState::Partial)
+    };
+    let mut asked: Vec<Select> = rows.iter().filter(stands).map(|row| select_of(&row.request)).collect();
+    let of_all = asked.iter().position(|select| select.module.is_empty()).unwrap_or(0);
+    Ok((of_all < asked.len()).then(|| asked.swap_remove(of_all)))
 }
 
 /// What differs from the baseline, when there is one.
