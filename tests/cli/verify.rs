@@ -18,3 +18,27 @@ fn without_a_selection_the_host_is_held_against_what_the_last_whole_install_was_
     tree.call("rollback --yes").ends(0);
     assert!(tree.call("verify").ends(2).err.contains("code:  profile-missing"), "nothing stands any more");
 }
+
+#[test]
+fn what_was_known_and_cannot_be_looked_at_any_more_is_no_clean_host() {
+    let tree = Tree::new();
+    tree.call("install --profile small --yes").ends(0);
+    tree.call("verify").ends(0);
+    tree.program("/usr/sbin/sshd", "#!/bin/sh\necho 'bad configuration' >&2\nexit 255\n");
+    let verified = tree.call("verify --json").ends(4).json();
+    assert_eq!((&verified["status"], &verified["findings"]), (&"not-compared".into(), &serde_json::json!([])));
+    assert!(verified["not_compared"]["sshd"].as_str().unwrap().contains("bad configuration"), "{verified:#}");
+    let said = tree.call("verify").ends(4).out;
+    assert!(said.contains("sshd was not compared"), "{said}");
+}
+
+#[test]
+fn a_probe_that_cannot_be_made_here_is_not_counted_as_passed() {
+    let tree = Tree::new();
+    let probe = "  - effective_sysctl: net.nosuch.key\n    value: \"1\"\n    name: A setting of another kernel\n";
+    tree.module("odd", &format!("resources:\n  - file: /etc/odd\n    content: x\nverify:\n{probe}"));
+    tree.enable(&["odd"]);
+    tree.call("install --yes").ends(0);
+    let said = tree.call("verify").ends(0).out;
+    assert!(said.ends_with("1 of 2 probes passed, 1 not applicable here.\n"), "{said}");
+}

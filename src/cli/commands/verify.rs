@@ -14,7 +14,7 @@ use crate::cli::story;
 use crate::engine::plan::{Plan, Step};
 use crate::engine::resource::Node;
 use crate::journal::{Journal, StepState, TransactionKind, TransactionRow, TransactionState};
-use crate::modules::probing::{Prober, Verdict};
+use crate::modules::probing::{ProbeResult, Prober, Verdict};
 use crate::observe::drift::{Comparison, Keeper};
 use libsystemd::daemon::{self, NotifyState};
 use serde_json::json;
@@ -22,7 +22,7 @@ use serde_json::json;
 /// What a line of the system journal about findings is known by.
 const FOUND: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a11";
 
-/// Runs it. Exit 4 when something differs, something was found or a probe fails.
+/// Runs it. Exit 4 when something differs, something was found, a probe fails, or what is known can't be looked at.
 pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     session.require_root()?;
     session.require_debian_13()?;
@@ -43,11 +43,17 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     };
     let drifted = drifted(session, journal.as_ref(), &setup, &plan)?;
     let found = comparison.as_ref().map_or(0, |comparison| comparison.findings.len());
-    let exit = if plan.is_empty() && failed == 0 && found == 0 { Exit::Done } else { Exit::Findings };
-    announce(&plan, comparison.as_ref(), failed);
+    let blind = comparison.as_ref().map_or(0, |comparison| comparison.blind().count());
+    let differs = !plan.is_empty() || failed > 0 || found > 0;
+    let exit = if differs || blind > 0 { Exit::Findings } else { Exit::Done };
+    announce(&plan, comparison.as_ref(), failed, blind);
     if session.output.is_json() {
         session.output.value(&json!({
-            "status": if exit == Exit::Done { "success" } else { "drift" },
+            "status": match (differs, blind > 0) {
+                (true, _) => "drift",
+                (false, true) => "not-compared",
+                (false, false) => "success",
+            },
             "profile": setup.profile,
             "drift": drifted.iter().map(Drifted::json).collect::<Vec<_>>(),
             "findings": comparison.iter().flat_map(|c| &c.findings).map(finding_json).collect::<Vec<_>>(),
@@ -79,7 +85,7 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     if plan.is_empty() {
         text.push_str(&format!("{} resources are as {} says; ", plan.unchanged, setup.profile));
     }
-    text.push_str(&format!("{} of {} probes passed.\n", results.len() - failed, results.len()));
+    text.push_str(&probed(&results));
     session.output.text(&text);
     Ok(exit)
 }
@@ -107,6 +113,14 @@ fn compare(session: &Session<'_>, journal: &Journal, setup: &Setup, deep: bool) 
     Ok(comparison)
 }
 
+/// How the probes came out. One that can't be made here proves nothing.
+fn probed(results: &[ProbeResult]) -> String {
+    let passed = results.iter().filter(|result| result.verdict == Verdict::Passed).count();
+    let beside = results.iter().filter(|result| matches!(result.verdict, Verdict::NotApplicable(_))).count();
+    let beside = if beside == 0 { String::new() } else { format!(", {beside} not applicable here") };
+    format!("{passed} of {} probes passed{beside}.\n", results.len())
+}
+
 /// The resources that drifted, each with when it changed and who had left it as it was wanted.
 fn drifted<'a>(
     session: &Session<'_>,
@@ -132,17 +146,22 @@ fn drifted<'a>(
 }
 
 /// Tells the system journal and whoever watches the unit, so that an alert says how much was found.
-fn announce(plan: &Plan, comparison: Option<&Comparison>, failed: usize) {
+fn announce(plan: &Plan, comparison: Option<&Comparison>, failed: usize, blind: usize) {
     let findings = comparison.map_or(&[][..], |comparison| comparison.findings.as_slice());
-    let text = format!("{} resources drifted, {} findings, {failed} probes failed", plan.steps.len(), findings.len());
+    let mut text =
+        format!("{} resources drifted, {} findings, {failed} probes failed", plan.steps.len(), findings.len());
+    if blind > 0 {
+        text.push_str(&format!(", {blind} places could not be looked at"));
+    }
     // Without systemd nobody listens, and that is no failure.
     let _ = daemon::notify(false, &[NotifyState::Status(text.clone())]);
-    if plan.is_empty() && findings.is_empty() && failed == 0 {
+    if plan.is_empty() && findings.is_empty() && failed + blind == 0 {
         return;
     }
     story::begin(false);
     let drift = plan.steps.iter().map(|step| step.id.as_str());
-    let ids: Vec<&str> = drift.chain(findings.iter().map(|finding| finding.id.as_str())).collect();
+    let blind = comparison.into_iter().flat_map(Comparison::blind).map(String::as_str);
+    let ids: Vec<&str> = drift.chain(findings.iter().map(|finding| finding.id.as_str())).chain(blind).collect();
     tracing::warn!(MESSAGE_ID = FOUND, "verify: {text}: {}", ids.join(", "));
 }
 

@@ -34,6 +34,13 @@ pub struct Comparison {
     now: Inventory,
 }
 
+impl Comparison {
+    /// The territories that are known and could not be looked at now: what changed there is not seen.
+    pub fn blind(&self) -> impl Iterator<Item = &String> {
+        self.unknown.keys().filter(|name| self.known.territories.contains_key(*name))
+    }
+}
+
 /// Up to when the files of packages were looked through since the baseline was kept.
 #[derive(Debug, Serialize, Deserialize)]
 struct Looked {
