@@ -142,6 +142,13 @@ impl<'a> Session<'a> {
         Ok(guard)
     }
 
+    /// Refuses while another run changes the host: what is seen then is half of what that run makes.
+    pub fn require_quiet(&self) -> Result<(), Problem> {
+        let note = format!("vps-configurator {}", self.command);
+        drop(self.host.lock(Path::new(paths::LOCK), &note)?);
+        Ok(())
+    }
+
     /// The journal, made when it isn't there.
     pub fn journal(&self) -> Result<Journal, Problem> {
         Ok(Journal::open_watched(&self.real(paths::STATE), self.watch.clone())?)

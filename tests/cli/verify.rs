@@ -1,10 +1,20 @@
 //! `verify`: with what the host is compared, and what it says of what it could not see.
 
 use crate::support::tree::Tree;
+use std::path::Path;
+use vps_configurator::base::paths;
+use vps_configurator::host::{Host, RealHost};
+
+/// A host on which the simulated programs, which nobody's package brought a moment ago, are nobody's finding.
+fn host() -> Tree {
+    let tree = Tree::new();
+    tree.put("/etc/vps-configurator/conf.d/10-drift.yaml", "drift: {skip: [programs]}\n");
+    tree
+}
 
 #[test]
 fn without_a_selection_the_host_is_held_against_what_the_last_whole_install_was_asked_for() {
-    let tree = Tree::new();
+    let tree = host();
     assert!(tree.call("verify").ends(2).err.contains("code:  profile-missing"), "nothing was installed yet");
     tree.call("install --profile full --skip web --set modules.base.level=7 --yes").ends(0);
     let verified = tree.call("verify --json").ends(0).json();
@@ -21,7 +31,7 @@ fn without_a_selection_the_host_is_held_against_what_the_last_whole_install_was_
 
 #[test]
 fn what_was_known_and_cannot_be_looked_at_any_more_is_no_clean_host() {
-    let tree = Tree::new();
+    let tree = host();
     tree.call("install --profile small --yes").ends(0);
     tree.call("verify").ends(0);
     tree.program("/usr/sbin/sshd", "#!/bin/sh\necho 'bad configuration' >&2\nexit 255\n");
@@ -34,11 +44,28 @@ fn what_was_known_and_cannot_be_looked_at_any_more_is_no_clean_host() {
 
 #[test]
 fn a_probe_that_cannot_be_made_here_is_not_counted_as_passed() {
-    let tree = Tree::new();
+    let tree = host();
     let probe = "  - effective_sysctl: net.nosuch.key\n    value: \"1\"\n    name: A setting of another kernel\n";
     tree.module("odd", &format!("resources:\n  - file: /etc/odd\n    content: x\nverify:\n{probe}"));
     tree.enable(&["odd"]);
     tree.call("install --yes").ends(0);
     let said = tree.call("verify").ends(0).out;
     assert!(said.ends_with("1 of 2 probes passed, 1 not applicable here.\n"), "{said}");
+}
+
+#[test]
+fn nothing_is_told_or_remembered_of_a_host_that_another_run_works_on() {
+    let tree = Tree::new();
+    tree.call("install --profile small --yes").ends(0);
+    let looked = "/var/cache/vps-configurator/looked.json";
+    assert!(!tree.has(looked));
+    let host = RealHost::new(tree.root().to_owned());
+    let lock = host.lock(Path::new(paths::LOCK), "vps-configurator install").unwrap();
+    let refused = tree.call("verify").ends(5);
+    assert!(refused.err.contains("code:  lock-held") && refused.err.contains("vps-configurator install"));
+    assert!(!tree.has(looked));
+    drop(lock);
+    assert_ne!(tree.call("verify").code, 5, "it is free again");
+    assert!(tree.has(looked));
+    tree.call("install --profile small --yes").ends(0); // and nothing is left locked
 }

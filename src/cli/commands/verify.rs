@@ -26,6 +26,7 @@ const FOUND: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a11";
 pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     session.require_root()?;
     session.require_debian_13()?;
+    session.require_quiet()?;
     let journal = session.journal_to_read()?;
     let asked = match &journal {
         Some(journal) if flags.select.is_empty() => installed(journal)?,
@@ -36,12 +37,24 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     let mut prober = Prober::new(session.host);
     let results: Vec<_> = setup.probes.iter().map(|probe| prober.run(probe)).collect();
     let failed = results.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_))).count();
-    let comparison = match &journal {
+    let keeper = match &journal {
         // A selection asks for some modules; what lies beside all of them is not asked for.
-        Some(journal) if flags.select.is_whole() => compare(session, journal, &setup, flags.deep)?,
+        Some(journal) if flags.select.is_whole() => {
+            Some(Keeper::new(session.host, journal, territories(session, &setup.settings.skipped)?))
+        }
         _ => None,
     };
+    let owned = setup.nodes.iter().flat_map(|node| node.resource.paths()).collect();
+    let comparison = match &keeper {
+        Some(keeper) => keeper.compare(&owned, flags.deep)?,
+        None => None,
+    };
     let drifted = drifted(session, journal.as_ref(), &setup, &plan)?;
+    // What was seen while another run began its work is neither remembered nor told.
+    session.require_quiet()?;
+    if let (Some(keeper), Some(comparison)) = (&keeper, &comparison) {
+        keeper.remember(comparison);
+    }
     let found = comparison.as_ref().map_or(0, |comparison| comparison.findings.len());
     let blind = comparison.as_ref().map_or(0, |comparison| comparison.blind().count());
     let differs = !plan.is_empty() || failed > 0 || found > 0;
@@ -100,17 +113,6 @@ fn installed(journal: &Journal) -> Result<Option<Select>, Problem> {
     let mut asked: Vec<Select> = rows.iter().filter(stands).map(|row| select_of(&row.request)).collect();
     let of_all = asked.iter().position(|select| select.module.is_empty()).unwrap_or(0);
     Ok((of_all < asked.len()).then(|| asked.swap_remove(of_all)))
-}
-
-/// What differs from the baseline, when there is one.
-fn compare(session: &Session<'_>, journal: &Journal, setup: &Setup, deep: bool) -> Result<Option<Comparison>, Problem> {
-    let keeper = Keeper::new(session.host, journal, territories(session, &setup.settings.skipped)?);
-    let owned = setup.nodes.iter().flat_map(|node| node.resource.paths()).collect();
-    let comparison = keeper.compare(&owned, deep)?;
-    if let Some(comparison) = &comparison {
-        keeper.remember(comparison);
-    }
-    Ok(comparison)
 }
 
 /// How the probes came out. One that can't be made here proves nothing.
