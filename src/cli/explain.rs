@@ -27,6 +27,9 @@ pub struct Problem {
 /// The state of a host that nothing was done to.
 pub const UNTOUCHED: &str = "nothing was changed";
 
+/// The state of a host that a run had begun to change when something else failed.
+pub const BEGUN: &str = "no longer as this run found it: vps-configurator status tells what stands and what is left over";
+
 impl Problem {
     /// Nothing was touched, and the program ends with `exit`.
     pub fn new(exit: Exit, code: &str, what: impl Into<String>, why: impl Into<String>) -> Self {
@@ -77,7 +80,7 @@ impl Problem {
     /// The same for programs.
     pub fn json(&self) -> Value {
         json!({
-            "status": "error",
+            "status": if self.exit == Exit::UndoIncomplete { "undo-incomplete" } else { "error" },
             "error_code": self.code,
             "error_message": self.what,
             "host_state": self.state,

@@ -4,7 +4,7 @@ use super::Environment;
 use super::args::Global;
 use super::debris;
 use super::exit::Exit;
-use super::explain::Problem;
+use super::explain::{BEGUN, Problem, UNTOUCHED};
 use super::output::Output;
 use crate::base::paths;
 use crate::engine::{Progress, Undoers, Works};
@@ -18,6 +18,7 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a run works on.
 #[derive(Debug, Clone)]
@@ -52,6 +53,7 @@ pub struct Session<'a> {
     watch: Option<Arc<dyn Watch>>,
     undoers: Undoers,
     units: Units,
+    begun: AtomicBool,
 }
 
 impl<'a> Session<'a> {
@@ -74,6 +76,20 @@ impl<'a> Session<'a> {
             root: global.root.clone(),
             undoers: resources::undoers(),
             units: Units,
+            begun: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on the host is no longer as this run found it, whatever fails.
+    pub fn begin_changes(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// The problem, which doesn't say that nothing was changed when something was.
+    pub fn in_truth(&self, problem: Problem) -> Problem {
+        match problem.state == UNTOUCHED && self.begun.load(Ordering::Relaxed) {
+            true => problem.state(BEGUN),
+            false => problem,
         }
     }
 
@@ -200,7 +216,24 @@ pub fn recorded(arguments: &[OsString]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::recorded;
+    use super::*;
+    use crate::cli::args::Args;
+    use crate::host::RealHost;
+    use clap::Parser;
+
+    #[test]
+    fn once_something_was_changed_no_problem_says_that_nothing_was() {
+        let args = Args::try_parse_from(["x", "recover"]).unwrap();
+        let environment = Environment::default();
+        let output = Output::new(&args.global, &environment);
+        let host = RealHost::new("/".into());
+        let session = Session::new(&Site::new(&host), &args.global, "recover", "", &environment, &output);
+        let problem = || Problem::new(Exit::Failed, "x", "what", "why");
+        assert_eq!(session.in_truth(problem()).state, UNTOUCHED);
+        session.begin_changes();
+        assert_eq!(session.in_truth(problem()).state, BEGUN);
+        assert_eq!(session.in_truth(problem().state("rolled back")).state, "rolled back");
+    }
 
     #[test]
     fn the_values_of_set_are_not_recorded() {

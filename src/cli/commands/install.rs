@@ -161,6 +161,7 @@ fn carry_out(
     let actor = session.actor();
     baseline::begin(session, &journal);
     let before = arming.as_ref().map(|arming| Knock::at(session.host, &arming.logins));
+    session.begin_changes();
     let tx = match resumed {
         Some(tx) => tx,
         None => journal.begin(&Begin {
@@ -284,6 +285,7 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
         Recovery::Finish => Direction::Finish,
         Recovery::Undo => Direction::Undo,
     };
+    session.begin_changes();
     let recovery = recover(works, direction, &session.actor())?;
     let Some(row) = recovery.to_finish else { return Ok(None) };
     if row.request == setup.kept_request() {
@@ -305,7 +307,11 @@ fn once_packages_are_ready(
     let Some(packages) = setup.packages.as_ref().filter(|packages| plan.step(packages.id()).is_some()) else {
         return Ok(None);
     };
-    if !packages.make_ready(works.host, works.progress)? {
+    let ready = packages.make_ready(works.host, works.progress);
+    if super::recover::is_change(&ready) {
+        session.begin_changes();
+    }
+    if !ready? {
         return Ok(None);
     }
     setup.plan(session).map(Some)

@@ -30,21 +30,24 @@ pub type Outcome = Result<Exit, Problem>;
 
 /// Runs the command that was asked for on `site`; `line` is how it was asked, for the records.
 pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, output: &Output) -> Outcome {
-    let session = |name: &str| Session::new(site, &args.global, name, line, environment, output);
+    let run = |name: &str, command: &dyn Fn(&Session<'_>) -> Outcome| {
+        let session = Session::new(site, &args.global, name, line, environment, output);
+        command(&session).map_err(|problem| session.in_truth(problem))
+    };
     match &args.command {
-        Command::Install(flags) => install::run(&session("install"), flags),
-        Command::Plan(flags) => plan::run(&session("plan"), flags),
-        Command::Verify(flags) => verify::run(&session("verify"), flags),
-        Command::Rollback(flags) => rollback::run(&session("rollback"), flags),
-        Command::Confirm(flags) => confirm::run(&session("confirm"), flags),
-        Command::Status => status::run(&session("status")),
-        Command::Recover(flags) => recover::run(&session("recover"), flags),
-        Command::Transaction(verb) => transaction::run(&session("transaction"), verb),
-        Command::Finding(verb) => finding::run(&session("finding"), verb),
-        Command::Module(verb) => module::run(&session("module"), verb),
-        Command::Profile(verb) => profile::run(&session("profile"), verb),
-        Command::Config(verb) => config::run(&session("config"), verb),
+        Command::Install(flags) => run("install", &|session| install::run(session, flags)),
+        Command::Plan(flags) => run("plan", &|session| plan::run(session, flags)),
+        Command::Verify(flags) => run("verify", &|session| verify::run(session, flags)),
+        Command::Rollback(flags) => run("rollback", &|session| rollback::run(session, flags)),
+        Command::Confirm(flags) => run("confirm", &|session| confirm::run(session, flags)),
+        Command::Status => run("status", &|session| status::run(session)),
+        Command::Recover(flags) => run("recover", &|session| recover::run(session, flags)),
+        Command::Transaction(verb) => run("transaction", &|session| transaction::run(session, verb)),
+        Command::Finding(verb) => run("finding", &|session| finding::run(session, verb)),
+        Command::Module(verb) => run("module", &|session| module::run(session, verb)),
+        Command::Profile(verb) => run("profile", &|session| profile::run(session, verb)),
+        Command::Config(verb) => run("config", &|session| config::run(session, verb)),
         Command::Completion { shell } => completion::run(output, *shell),
-        Command::Internal(verb) => internal::run(&session("internal"), verb),
+        Command::Internal(verb) => run("internal", &|session| internal::run(session, verb)),
     }
 }

@@ -52,6 +52,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         }
         direction => direction,
     };
+    session.begin_changes();
     let recovery = recover(&works, direction, &session.actor())?;
     confirm::settle_all(&works)?;
     // An install that goes on pays at its end: until then the units that it holds back aren't configured.
@@ -82,6 +83,9 @@ pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool)
     package::adopt(host, progress)?;
     // The guard goes last: healing goes on under it, keeps its list of who is owed a start, and may take it anew.
     let healed = package::heal(host, progress, Healing { lock_wait, holds_services: is_cut_off });
+    if is_change(&healed) {
+        session.begin_changes();
+    }
     package::release_guard(host)?;
     match healed {
         Err(error @ Error::Refused { code: "dpkg-broken", .. }) => {
@@ -90,6 +94,11 @@ pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool)
         }
         healed => Ok(healed.map(drop)?),
     }
+}
+
+/// Whether bringing dpkg in order was begun: while others hold its lock nothing is.
+pub fn is_change(healed: &crate::engine::Result<bool>) -> bool {
+    !matches!(healed, Ok(false) | Err(Error::Refused { code: "apt-lock-held", .. }))
 }
 
 /// The direction of the configuration; finishing, when that cannot be read: a crash must not wait for a person.

@@ -40,6 +40,7 @@ pub fn what_is_due(session: &Session<'_>, works: &Works<'_>) -> Result<Vec<Rever
     if is_due {
         super::recover::prepare(session, works.progress, is_needed(works)?)?;
         baseline::begin(session, works.journal);
+        session.begin_changes();
     }
     let reverted = revert_due(works, &session.actor())?;
     if is_due {

@@ -96,6 +96,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
         }
     }
     baseline::begin(session, &journal);
+    session.begin_changes();
     let report = roll_back(&works, &target, &session.actor())?;
     baseline::end(session, &journal, report.tx);
     confirm::settle_all(&works)?;
