@@ -467,3 +467,14 @@ fn a_journal_that_is_damaged_or_newer_is_not_written_to() {
     refuses("journal-damaged", &tree, "rollback --yes", 1, "journal-damaged");
     tree.call(INSTALL).ends(1);
 }
+
+#[test]
+fn modules_are_listed_where_the_configuration_cannot_be_read_and_none_is_said_to_be_off() {
+    let tree = Tree::new();
+    tree.put("/etc/vps-configurator/config.yaml", "profile: small\nmodules: {nosuch: {enabled: true}}\n");
+    let listed = tree.call("module list").ends(0);
+    assert!(listed.out.lines().skip(1).all(|line| line.contains(" unknown ")), "{}", listed.out);
+    assert!(listed.err.contains("nosuch"), "{}", listed.err);
+    let listed = tree.call("module list --json").ends(0);
+    assert!(listed.out.contains("\"enabled\": null") && !listed.out.contains("\"enabled\": false"), "{}", listed.out);
+}

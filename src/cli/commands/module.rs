@@ -26,22 +26,34 @@ pub fn run(session: &Session<'_>, verb: &Module) -> Outcome {
     }
 }
 
-/// The modules that the configuration enables; none when it can't be read.
-fn enabled(session: &Session<'_>, catalogue: &Catalogue, select: &Select) -> BTreeSet<String> {
-    setup::configuration(session, catalogue, select).map(|c| c.order().into_iter().collect()).unwrap_or_default()
+/// The modules that the configuration enables. `None`, and a warning, when it can't be read: the modules can be shown
+/// all the same.
+fn enabled(session: &Session<'_>, catalogue: &Catalogue) -> Option<BTreeSet<String>> {
+    match setup::configuration(session, catalogue, &Select::default()) {
+        Ok(configuration) => Some(configuration.order().into_iter().collect()),
+        Err(problem) => {
+            let why = problem.why.join("\n");
+            session.output.error(&format!("warning: what is enabled is unknown: {}\n{why}\n", problem.what));
+            None
+        }
+    }
 }
 
 fn list(session: &Session<'_>, catalogue: &Catalogue) -> Outcome {
-    let enabled = enabled(session, catalogue, &Select::default());
+    let enabled = enabled(session, catalogue);
     if session.output.is_json() {
-        let all: Vec<Value> = catalogue.iter().map(|module| value(module, enabled.contains(&module.name))).collect();
+        let all: Vec<Value> = catalogue.iter().map(|module| value(module, enabled.as_ref())).collect();
         session.output.value(&Value::Array(all));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["MODULE", "ENABLED", "SUMMARY"]);
     for module in catalogue.iter() {
-        let yes = if enabled.contains(&module.name) { "yes" } else { "no" };
-        table.row([module.name.clone(), yes.to_owned(), module.summary.clone()]);
+        let is_enabled = match enabled.as_ref().map(|names| names.contains(&module.name)) {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "unknown",
+        };
+        table.row([module.name.clone(), is_enabled.to_owned(), module.summary.clone()]);
     }
     session.output.text(&table.text());
     Ok(Exit::Done)
@@ -62,8 +74,7 @@ fn show(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> Outcome {
         return Err(problem);
     };
     if session.output.is_json() {
-        let on = enabled(session, catalogue, &Select::default()).contains(name);
-        let mut value = value(module, on);
+        let mut value = value(module, enabled(session, catalogue).as_ref());
         value["options"] = json!(
             module
                 .options
@@ -79,10 +90,10 @@ fn show(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn value(module: &Manifest, enabled: bool) -> Value {
+fn value(module: &Manifest, enabled: Option<&BTreeSet<String>>) -> Value {
     json!({
         "name": module.name, "summary": module.summary, "priority": module.priority, "mandatory": module.mandatory,
-        "enabled": enabled, "builtin": module.builtin,
+        "enabled": enabled.map(|names| names.contains(&module.name)), "builtin": module.builtin,
         "depends_on": module.depends_on.iter().map(|need| &need.name).collect::<Vec<_>>(),
     })
 }
