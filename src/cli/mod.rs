@@ -38,8 +38,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
         Err(error) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             // A closed pipe while the help is printed is no failure of ours.
-            let _ = error.print();
-            return code.code();
+            return match error.print() {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failed.code(),
+                _ => code.code(),
+            };
         }
     };
     let output = Output::new(&args.global, &environment);

@@ -1,12 +1,13 @@
-//! The one writer of standard output and standard error. A closed pipe is a quiet end, never a panic.
+//! The one writer of standard output and standard error. A closed pipe is a quiet end, never a panic; any other failure
+//! to write the result is a failure of the command.
 
 use super::Environment;
 use super::args::{Colour, Global};
 use super::exit::Exit;
 use super::explain::Problem;
 use serde_json::Value;
-use std::io::{ErrorKind, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{Error, ErrorKind, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 /// Where words go, and how.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Output {
     verbose: bool,
     colour: bool,
     terminal: bool,
-    closed: AtomicBool,
+    failed: Mutex<Option<Error>>,
 }
 
 impl Output {
@@ -36,7 +37,7 @@ impl Output {
             verbose: global.verbose,
             colour: colour && !global.json,
             terminal,
-            closed: AtomicBool::new(false),
+            failed: Mutex::new(None),
         }
     }
 
@@ -102,20 +103,27 @@ impl Output {
         let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
     }
 
-    /// The exit code, once everything is written.
+    /// The exit code, once everything is written: a result that was cut short is no success.
     pub fn finish(&self, exit: Exit) -> Exit {
-        exit
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match failed.filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+            None => exit,
+            Some(error) => {
+                let problem = Problem::new(Exit::Failed, "cannot-write", "cannot write the result", error.to_string())
+                    .state("what the command does is done; only what it prints is cut short")
+                    .fix("make room where standard output goes, then ask again: vps-configurator status");
+                self.error(&problem.text());
+                if matches!(exit, Exit::Done | Exit::Findings) { problem.exit } else { exit }
+            }
+        }
     }
 
     fn out(&self, text: &str) {
-        if self.closed.load(Ordering::Relaxed) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some() {
             return;
         }
         let mut stream = std::io::stdout().lock();
-        if let Err(error) = stream.write_all(text.as_bytes()).and_then(|()| stream.flush())
-            && error.kind() == ErrorKind::BrokenPipe
-        {
-            self.closed.store(true, Ordering::Relaxed);
-        }
+        *failed = stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).err();
     }
 }

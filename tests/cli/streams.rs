@@ -65,6 +65,16 @@ fn a_closed_pipe_ends_it_quietly() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let tree = Tree::new();
+    for (line, code) in [("module list --json", 1), ("plan --profile full", 1), ("completion bash", 1), ("--help", 1)] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = Ran::of(&program(tree.root()).args(line.split(' ')).stdout(full).output().unwrap()).ends(code);
+        assert!(line == "--help" || ran.err.contains("code:  cannot-write"), "{line}: {}", ran.err);
+    }
+}
+
+#[test]
 fn version_and_help_need_no_file() {
     let empty = tempfile::tempdir().unwrap();
     for (line, begins) in [
