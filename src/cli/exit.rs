@@ -20,6 +20,16 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The `status` of a JSON document that has none of its own.
+    pub fn word(self) -> &'static str {
+        match self {
+            Exit::Done => "success",
+            Exit::Findings => "findings",
+            Exit::UndoIncomplete => "undo-incomplete",
+            Exit::Failed | Exit::Usage | Exit::Locked | Exit::NeedsRoot => "error",
+        }
+    }
+
     /// The number that the shell sees.
     pub fn code(self) -> u8 {
         match self {

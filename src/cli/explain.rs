@@ -80,7 +80,7 @@ impl Problem {
     /// The same for programs.
     pub fn json(&self) -> Value {
         json!({
-            "status": if self.exit == Exit::UndoIncomplete { "undo-incomplete" } else { "error" },
+            "status": self.exit.word(),
             "error_code": self.code,
             "error_message": self.what,
             "host_state": self.state,

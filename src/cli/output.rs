@@ -5,7 +5,7 @@ use super::Environment;
 use super::args::{Colour, Global};
 use super::exit::Exit;
 use super::explain::Problem;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::io::{Error, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,6 +18,7 @@ pub struct Output {
     colour: bool,
     terminal: bool,
     failed: Mutex<Option<Error>>,
+    document: Mutex<Option<Map<String, Value>>>,
 }
 
 impl Output {
@@ -38,6 +39,7 @@ impl Output {
             colour: colour && !global.json,
             terminal,
             failed: Mutex::new(None),
+            document: Mutex::new(global.json.then(Map::new)),
         }
     }
 
@@ -73,13 +75,18 @@ impl Output {
         }
     }
 
-    /// The result for programs.
+    /// The result for programs, an object: the keys of the one document that is written at the end. What comes later
+    /// counts.
     pub fn value(&self, value: &Value) {
-        self.out(&format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default()));
+        let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Value::Object(keys) = value {
+            document.get_or_insert_default().extend(keys.clone());
+        }
     }
 
-    /// The raw result of a command whose purpose is its output.
+    /// The raw result of a command whose purpose is its output. There is no document then.
     pub fn raw(&self, text: &str) {
+        *self.document.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.out(text);
     }
 
@@ -105,6 +112,10 @@ impl Output {
 
     /// The exit code, once everything is written: a result that was cut short is no success.
     pub fn finish(&self, exit: Exit) -> Exit {
+        if let Some(mut document) = self.document.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            document.entry("status").or_insert_with(|| exit.word().into());
+            self.out(&format!("{}\n", serde_json::to_string_pretty(&document).unwrap_or_default()));
+        }
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         match failed.filter(|error| error.kind() != ErrorKind::BrokenPipe) {
             None => exit,

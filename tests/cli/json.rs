@@ -1,7 +1,11 @@
 //! `--json`: every command's answer parses, and has the keys that were promised.
 
 use crate::support::tree::Tree;
+use clap::CommandFactory;
 use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use vps_configurator::cli::args::Args;
 
 #[track_caller]
 fn has(value: &Value, keys: &[&str]) {
@@ -13,32 +17,36 @@ fn has(value: &Value, keys: &[&str]) {
 #[test]
 fn every_command_answers_in_json_with_the_promised_keys() {
     let tree = Tree::new();
+    let asked = RefCell::new(BTreeSet::new());
     let ask = |line: &str, code: i32| {
+        asked.borrow_mut().insert(line.to_owned());
         let ran = tree.call(&format!("{line} --json")).ends(code);
         assert_eq!(ran.err, "", "{line}: standard error is for people");
         ran.json()
     };
     assert_eq!(ask("status", 0)["status"], "fresh");
-    assert_eq!(ask("transaction list", 0), serde_json::json!([]));
+    assert_eq!(ask("transaction list", 0)["transactions"], serde_json::json!([]));
     assert_eq!(ask("rollback --yes", 0)["changes"], 0);
     assert_eq!(ask("recover", 0)["status"], "success");
     assert_eq!(ask("confirm", 0)["confirmation"], Value::Null);
-    has(&ask("module list", 0)[0], &["name", "summary", "priority", "mandatory", "enabled", "builtin", "depends_on"]);
+    has(&ask("module list", 0)["modules"][0], &["name", "summary", "priority", "mandatory", "enabled", "builtin", "depends_on"]);
     let module = ask("module show base", 0);
     has(&module, &["name", "summary", "options", "depends_on", "enabled"]);
     has(&module["options"][0], &["name", "type", "default", "help"]);
     has(&ask("module graph", 0), &["nodes", "edges"]);
-    let profiles = ask("profile list", 0);
-    has(&profiles[0], &["name", "summary"]);
+    has(&ask("profile list", 0)["profiles"][0], &["name", "summary"]);
     has(&ask("profile show full", 0), &["name", "modules"]);
     let shown = ask("config show --profile full", 0);
     assert_eq!(shown["modules.web.port"], 8080);
     let shown = ask("config show modules.web.port --origin --profile full", 0);
     has(&shown["modules.web.port"], &["value", "origin"]);
     assert_eq!(ask("config validate --profile full", 0)["problems"], serde_json::json!([]));
+    has(&ask("config set modules.base.level 4 --dry-run", 0), &["status", "key", "path", "text"]);
     has(&ask("config set modules.base.level 4", 0), &["status", "key", "path"]);
     ask("config set modules.base.level --unset", 0);
+    has(&ask("profile create mine --module kernel --dry-run", 0), &["status", "path", "text"]);
     has(&ask("profile create mine --module kernel", 0), &["status", "path"]);
+    assert!(ask("config schema", 0)["$schema"].is_string());
 
     let plan = ask("plan --profile full", 4);
     has(&plan, &["format", "profile", "request", "modules", "plan"]);
@@ -69,6 +77,7 @@ fn every_command_answers_in_json_with_the_promised_keys() {
         "owed",
         "next_steps",
     ];
+    assert_eq!(ask("install --profile full --download-only --yes", 0)["status"], "fetched");
     let done = ask("install --profile full --yes", 0);
     has(&done, &keys);
     assert_eq!((&done["status"], &done["changes"]), (&"success".into(), &14.into()));
@@ -85,11 +94,11 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     has(&verified, &["status", "profile", "drift", "findings", "baseline", "not_compared", "unchanged", "probes"]);
     has(&verified["baseline"], &["at", "by", "transaction", "reason"]);
     has(&verified["probes"][0], &["module", "name", "verdict"]);
-    has(&ask("transaction list", 0)[0], &["id", "kind", "state", "profile", "begun", "ended", "by", "version"]);
+    has(&ask("transaction list", 0)["transactions"][0], &["id", "kind", "state", "profile", "begun", "ended", "by", "version"]);
     let shown = ask("transaction show 1", 0);
     has(&shown, &["actor", "request", "steps", "undos"]);
     has(&shown["steps"][0], &["resource", "module", "action", "summary", "state", "seconds"]);
-    has(&ask("transaction diff 1", 0)[0], &["resource", "before", "after", "state"]);
+    has(&ask("transaction diff 1", 0)["steps"][0], &["resource", "before", "after", "state"]);
     has(&ask("rollback --list", 0), &["unfinished", "incomplete", "transactions"]);
     has(&ask("rollback --status", 0), &["unfinished", "incomplete", "transactions"]);
     has(&ask("rollback --dry-run", 0)["steps"][0], &["resource", "transaction", "module", "lines"]);
@@ -102,7 +111,7 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     has(&drifted["findings"][0], &["id", "what", "text", "file", "changed"]);
     let accepted = ask("finding accept sudo:*", 0);
     assert_eq!(accepted["findings"], serde_json::json!(["sudo:/etc/sudoers.d/ada"]));
-    has(&ask("finding list", 0)[0], &["id", "by", "at", "reason", "accepted", "was"]);
+    has(&ask("finding list", 0)["findings"][0], &["id", "by", "at", "reason", "accepted", "was"]);
     assert_eq!(ask("finding withdraw sudo:*", 0)["changes"], 1);
     tree.remove("/etc/sudoers.d/ada");
     let back = ask("rollback --yes", 0);
@@ -120,6 +129,39 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     has(&status["confirmations"][0], &open);
     assert_eq!(ask("confirm", 1)["error_code"], "confirm-needs-new-login");
     assert_eq!(ask("confirm --from-here", 0)["confirmation"]["state"], "confirmed");
+    every_command_was_asked(&asked.borrow());
+}
+
+/// Every command but those whose purpose is a text for a shell or a file.
+fn every_command_was_asked(lines: &BTreeSet<String>) {
+    fn walk(command: &clap::Command, path: &str, missing: &mut Vec<String>, lines: &BTreeSet<String>) {
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let path = format!("{path} {}", sub.get_name()).trim_start().to_owned();
+            if sub.has_subcommands() {
+                walk(sub, &path, missing, lines);
+            } else if path != "completion" && !lines.iter().any(|line| line.starts_with(&path)) {
+                missing.push(path);
+            }
+        }
+    }
+    let mut missing = Vec::new();
+    walk(&Args::command(), "", &mut missing, lines);
+    assert!(missing.is_empty(), "with --json these were not asked: {missing:?}");
+}
+
+#[test]
+fn whatever_a_recovery_does_it_tells_in_one_document() {
+    let tree = Tree::new();
+    let stop = "#!/bin/sh\nkill -9 $PPID\n";
+    tree.call("install --profile small --yes").ends(0);
+    let useradd = tree.text("/usr/sbin/useradd");
+    tree.program("/usr/sbin/useradd", stop);
+    assert_eq!(tree.call("install --profile full --yes --json").code, 137, "it is killed when it gets to people");
+    tree.program("/usr/sbin/useradd", &useradd);
+    let told = tree.call("recover --direction undo --json").ends(0).json();
+    has(&told, &["status", "recovered", "owed"]);
+    has(&told["recovered"][0], &["status", "transaction", "undoes", "changes", "kept", "failed", "owed"]);
+    assert_eq!(tree.call("recover --json").ends(0).json()["recovered"], serde_json::json!([]));
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn this_version_takes_back_what_every_release_installed() {
         restored(&release, &tree.at(STATE));
         // Only read, it still has the form of its release.
         tree.call("status").ends(0);
-        assert_eq!(tree.call("transaction list --json").ends(0).json()[0]["state"], "done");
+        assert_eq!(tree.call("transaction list --json").ends(0).json()["transactions"][0]["state"], "done");
         tree.call("transaction show 1").ends(0);
         tree.call("rollback --dry-run").ends(0);
         tree.call("rollback --yes").ends(0);

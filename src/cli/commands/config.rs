@@ -68,11 +68,14 @@ fn set(session: &Session<'_>, key: &str, value: Option<&str>, dry_run: bool) -> 
         Some(value) => change::set(&catalogue, &inputs, key, value)?,
         None => change::unset(&catalogue, &inputs, key)?,
     };
+    let path = Path::new(paths::LOCAL_CONFIG);
     if dry_run {
-        session.output.raw(&text);
+        match session.output.is_json() {
+            true => session.output.value(&json!({"status": "dry-run", "key": key, "path": path, "text": text})),
+            false => session.output.raw(&text),
+        }
         return Ok(Exit::Done);
     }
-    let path = Path::new(paths::LOCAL_CONFIG);
     for dir in [path.parent().and_then(Path::parent), path.parent()].into_iter().flatten() {
         if session.host.meta(dir)?.is_none() {
             session.host.make_directory(dir, &Attributes::root(0o750))?;

@@ -38,7 +38,7 @@ fn list(session: &Session<'_>) -> Outcome {
                 })
             })
             .collect();
-        session.output.value(&json!(all));
+        session.output.value(&json!({"findings": all}));
         return Ok(Exit::Done);
     }
     if accepted.is_empty() {

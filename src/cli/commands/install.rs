@@ -23,7 +23,7 @@ use crate::engine::{Resource, Works, confirm, debts};
 use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, ConfirmationRow, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
     let plan = setup.plan(session)?;
     let arming = Arming::of(session, &setup, &plan, asked);
     if session.output.is_json() {
-        session.output.value(&serde_json::json!({
+        session.output.value(&json!({
             "status": "dry-run", "profile": setup.profile, "modules": setup.modules, "plan": plan,
             "confirm": arming.as_ref().map(Arming::json),
         }));
@@ -128,7 +128,10 @@ fn carry_out(
             packages.download(session.host, &progress)?;
         }
         progress.finish();
-        session.output.text("The packages are fetched; install again without --download-only.\n");
+        match session.output.is_json() {
+            true => session.output.value(&json!({"status": "fetched", "profile": setup.profile, "plan": plan.hash})),
+            false => session.output.text("The packages are fetched; install again without --download-only.\n"),
+        }
         return Ok(Exit::Done);
     }
     let mut arming = Arming::of(session, &setup, &plan, order.asked);

@@ -43,7 +43,7 @@ fn list(session: &Session<'_>, catalogue: &Catalogue) -> Outcome {
     let enabled = enabled(session, catalogue);
     if session.output.is_json() {
         let all: Vec<Value> = catalogue.iter().map(|module| value(module, enabled.as_ref())).collect();
-        session.output.value(&Value::Array(all));
+        session.output.value(&json!({"modules": all}));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["MODULE", "ENABLED", "SUMMARY"]);
@@ -137,7 +137,10 @@ fn draw(session: &Session<'_>, catalogue: &Catalogue, profile: Option<&str>, for
         .iter()
         .map(|module| (module.name.clone(), module.depends_on.iter().map(|need| need.name.clone()).collect()))
         .collect();
-    let format = if session.output.is_json() { GraphFormat::Json } else { format };
+    if session.output.is_json() {
+        session.output.value(&graph::json(&edges));
+        return Ok(Exit::Done);
+    }
     session.output.raw(&match format {
         GraphFormat::Ascii => graph::tree(&edges),
         GraphFormat::Mermaid => graph::mermaid(&edges),

@@ -44,7 +44,7 @@ fn list(session: &Session<'_>) -> Outcome {
                        "estimate": p.estimate.as_ref().map(estimate)})
             })
             .collect();
-        session.output.value(&Value::Array(all));
+        session.output.value(&json!({"profiles": all}));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["PROFILE", "FROM", "TITLE"]);
@@ -108,19 +108,22 @@ fn show(session: &Session<'_>, name: &str) -> Outcome {
 fn make(session: &Session<'_>, new: &NewProfile, dry_run: bool) -> Outcome {
     let catalogue = setup::catalogue(session)?;
     let text = create(&catalogue, &all(session)?, new)?;
+    let dir = Path::new(paths::PROFILES_D);
+    let path = dir.join(format!("{}.yaml", new.name));
     if dry_run {
-        session.output.raw(&text);
+        match session.output.is_json() {
+            true => session.output.value(&json!({"status": "dry-run", "path": path, "text": text})),
+            false => session.output.raw(&text),
+        }
         return Ok(Exit::Done);
     }
     session.require_root()?;
     let _lock = session.lock()?;
-    let dir = Path::new(paths::PROFILES_D);
     for missing in [Path::new(paths::ETC), dir] {
         if session.host.meta(missing)?.is_none() {
             session.host.make_directory(missing, &Attributes::root(0o750))?;
         }
     }
-    let path = dir.join(format!("{}.yaml", new.name));
     if session.host.meta(&path)?.is_some() {
         return Err(Problem::new(
             Exit::Usage,

@@ -16,7 +16,7 @@ use crate::engine::{Error, Event, Progress, Works, confirm, debts};
 use crate::journal::{TransactionKind, TransactionRow, TransactionState};
 use crate::profiles::settings::Recovery;
 use crate::resources::package::{self, Healing, LOCK_WAIT};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Runs it.
 pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
@@ -57,7 +57,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     confirm::settle_all(&works)?;
     // An install that goes on pays at its end: until then the units that it holds back aren't configured.
     let unpaid = if recovery.to_finish.is_none() { debts::pay(&works)? } else { Vec::new() };
-    for unpaid in unpaid {
+    for unpaid in &unpaid {
         session.output.error(&format!("owed: {} ({})\n", unpaid.debt, unpaid.error));
     }
     progress.finish();
@@ -66,6 +66,12 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     }
     drop(journal);
     let (to_finish, rolled_back) = (recovery.to_finish, recovery.rolled_back);
+    if session.output.is_json() {
+        session.output.value(&json!({
+            "recovered": rolled_back.iter().map(|report| super::rollback::document(report, 0.0)).collect::<Vec<_>>(),
+            "owed": unpaid.iter().map(|unpaid| unpaid.debt.to_string()).collect::<Vec<_>>(),
+        }));
+    }
     for report in &rolled_back {
         super::rollback::tell(session, report, 0.0)?;
     }
@@ -123,7 +129,7 @@ fn is_as_agreed(session: &Session<'_>, works: &Works<'_>) -> Result<bool, Proble
 
 fn quiet(session: &Session<'_>) -> Outcome {
     if session.output.is_json() {
-        session.output.value(&json!({"status": "success", "recovered": Value::Null}));
+        session.output.value(&json!({"status": "success", "recovered": []}));
     } else {
         session.output.text("Nothing was cut off.\n");
     }
@@ -141,6 +147,7 @@ mod tests {
     use crate::host::{Attributes, RealHost};
     use crate::journal::Begin;
     use clap::Parser;
+    use serde_json::Value;
     use std::path::Path;
 
     /// A root on which dpkg was killed between unpacking and configuring, under our guard, with one unit held back.

@@ -67,11 +67,12 @@ fn lock(session: &Session<'_>) -> Result<Box<dyn Guard>, Problem> {
 /// Tells what was taken back.
 pub fn tell(session: &Session<'_>, reverted: &[Reverted]) -> Outcome {
     let mut failed = Vec::new();
+    let mut told = Vec::new();
     for one in reverted {
         let count: usize = one.reports.iter().map(|report| report.undone.len()).sum();
         let kept: Vec<&String> = one.reports.iter().flat_map(|report| &report.kept).collect();
         if session.output.is_json() {
-            session.output.value(&json!({
+            told.push(json!({
                 "status": if one.is_complete() { "reverted" } else { "undo-incomplete" },
                 "transaction": one.tx, "changes": count, "kept": kept,
             }));
@@ -82,6 +83,9 @@ pub fn tell(session: &Session<'_>, reverted: &[Reverted]) -> Outcome {
             kept.iter().for_each(|line| session.output.text(&format!("  kept: {line}\n")));
         }
         failed.extend(one.reports.iter().flat_map(|report| &report.failed).map(|(id, error)| format!("{id}: {error}")));
+    }
+    if session.output.is_json() {
+        session.output.value(&json!({"reverted": told}));
     }
     match failed.is_empty() {
         true => Ok(Exit::Done),

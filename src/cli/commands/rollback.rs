@@ -191,19 +191,23 @@ fn preview(works: &Works<'_>, selection: &Selection) -> Result<(String, Value), 
     Ok((text, Value::Array(all)))
 }
 
+/// How a rollback went, for programs.
+pub fn document(report: &RollbackReport, seconds: f64) -> Value {
+    json!({
+        "status": if report.is_complete() { "success" } else { "undo-incomplete" },
+        "transaction": report.tx, "undoes": report.undoes, "changes": report.undone.len(), "kept": report.kept,
+        "failed": report.failed.iter().map(|(id, error)| json!({"resource": id, "error": error.to_string()})).collect::<Vec<_>>(),
+        "owed": report.unpaid.iter().map(|debt| debt.debt.to_string()).collect::<Vec<_>>(),
+        "duration_seconds": seconds,
+    })
+}
+
 /// Tells how a rollback went.
 pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Outcome {
     let exit = if report.is_complete() { Exit::Done } else { Exit::UndoIncomplete };
     let undoes: Vec<String> = report.undoes.iter().map(ToString::to_string).collect();
     if session.output.is_json() {
-        session.output.value(&json!({
-            "status": if report.is_complete() { "success" } else { "undo-incomplete" },
-            "transaction": report.tx, "undoes": report.undoes, "changes": report.undone.len(), "kept": report.kept,
-            "failed": report.failed.iter().map(|(id, error)| json!({"resource": id, "error": error.to_string()})).collect::<Vec<_>>(),
-            "owed": report.unpaid.iter().map(|debt| debt.debt.to_string()).collect::<Vec<_>>(),
-            "duration_seconds": seconds,
-        }));
-        return Ok(exit);
+        session.output.value(&document(report, seconds));
     }
     let mut text = format!(
         "Taken back: {} changes of transaction {}, {}.\n",
@@ -217,7 +221,9 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
     for debt in &report.unpaid {
         text.push_str(&format!("  owed: {} ({})\n", debt.debt, debt.error));
     }
-    session.output.text(&text);
+    if !session.output.is_json() {
+        session.output.text(&text);
+    }
     if report.is_complete() {
         return Ok(exit);
     }

@@ -44,11 +44,12 @@ pub fn run(session: &Session<'_>) -> Outcome {
     };
     if session.output.is_json() {
         session.output.value(&json!({
-            "status": match (stuck, cut_off.is_empty(), open.is_empty()) {
+            "status": match (stuck, cut_off.is_empty(), open.is_empty(), owed.is_empty()) {
                 (true, ..) => "undo-incomplete",
-                (false, false, _) => "interrupted",
-                (false, true, false) => "waiting",
-                (false, true, true) => "ok",
+                (false, false, ..) => "interrupted",
+                (false, true, false, _) => "waiting",
+                (false, true, true, false) => "owed",
+                (false, true, true, true) => "ok",
             },
             "transactions": rows.len(),
             "last": last.map(summary),

@@ -15,7 +15,7 @@ pub fn run(session: &Session<'_>, verb: &Transaction) -> Outcome {
     session.require_root()?;
     let Some(journal) = session.journal_to_read()? else {
         if session.output.is_json() {
-            session.output.value(&json!([]));
+            session.output.value(&json!({"transactions": []}));
         } else {
             session.output.text("No transaction yet.\n");
         }
@@ -32,7 +32,7 @@ fn list(session: &Session<'_>, journal: &Journal) -> Outcome {
     let rows = journal.transactions()?;
     if session.output.is_json() {
         let all: Vec<Value> = rows.iter().map(summary).collect();
-        session.output.value(&Value::Array(all));
+        session.output.value(&json!({"transactions": all}));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["ID", "KIND", "STATE", "BEGUN", "BY", "WHAT"]);
@@ -131,7 +131,7 @@ fn diff(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
             .iter()
             .map(|s| json!({"resource": s.resource, "before": s.before, "after": s.after, "state": s.state}))
             .collect();
-        session.output.value(&Value::Array(all));
+        session.output.value(&json!({"transaction": id, "steps": all}));
         return Ok(Exit::Done);
     }
     let mut text = String::new();

@@ -250,5 +250,5 @@ pub fn result(machine: &Machine, transaction: i64) -> Value {
 /// The number of the newest transaction.
 pub fn newest(machine: &Machine) -> i64 {
     let list = json(machine, 0, "transaction list");
-    list[0]["id"].as_i64().unwrap_or_else(|| panic!("no transaction in {list}"))
+    list["transactions"][0]["id"].as_i64().unwrap_or_else(|| panic!("no transaction in {list}"))
 }
