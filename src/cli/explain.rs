@@ -28,7 +28,8 @@ pub struct Problem {
 pub const UNTOUCHED: &str = "nothing was changed";
 
 /// The state of a host that a run had begun to change when something else failed.
-pub const BEGUN: &str = "no longer as this run found it: vps-configurator status tells what stands and what is left over";
+pub const BEGUN: &str =
+    "no longer as this run found it: vps-configurator status tells what stands and what is left over";
 
 impl Problem {
     /// Nothing was touched, and the program ends with `exit`.

@@ -341,6 +341,14 @@ impl Journal {
         Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 
+    /// What the last try to take a step back left; `None` when nobody tried.
+    pub fn last_undo(&self, step: i64) -> Result<Option<Vec<String>>> {
+        let connection = self.connection();
+        let mut query = connection.prepare("SELECT lines FROM undos WHERE step = ?1 ORDER BY id DESC LIMIT 1")?;
+        let mut rows = query.query_map([step], |row| parse(row, 0))?;
+        Ok(rows.next().transpose()?)
+    }
+
     /// The lines that taking back each step of a transaction left: `(step, outcome, lines)`.
     pub fn undos(&self, tx: TransactionId) -> Result<Vec<(i64, String, Vec<String>)>> {
         let connection = self.connection();

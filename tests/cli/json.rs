@@ -29,7 +29,10 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     assert_eq!(ask("rollback --yes", 0)["changes"], 0);
     assert_eq!(ask("recover", 0)["status"], "success");
     assert_eq!(ask("confirm", 0)["confirmation"], Value::Null);
-    has(&ask("module list", 0)["modules"][0], &["name", "summary", "priority", "mandatory", "enabled", "builtin", "depends_on"]);
+    has(
+        &ask("module list", 0)["modules"][0],
+        &["name", "summary", "priority", "mandatory", "enabled", "builtin", "depends_on"],
+    );
     let module = ask("module show base", 0);
     has(&module, &["name", "summary", "options", "depends_on", "enabled"]);
     has(&module["options"][0], &["name", "type", "default", "help"]);
@@ -94,7 +97,10 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     has(&verified, &["status", "profile", "drift", "findings", "baseline", "not_compared", "unchanged", "probes"]);
     has(&verified["baseline"], &["at", "by", "transaction", "reason"]);
     has(&verified["probes"][0], &["module", "name", "verdict"]);
-    has(&ask("transaction list", 0)["transactions"][0], &["id", "kind", "state", "profile", "begun", "ended", "by", "version"]);
+    has(
+        &ask("transaction list", 0)["transactions"][0],
+        &["id", "kind", "state", "profile", "begun", "ended", "by", "version"],
+    );
     let shown = ask("transaction show 1", 0);
     has(&shown, &["actor", "request", "steps", "undos"]);
     has(&shown["steps"][0], &["resource", "module", "action", "summary", "state", "seconds"]);

@@ -478,3 +478,26 @@ fn modules_are_listed_where_the_configuration_cannot_be_read_and_none_is_said_to
     let listed = tree.call("module list --json").ends(0);
     assert!(listed.out.contains("\"enabled\": null") && !listed.out.contains("\"enabled\": false"), "{}", listed.out);
 }
+
+#[test]
+fn why_an_undo_failed_and_what_a_rollback_did_are_shown() {
+    let tree = Tree::new();
+    tree.program("/usr/sbin/do-odd", "#!/bin/sh\ntouch \"$VPS_ROOT/etc/done\"\n");
+    tree.program("/usr/sbin/undo-odd", "#!/bin/sh\necho 'nobody may' >&2\nexit 8\n");
+    let command = "  - command: odd\n    run: [do-odd]\n    creates: /etc/done\n    undo: [undo-odd]\n";
+    tree.module("odd", &format!("resources:\n{command}  - file: /etc/odd\n    content: x\n"));
+    tree.enable(&["odd"]);
+    tree.call("install --yes").ends(0);
+    tree.call("rollback --yes").ends(3);
+    let status = tree.call("rollback --status").ends(3);
+    assert!(status.out.contains("nobody may"), "{}", status.out);
+    let status = tree.call("rollback --status --json").ends(3).json();
+    assert!(status["incomplete"][0]["why"].as_str().unwrap().contains("nobody may"), "{status:#}");
+    let diff = tree.call("transaction diff 2").ends(0);
+    assert!(diff.out.contains("undone file:/etc/odd") && diff.out.contains("failed command:odd"), "{}", diff.out);
+    let diff = tree.call("transaction diff 2 --json").ends(0).json();
+    let shown = tree.call("transaction show 2 --json").ends(0).json();
+    assert_eq!(diff["steps"].as_array().map(Vec::len), shown["undos"].as_array().map(Vec::len));
+    tree.program("/usr/sbin/undo-odd", "#!/bin/sh\nrm \"$VPS_ROOT/etc/done\"\n");
+    tree.call("rollback --yes").ends(0);
+}

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::transaction::{what, word};
-use crate::base::ids::TransactionId;
+use crate::base::ids::{ResourceId, TransactionId};
 use crate::cli::args::{Direction, Recover, Rollback, Select};
 use crate::cli::ask::ask;
 use crate::cli::baseline;
@@ -241,14 +241,17 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
 
 fn list(session: &Session<'_>, journal: &Journal, status: bool) -> Outcome {
     let standing = journal.standing()?;
-    let stuck: Vec<_> = standing.iter().filter(|step| step.state == StepState::UndoFailed).collect();
+    let mut stuck: Vec<(&ResourceId, String)> = Vec::new();
+    for step in standing.iter().filter(|step| step.state == StepState::UndoFailed) {
+        stuck.push((&step.resource, journal.last_undo(step.id)?.unwrap_or_default().join("; ")));
+    }
     let rows: Vec<_> =
         journal.transactions()?.into_iter().filter(|row| standing.iter().any(|step| step.tx == row.id)).collect();
     let running = journal.transactions()?.into_iter().any(|row| row.state == TransactionState::Running);
     let exit = if stuck.is_empty() { Exit::Done } else { Exit::UndoIncomplete };
     if session.output.is_json() {
         session.output.value(&json!({
-            "unfinished": running, "incomplete": stuck.iter().map(|step| &step.resource).collect::<Vec<_>>(),
+            "unfinished": running, "incomplete": stuck.iter().map(|(resource, why)| json!({"resource": resource, "why": why})).collect::<Vec<_>>(),
             "transactions": rows.iter().map(super::transaction::summary).collect::<Vec<_>>(),
         }));
         return Ok(exit);
@@ -260,12 +263,8 @@ fn list(session: &Session<'_>, journal: &Journal, status: bool) -> Outcome {
             (true, true) => "A transaction was cut off; vps-configurator recover finishes or undoes it.\n",
             (false, true) => "No rollback is unfinished.\n",
         });
-        for step in &stuck {
-            text.push_str(&format!(
-                "  {}: {}\n",
-                step.resource,
-                step.error.as_deref().unwrap_or("see its transaction")
-            ));
+        for (resource, why) in &stuck {
+            text.push_str(&wrap("  ", &format!("{resource}: {why}")));
         }
     } else {
         for row in &rows {

@@ -126,11 +126,15 @@ fn diff(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
     let row = find(journal, id)?;
     let planned: Vec<Value> = row.plan.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
     let steps = journal.steps(row.id)?;
+    let back = taken_back(journal, row.id)?;
     if session.output.is_json() {
-        let all: Vec<Value> = steps
+        let made = steps
             .iter()
-            .map(|s| json!({"resource": s.resource, "before": s.before, "after": s.after, "state": s.state}))
-            .collect();
+            .map(|s| json!({"resource": s.resource, "before": s.before, "after": s.after, "state": s.state}));
+        let back = back.iter().map(|(s, outcome, lines)| {
+            json!({"resource": s.resource, "before": s.after, "after": s.before, "state": outcome, "lines": lines})
+        });
+        let all: Vec<Value> = made.chain(back).collect();
         session.output.value(&json!({"transaction": id, "steps": all}));
         return Ok(Exit::Done);
     }
@@ -145,8 +149,24 @@ fn diff(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
             text.push_str(diff);
         }
     }
+    for (step, outcome, lines) in &back {
+        text.push_str(&format!(
+            "{outcome} {}: {} (of transaction {}; transaction diff {} shows it)\n",
+            step.resource, step.summary, step.tx, step.tx
+        ));
+        lines.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
+    }
     session.output.text(&text);
     Ok(Exit::Done)
+}
+
+/// The steps that a rollback took back, or tried to, each with how that ended.
+fn taken_back(journal: &Journal, id: TransactionId) -> Result<Vec<(StepRow, String, Vec<String>)>, Problem> {
+    let mut all = Vec::new();
+    for (number, outcome, lines) in journal.undos(id)? {
+        all.extend(journal.step(number)?.map(|step| (step, outcome, lines)));
+    }
+    Ok(all)
 }
 
 pub(super) fn find(journal: &Journal, id: i64) -> Result<TransactionRow, Problem> {
