@@ -197,6 +197,11 @@ impl<'a> Session<'a> {
     }
 }
 
+/// `KEY=VALUE` without the value.
+pub fn masked(set: &str) -> String {
+    format!("{}=...", set.split('=').next().unwrap_or_default())
+}
+
 /// The command line as it is kept with a transaction: the values of `--set` are left out, since they may be secret.
 pub fn recorded(arguments: &[OsString]) -> String {
     let mut words = Vec::new();
@@ -204,8 +209,8 @@ pub fn recorded(arguments: &[OsString]) -> String {
     for argument in arguments.iter().skip(1) {
         let argument = argument.to_string_lossy();
         let word = match (is_value, argument.strip_prefix("--set=")) {
-            (true, _) => format!("{}=...", argument.split('=').next().unwrap_or_default()),
-            (false, Some(rest)) => format!("--set={}=...", rest.split('=').next().unwrap_or_default()),
+            (true, _) => masked(&argument),
+            (false, Some(rest)) => format!("--set={}", masked(rest)),
             (false, None) => argument.clone().into_owned(),
         };
         is_value = argument == "--set";

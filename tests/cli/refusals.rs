@@ -501,3 +501,15 @@ fn why_an_undo_failed_and_what_a_rollback_did_are_shown() {
     tree.program("/usr/sbin/undo-odd", "#!/bin/sh\nrm \"$VPS_ROOT/etc/done\"\n");
     tree.call("rollback --yes").ends(0);
 }
+
+#[test]
+fn the_values_of_set_are_shown_nowhere() {
+    let tree = Tree::new();
+    tree.call("install --profile small --set modules.base.greeting=s3cret --yes").ends(0);
+    for line in ["transaction show 1 --json", "transaction show 1", "transaction list --json", "status --json"] {
+        let shown = tree.call(line).ends(0).out;
+        assert!(!shown.contains("s3cret"), "{line}: {shown}");
+    }
+    let request = &tree.call("transaction show 1 --json").ends(0).json()["request"];
+    assert_eq!(request["set"], serde_json::json!(["modules.base.greeting=..."]));
+}

@@ -6,7 +6,7 @@ use crate::cli::args::Transaction;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::{confirmation as page, table::Table, time};
-use crate::cli::session::Session;
+use crate::cli::session::{Session, masked};
 use crate::journal::{Journal, StepRow, TransactionRow};
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ fn show(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
     if session.output.is_json() {
         let mut value = summary(&row);
         value["actor"] = row.actor.clone();
-        value["request"] = row.request.clone();
+        value["request"] = without_values(row.request.clone());
         value["confirmation"] = match &confirmation {
             Some(confirmation) => page::json(session.host, confirmation),
             None => Value::Null,
@@ -167,6 +167,14 @@ fn taken_back(journal: &Journal, id: TransactionId) -> Result<Vec<(StepRow, Stri
         all.extend(journal.step(number)?.map(|step| (step, outcome, lines)));
     }
     Ok(all)
+}
+
+/// A request without the values of `--set`, which may be secret.
+fn without_values(mut request: Value) -> Value {
+    for set in request.get_mut("set").and_then(Value::as_array_mut).into_iter().flatten() {
+        *set = set.as_str().map(masked).into();
+    }
+    request
 }
 
 pub(super) fn find(journal: &Journal, id: i64) -> Result<TransactionRow, Problem> {
