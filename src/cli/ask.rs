@@ -10,15 +10,15 @@ pub fn ask(session: &Session<'_>, yes: bool, question: &str) -> Result<(), Probl
     if yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() || session.output.is_json() {
-        return Err(Problem::new(
-            Exit::Usage,
-            "not-confirmed",
-            "nobody can be asked",
-            "standard input is no terminal, and --yes was not given",
-        )
-        // The whole line: a rollback of a module without its name would take back something else.
-        .fix(format!("{} --yes", session.line())));
+    let why_not = match (session.output.is_json(), std::io::stdin().is_terminal()) {
+        (true, _) => Some("with --json no question is put, and --yes was not given"),
+        (false, false) => Some("standard input is no terminal, and --yes was not given"),
+        (false, true) => None,
+    };
+    if let Some(why) = why_not {
+        return Err(Problem::new(Exit::Usage, "not-confirmed", "nobody can be asked", why)
+            // The whole line: a rollback of a module without its name would take back something else.
+            .fix(format!("{} --yes", session.line())));
     }
     session.output.error(&format!("{question} [y/N] "));
     let mut answer = String::new();
@@ -47,6 +47,8 @@ mod tests {
         let line = "vps-configurator rollback --module git";
         let host = RealHost::new("/".into());
         let session = Session::new(&Site::new(&host), &args.global, "rollback", line, &environment, &output);
-        assert_eq!(ask(&session, false, "?").unwrap_err().fix, ["vps-configurator rollback --module git --yes"]);
+        let refused = ask(&session, false, "?").unwrap_err();
+        assert_eq!(refused.fix, ["vps-configurator rollback --module git --yes"]);
+        assert_eq!(refused.why, ["with --json no question is put, and --yes was not given"]);
     }
 }

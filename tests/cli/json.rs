@@ -27,6 +27,7 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     assert_eq!(ask("status", 0)["status"], "fresh");
     assert_eq!(ask("transaction list", 0)["transactions"], serde_json::json!([]));
     assert_eq!(ask("rollback --yes", 0)["changes"], 0);
+    assert_eq!(ask("rollback --module web --yes", 0)["module"], "web");
     assert_eq!(ask("recover", 0)["status"], "success");
     assert_eq!(ask("confirm", 0)["confirmation"], Value::Null);
     has(

@@ -77,7 +77,12 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     }
     match to_finish {
         Some(row) => install::resume(session, lock, Resume { tx: row.id, request: row.request }),
-        None => Ok(Exit::Done),
+        None => {
+            if rolled_back.is_empty() && unpaid.is_empty() && !session.output.is_json() {
+                session.output.text("What was owed is paid.\n");
+            }
+            Ok(Exit::Done)
+        }
     }
 }
 

@@ -160,16 +160,16 @@ fn refuse_if_changed(shown: &Selection, now: &Selection) -> Result<(), Problem> 
 }
 
 fn nothing(session: &Session<'_>, target: &Target) -> Outcome {
-    if let Target::Module(name) = target
-        && !session.output.is_json()
-    {
-        session.output.text(&format!("Nothing of module {name} stands; there is nothing to take back.\n"));
-        return Ok(Exit::Done);
-    }
-    if session.output.is_json() {
-        session.output.value(&json!({"status": "success", "changes": 0}));
-    } else {
-        session.output.text("Nothing stands that could be taken back.\n");
+    let module = match target {
+        Target::Module(name) => Some(name),
+        _ => None,
+    };
+    match (session.output.is_json(), module) {
+        (true, _) => session.output.value(&json!({"status": "success", "module": module, "changes": 0})),
+        (false, Some(name)) => {
+            session.output.text(&format!("Nothing of module {name} stands; there is nothing to take back.\n"));
+        }
+        (false, None) => session.output.text("Nothing stands that could be taken back.\n"),
     }
     Ok(Exit::Done)
 }
