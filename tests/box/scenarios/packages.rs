@@ -360,6 +360,13 @@ fn purge() {
     machine.put_bytes("a: 1\n", "/etc/vps-configurator/profiles.d/mine.yaml", 0o600);
     quiet_apt(&machine, "purge vps-configurator");
     assert_eq!(machine.ok("find /etc/vps-configurator -type f"), "/etc/vps-configurator/profiles.d/mine.yaml\n");
+
+    // Nor are the edits that a rollback kept.
+    quiet_apt(&machine, "install vps-configurator");
+    machine.ok("mkdir -p /var/lib/vps-configurator/kept/7 /var/lib/vps-configurator/objects && echo mine > /var/lib/vps-configurator/kept/7/hosts");
+    assert!(quiet_apt(&machine, "purge vps-configurator").contains("/var/lib/vps-configurator/kept stays"));
+    assert_eq!(machine.ok("find /var/lib/vps-configurator -type f"), "/var/lib/vps-configurator/kept/7/hosts\n");
+    machine.ok("test ! -e /var/lib/vps-configurator/objects && rm -r /var/lib/vps-configurator");
 }
 
 fn shutdown_waits() {
