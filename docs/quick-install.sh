@@ -22,8 +22,11 @@ fail() { # WHAT WHY FIX
     exit "${4:-1}"
 }
 
+check_root() {
+    [ "$(id -u)" = 0 ] || fail "this must run as root" "it adds or removes an APT source" "sudo sh $0" 6
+}
+
 check_host() {
-    [ "$(id -u)" = 0 ] || fail "this must run as root" "it adds an APT source" "sudo sh $0" 6
     id=$(. /etc/os-release && echo "${ID:-unknown} ${VERSION_ID:-unknown}")
     [ "$id" = "debian 13" ] || fail "this host is not Debian 13" "/etc/os-release says: $id" "use a Debian 13 (trixie) host" 2
     case $(dpkg --print-architecture) in
@@ -100,6 +103,7 @@ fingerprints_of() { # FILE
 }
 
 install() {
+    check_root
     check_host
     check_variables
     download "$REPO_URL/vps-configurator.pgp" "$work/key.pgp"
@@ -139,8 +143,9 @@ put() { # FROM TO: unless it is there already
     fi
 }
 
+# Also where the host is no longer a Debian 13.
 uninstall() {
-    check_host
+    check_root
     installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' vps-configurator vps-configurator-apt-source 2> /dev/null |
         sed -n 's/^[^un]. *//p')
     if [ -n "$installed" ]; then

@@ -385,6 +385,8 @@ pub enum Config {
 /// For units and the package build.
 #[derive(Debug, Subcommand)]
 pub enum Internal {
+    /// Whether the package can go: exit 0, or 4 and a line for each transaction of which changes stand; refuses otherwise
+    MayRemove,
     /// Take back what was not confirmed in time; what the timer runs
     Revert,
     /// Generate documentation

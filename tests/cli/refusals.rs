@@ -10,8 +10,11 @@ use nix::libc;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use vps_configurator::base::paths;
+use vps_configurator::host::{Host, RealHost};
 
 /// Runs a line that must be refused: with this exit code and code word, in the form of the house, and in JSON the same;
 /// and nothing changes. The words are compared with a snapshot.
@@ -512,4 +515,24 @@ fn the_values_of_set_are_shown_nowhere() {
     }
     let request = &tree.call("transaction show 1 --json").ends(0).json()["request"];
     assert_eq!(request["set"], serde_json::json!(["modules.base.greeting=..."]));
+}
+
+#[test]
+fn the_package_may_go_when_nothing_waits_and_is_told_what_stands() {
+    let tree = Tree::new();
+    assert_eq!(tree.call("internal may-remove").ends(0).out, "");
+    tree.call("install --profile small --yes").ends(0);
+    let told = tree.call("internal may-remove").ends(4);
+    assert!(told.out.starts_with("transaction 1 ") && told.out.lines().count() == 1, "{}", told.out);
+    let host = RealHost::new(tree.root().to_owned());
+    let lock = host.lock(Path::new(paths::LOCK), "vps-configurator recover").unwrap();
+    assert!(tree.call("internal may-remove").ends(5).err.contains("vps-configurator recover"));
+    drop(lock);
+    tree.call("install --profile full --module people --confirm always --yes").ends(0);
+    let refused = tree.call("internal may-remove").ends(1);
+    assert!(refused.out.is_empty() && refused.err.contains("code:  confirm-waiting"), "{}", refused.err);
+    tree.call("rollback --to 0 --yes").ends(0);
+    tree.call("internal may-remove").ends(0);
+    tree.put("/var/lib/vps-configurator/journal.db", "x".repeat(5000));
+    assert!(tree.call("internal may-remove").ends(1).err.contains("move /var/lib/vps-configurator away"));
 }

@@ -12,6 +12,7 @@ use clap_complete::Shell;
 pub fn run(session: &Session<'_>, verb: &Internal) -> Outcome {
     match verb {
         Internal::Revert => super::revert::run(session),
+        Internal::MayRemove => super::removal::run(session),
         Internal::Generate { what, dir } => {
             let files = match what {
                 Generated::Man => generate::manual_pages().map_err(|e| cannot_write(dir, &e))?,

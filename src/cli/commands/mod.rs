@@ -10,6 +10,7 @@ mod module;
 mod plan;
 mod profile;
 mod recover;
+mod removal;
 mod revert;
 mod rollback;
 mod status;

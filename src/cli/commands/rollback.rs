@@ -20,7 +20,7 @@ use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_
 use crate::engine::undo::Wishes;
 use crate::engine::{Silent, Works, confirm, recover};
 use crate::host::ReadOnly;
-use crate::journal::{Journal, StepState, TransactionKind, TransactionState};
+use crate::journal::{Journal, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -239,6 +239,23 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
     Err(problem)
 }
 
+/// The transactions of which changes stand, newest first, a line each.
+pub(super) fn applied(journal: &Journal) -> Result<String, Problem> {
+    let standing = journal.standing()?;
+    let mut rows = journal.transactions()?;
+    rows.retain(|row| standing.iter().any(|step| step.tx == row.id));
+    Ok(lines(&rows, &standing))
+}
+
+fn lines(rows: &[TransactionRow], standing: &[StepRow]) -> String {
+    let line = |row: &TransactionRow| {
+        let count = standing.iter().filter(|step| step.tx == row.id).count();
+        let (begun, state) = (time::minute(row.started), word(&row.state));
+        format!("transaction {:<4} {begun} {state:<9} {} ({count} changes stand)\n", row.id, what(row))
+    };
+    rows.iter().map(line).collect()
+}
+
 fn list(session: &Session<'_>, journal: &Journal, status: bool) -> Outcome {
     let standing = journal.standing()?;
     let mut stuck: Vec<(&ResourceId, String)> = Vec::new();
@@ -267,16 +284,7 @@ fn list(session: &Session<'_>, journal: &Journal, status: bool) -> Outcome {
             text.push_str(&wrap("  ", &format!("{resource}: {why}")));
         }
     } else {
-        for row in &rows {
-            let count = standing.iter().filter(|step| step.tx == row.id).count();
-            text.push_str(&format!(
-                "transaction {:<4} {} {:<9} {} ({count} changes stand)\n",
-                row.id,
-                time::minute(row.started),
-                word(&row.state),
-                what(row)
-            ));
-        }
+        text.push_str(&lines(&rows, &standing));
         if rows.is_empty() {
             text.push_str("Nothing stands that could be taken back.\n");
         }

@@ -308,7 +308,7 @@ fn removal_asks() {
     machine.put_bytes("x", "/var/lib/vps-configurator/journal.db", 0o600);
     stand_in(
         &machine,
-        "[ \"$*\" != 'rollback --list' ] || printf 'transaction 18 docker\\ntransaction 17 beginner\\n'",
+        "[ \"$*\" != 'internal may-remove' ] || { printf 'transaction 18 docker\\ntransaction 17 beginner\\n'; exit 4; }",
     );
     let refused = on_terminal(&machine, "no", "apt-get -y remove vps-configurator");
     assert_ne!(refused.code, 0, "{refused:?}");
@@ -324,14 +324,20 @@ fn removal_asks() {
 
     // A journal of which nothing stands any more is worth no word.
     quiet_apt(&machine, "install vps-configurator");
-    stand_in(&machine, "echo 'Nothing stands that could be taken back.'");
+    stand_in(&machine, "exit 0");
     let words = quiet_apt(&machine, "remove vps-configurator");
     assert!(!words.contains("these changes stay"), "{words}");
 
-    // A journal that the program can't read is worth the warning, too.
+    // What refuses, or does not answer, is not removed.
     quiet_apt(&machine, "install vps-configurator");
-    stand_in(&machine, "exit 1");
-    assert!(quiet_apt(&machine, "remove vps-configurator").contains("can't be read"));
+    for (script, words) in [("echo 'one waits' >&2; exit 1", "one waits"), ("exit 101", "does not answer (exit 101)")] {
+        stand_in(&machine, script);
+        let refused = machine.sh("apt-get -y remove vps-configurator </dev/null 2>&1");
+        assert!(refused.code != 0 && refused.stdout.contains(words), "{refused:?}");
+        assert_eq!(machine.ok("dpkg-query -W -f '${db:Status-Abbrev}' vps-configurator").trim(), "ii");
+    }
+    machine.ok("mv /var/lib/vps-configurator /root/");
+    quiet_apt(&machine, "remove vps-configurator");
 }
 
 fn purge() {
