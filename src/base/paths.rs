@@ -30,6 +30,9 @@ pub const STATE: &str = "/var/lib/vps-configurator";
 pub const KEPT: &str = "/var/lib/vps-configurator/kept";
 /// Data that can be made anew.
 pub const CACHE: &str = "/var/cache/vps-configurator";
+/// Its mode, and that of the directories in it: apt fetches as `_apt`, who must get in. What only root may see has a mode
+/// of its own.
+pub const CACHE_MODE: u32 = 0o755;
 /// Package lists fetched for a plan, so that planning changes nothing of apt's own.
 pub const APT_LISTS: &str = "/var/cache/vps-configurator/lists";
 /// The package sources of a plan, the host's own and those that the plan adds.

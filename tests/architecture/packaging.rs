@@ -86,6 +86,14 @@ fn each_maintainer_script_has_its_link_and_the_token_where_it_must() {
 }
 
 #[test]
+fn tmpfiles_and_the_program_agree_on_the_mode_of_the_cache() {
+    let tmpfiles = read("systemd/tmpfiles.d/vps-configurator.conf");
+    let line = tmpfiles.lines().find(|line| line.starts_with("d /var/cache/vps-configurator ")).unwrap();
+    let mode = u32::from_str_radix(line.split_whitespace().nth(2).unwrap(), 8).unwrap();
+    assert_eq!(mode, vps_configurator::base::paths::CACHE_MODE);
+}
+
+#[test]
 fn a_purge_removes_every_folder_that_tmpfiles_makes() {
     let tmpfiles = read("systemd/tmpfiles.d/vps-configurator.conf");
     let script = read("debian/vps-configurator.postrm");

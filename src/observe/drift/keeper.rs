@@ -148,7 +148,7 @@ impl<'a> Keeper<'a> {
         let text = serde_json::to_vec(&looked).unwrap_or_default();
         let cache = Path::new(paths::CACHE);
         let written = match self.host.meta(cache) {
-            Ok(None) => self.host.make_directory(cache, &Attributes::root(0o750)),
+            Ok(None) => self.host.make_directory(cache, &Attributes::root(paths::CACHE_MODE)),
             other => other.map(drop),
         };
         let written = written.and_then(|()| self.host.write(Path::new(paths::LOOKED), &text, &Attributes::root(0o600)));

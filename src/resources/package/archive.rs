@@ -153,10 +153,12 @@ impl Archive {
             }
         }
         let partial = Path::new(paths::APT_LISTS).join("partial");
-        host.look(&Command::new("install").args(["-d", "-m", "0755", paths::CACHE, paths::APT_SOURCES]))?;
-        host.look(
-            &Command::new("install").args(["-d", "-m", "0755", paths::APT_LISTS]).arg(partial.display().to_string()),
-        )?;
+        let mode = format!("{:04o}", paths::CACHE_MODE);
+        for dirs in [[Path::new(paths::CACHE), Path::new(paths::APT_SOURCES)], [Path::new(paths::APT_LISTS), &partial]]
+        {
+            let dirs = dirs.map(|dir| dir.display().to_string());
+            host.look(&Command::new("install").args(["-d", "-m", &mode]).args(dirs))?;
+        }
         for (path, content) in &files {
             copy(host, path, content)?;
         }

@@ -98,7 +98,7 @@ impl Record {
         let dir = Path::new(paths::CACHE).join("debs");
         for dir in [Path::new(paths::CACHE), &dir] {
             if context.host.meta(dir)?.is_none() {
-                context.host.make_directory(dir, &Attributes::root(0o755))?;
+                context.host.make_directory(dir, &Attributes::root(paths::CACHE_MODE))?;
             }
         }
         let bare = upgrade.item.name.split(':').next().unwrap_or_default();
