@@ -65,3 +65,31 @@ fn every_template_resolves_by_default_and_with_each_switch_turned() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+/// What a module asks for on a fresh host with these options, and its probes, as one text.
+fn asked(module: &str, options: &[(&str, Value)]) -> String {
+    let root = root();
+    let host = RealHost::new(root.path().to_owned());
+    let shipped = Path::new("/usr/share/vps-configurator/modules");
+    let catalogue = Catalogue::load(&host, shipped, Path::new(MODULES_D)).unwrap();
+    let mut values: OptionValues = catalogue.iter().map(|m| (m.name.clone(), m.options.defaults())).collect();
+    for (name, value) in options {
+        values.get_mut(module).unwrap().insert((*name).to_owned(), value.clone());
+    }
+    let order = catalogue.order(catalogue.names());
+    let expansion = expand(&catalogue, &order, &values, &hosts()[0]).unwrap_or_else(|problems| panic!("{problems}"));
+    let specs = expansion.specs.iter().filter(|spec| spec.module == module);
+    let specs = specs.map(|spec| format!("{}: {} {}", spec.kind, spec.name, Value::Object(spec.fields.clone())));
+    let probes = expansion.probes.iter().filter(|probe| probe.module == module).map(|probe| format!("{probe:?}"));
+    specs.chain(probes).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn an_empty_time_zone_or_language_keeps_that_of_the_host() {
+    let usual = asked("system", &[]);
+    assert!(usual.contains("timezone: UTC") && usual.contains("locale: en_US.UTF-8"), "{usual}");
+    let kept = asked("system", &[("timezone", json!("")), ("locale", json!(""))]);
+    for word in ["timezone:", "locale:", "/etc/localtime", "\"-a\""] {
+        assert!(!kept.contains(word), "{word}: {kept}");
+    }
+}
