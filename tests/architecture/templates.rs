@@ -93,3 +93,25 @@ fn an_empty_time_zone_or_language_keeps_that_of_the_host() {
         assert!(!kept.contains(word), "{word}: {kept}");
     }
 }
+
+#[test]
+fn addresses_are_written_as_those_who_read_them_want_them() {
+    let netdata = asked("netdata", &[("address", json!("fd00::7"))]);
+    assert!(netdata.contains("bind to = [fd00::7]:19999") && netdata.contains("http://[fd00::7]:19999/"), "{netdata}");
+    assert!(asked("netdata", &[("address", json!("::"))]).contains("http://[::1]:19999/"));
+    assert!(asked("netdata", &[]).contains("bind to = 127.0.0.1:19999"));
+    let site = |address: &str, tls: &str| {
+        asked(
+            "caddy",
+            &[("sites", json!([{"address": address, "root": "", "proxy": "", "tls": tls, "headers": true}]))],
+        )
+    };
+    for address in ["a.example", "http://a.example", "https://a.example"] {
+        assert!(site(address, "off").contains("\\nhttp://a.example {"), "{}", site(address, "off"));
+    }
+    assert!(site("https://a.example", "auto").contains("\\nhttps://a.example {"));
+    let peer = json!([{"name": "phone", "address": "10.8.0.2", "public_key": ""}]);
+    let client = asked("wireguard", &[("peers", peer.clone())]);
+    assert!(client.contains("AllowedIPs = 0.0.0.0/0, ::/0\\n"), "no way past the tunnel: {client}");
+    assert!(asked("wireguard", &[("peers", peer), ("forward", json!(false))]).contains("AllowedIPs = 10.8.0.1/24\\n"));
+}

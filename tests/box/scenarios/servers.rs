@@ -94,8 +94,8 @@ fn tunnel(machine: &Machine, client: &Machine) {
     // This side of the server's cable: reached through the tunnel, it answers to the server's own address.
     let beyond = machine.gateway();
     let conf = machine.read("/etc/wireguard/clients/phone.conf");
-    assert!(conf.contains("AllowedIPs = 0.0.0.0/0"), "{conf}");
-    let conf = conf.replace("AllowedIPs = 0.0.0.0/0", &format!("AllowedIPs = 10.8.0.0/24, {beyond}/32"));
+    assert!(conf.contains("AllowedIPs = 0.0.0.0/0, ::/0"), "{conf}");
+    let conf = conf.replace("AllowedIPs = 0.0.0.0/0, ::/0", &format!("AllowedIPs = 10.8.0.0/24, {beyond}/32"));
     client.put_bytes(conf, "/etc/wireguard/wg0.conf", 0o600);
     client.ok("wg-quick up wg0");
     client.ok("ping -c 3 -W 5 10.8.0.1");
