@@ -186,7 +186,10 @@ impl Problem {
                 match source.raw_os_error() {
                     Some(30) => problem("read-only", "mount the file system writable, or look why it is not: dmesg"),
                     Some(28) => problem("disk-full", "make room: apt-get clean, journalctl --vacuum-size=100M, df -h"),
-                    Some(13 | 1) => problem("not-permitted", "run it as root; where root is refused, too: lsattr tells what chattr +i holds"),
+                    Some(13 | 1) => problem(
+                        "not-permitted",
+                        "run it as root; where root is refused, too: lsattr tells what chattr +i holds",
+                    ),
                     _ => problem("file-error", "look at the path and its file system"),
                 }
             }

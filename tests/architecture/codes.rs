@@ -6,7 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The codes that the sources give: the first string after a call that takes one.
 fn given() -> BTreeMap<String, BTreeSet<String>> {
     // `refused("code", ...)`, `Problem::new(Exit::X, "code", ...)`, `Problem::at(source, span, "code", ...)`.
-    let calls = ["refused(", "Problem::new(", "Problem::at(", "Problem::anywhere(", ".problem(", "Problems::one("];
+    let calls = [
+        "refused(",
+        "Problem::new(",
+        "Problem::at(",
+        "Problem::anywhere(",
+        ".problem(",
+        "Problems::one(",
+        "reader.at(",
+        "self.at(",
+        "let code = ",
+    ];
     let mut codes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in below("src", "rs") {
         let code = source.code();

@@ -1,10 +1,12 @@
 //! Documents that are made from the program are as the program is now; examples parse; the top level is the owner's.
 
 use super::sources::{below, top};
+use clap::CommandFactory;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use vps_configurator::cli::args::Args;
 
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_vps-configurator"))
@@ -69,12 +71,43 @@ fn every_flag_and_command_is_in_its_manual_page() {
     let dir = tempfile::tempdir().unwrap();
     let status = program().args(["internal", "generate", "man"]).arg(dir.path()).status().unwrap();
     assert!(status.success());
-    let page = fs::read_to_string(dir.path().join("vps-configurator-install.8")).unwrap();
-    for flag in
-        ["profile", "module", "skip", "set", "dry\\-run", "plan", "confirm", "workers", "download\\-only", "yes"]
-    {
-        assert!(page.contains(&format!("\\-\\-{flag}")), "--{flag} is not in vps-configurator-install(8)");
+    let mut missing = Vec::new();
+    let looked_at = pages(&Args::command(), "vps-configurator", dir.path(), &mut missing);
+    assert!(looked_at > 40, "only {looked_at} flags and commands were looked for");
+    assert!(missing.is_empty(), "not in a manual page: {missing:#?}");
+}
+
+/// Looks for the flags and commands of a command in its page, and those below it in theirs. How many there are.
+fn pages(command: &clap::Command, name: &str, dir: &Path, missing: &mut Vec<String>) -> usize {
+    let page = fs::read_to_string(dir.join(format!("{name}.8"))).unwrap_or_default().replace("\\-", "-");
+    let mut count = 0;
+    for flag in command.get_arguments().filter(|flag| !flag.is_hide_set()).filter_map(|flag| flag.get_long()) {
+        count += 1;
+        if !page.contains(&format!("--{flag}")) {
+            missing.push(format!("{name}(8): --{flag}"));
+        }
     }
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+        let below = format!("{name}-{}", inner.get_name());
+        count += 1;
+        if !page.contains(&below) {
+            missing.push(format!("{name}(8): {below}"));
+        }
+        count += pages(inner, &below, dir, missing);
+    }
+    count
+}
+
+#[test]
+fn every_event_of_the_system_journal_is_explained() {
+    let page = fs::read_to_string(top().join("docs/how-to/journal.md")).unwrap();
+    let begin = "\"5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a";
+    let sources: String = below("src", "rs").into_iter().map(|source| source.text).collect();
+    let events: BTreeSet<&str> =
+        sources.match_indices(begin).map(|(at, _)| &sources[at + begin.len()..][..2]).collect();
+    assert!(events.len() > 10, "{events:?}");
+    let missing: Vec<_> = events.iter().filter(|event| !page.contains(&format!("`{event}`"))).collect();
+    assert!(missing.is_empty(), "docs/how-to/journal.md lacks {missing:?}");
 }
 
 #[test]
