@@ -1,13 +1,14 @@
 //! Applying a plan: workers take what is free from the graph; each step is written down, made, verified, marked. A
 //! failure takes its module back, or, when the module is mandatory, the whole transaction.
 
+use super::completion::{CutOff, complete, goes_on};
 use super::graph::Order;
 use super::intent::write_down;
 use super::plan::Plan;
 use super::rollback::{self, RollbackReport, Target};
 use super::{Action, Error, Event, Node, Policy, Resource, Result, Works, debts, events};
 use crate::base::ids::{ResourceId, TransactionId};
-use crate::journal::{Intent, StepState, TransactionState};
+use crate::journal::{Intent, StepRow, StepState, TransactionState};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -76,7 +77,8 @@ pub fn apply(
     policy: &Policy,
     actor: &Value,
 ) -> Result<Report> {
-    let run = Run { works, nodes: nodes.into_iter().map(Slot::from).collect(), order, plan, tx, policy };
+    let nodes = nodes.into_iter().map(Slot::from).collect();
+    let run = Run { works, nodes, order, plan, tx, policy, cut_off: CutOff::of(works, tx)? };
     works.progress.tell(&Event::Begin { total: plan.steps.len() });
     let board = Mutex::new(Board::new(&run));
     let changed = Condvar::new();
@@ -89,7 +91,7 @@ pub fn apply(
         run.work(&board, &changed);
     });
     let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
-    finish(works, tx, policy, actor, board)
+    finish(&run, actor, board)
 }
 
 /// A node whose resource may be replaced by what is left of it without a failed module.
@@ -185,6 +187,7 @@ struct Run<'a> {
     plan: &'a Plan,
     tx: TransactionId,
     policy: &'a Policy,
+    cut_off: CutOff,
 }
 
 /// What came of one step.
@@ -296,7 +299,14 @@ impl Run<'_> {
         let id = resource.id();
         let began = works.now();
         let promised = self.plan.step(id);
-        let seen = resource.observe(works.host)?;
+        let mut seen = resource.observe(works.host)?;
+        let cut_off = self.cut_off.take(id);
+        if let Some(step) = &cut_off {
+            if let Some(done) = self.go_on(resource, step, &seen, began)? {
+                return Ok(done);
+            }
+            seen = resource.observe(works.host)?;
+        }
         self.refuse_if_moved(at, resource, &seen, board)?;
         let change = resource.compare(&seen)?;
         let context = works.context();
@@ -314,17 +324,20 @@ impl Run<'_> {
             now: began,
         };
         if change.action == Action::Keep {
-            if promised.is_some() {
+            if promised.is_some() || cut_off.is_some() {
                 // The packages did it already: the promise is kept, and there is nothing of ours to undo.
                 match works.journal.cut_off(self.tx, id)? {
-                    // Or it was done by the attempt that failed because of a module that is out of it now.
+                    // Or it was done by the attempt that was cut off, or that failed because of a module that is out of
+                    // it now.
                     Some(step) => works.journal.set_step(step.id, StepState::Verified, None, None, works.now())?,
                     None => {
                         let step = works.journal.intend(&intent)?;
                         works.journal.set_step(step, StepState::Kept, None, None, works.now())?;
                     }
                 }
-                self.note_deviation(id, &change.after, board);
+                if promised.is_some() {
+                    self.note_deviation(id, &change.after, board);
+                }
             }
             return Ok(Done::Unchanged);
         }
@@ -349,6 +362,9 @@ impl Run<'_> {
         debts::owe_settled(works, self.tx, &node.module, id, settled.as_ref())?;
         match made {
             Ok(seen) => {
+                if let Some(first) = cut_off.filter(|first| first.id != step) {
+                    works.journal.set_step(first.id, StepState::Verified, None, None, works.now())?;
+                }
                 works.journal.set_step(step, StepState::Verified, settled.as_ref(), None, works.now())?;
                 self.note_deviation(id, &seen, board);
                 events::applied(self.tx, &node.module, id, &change.summary);
@@ -366,6 +382,30 @@ impl Run<'_> {
                 works.journal.set_step(step, StepState::Intent, settled.as_ref(), Some(&text), works.now())?;
                 events::failed(self.tx, &node.module, id, &text);
                 works.progress.tell(&Event::StepFailed { id, module: &node.module, error: &text });
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a step whole that was cut off; `None` when more is to do than it had set out to.
+    fn go_on(&self, resource: &dyn Resource, step: &StepRow, seen: &super::State, began: i64) -> Result<Option<Done>> {
+        if !goes_on(resource, step, seen) {
+            return Ok(None);
+        }
+        let (works, id) = (self.works, resource.id());
+        works.progress.tell(&Event::StepBegins { id, module: &step.module, summary: &step.summary });
+        match complete(works, resource, step, seen) {
+            Ok(Some(_)) => {
+                events::applied(self.tx, &step.module, id, &step.summary);
+                works.progress.tell(&Event::StepDone { id, module: &step.module });
+                let seconds = (works.now() - began) as f64 / 1e9;
+                let (module, summary) = (step.module.clone(), step.summary.clone());
+                Ok(Some(Done::Changed(Applied { id: id.clone(), module, summary, seconds })))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                events::failed(self.tx, &step.module, id, &error.to_string());
+                works.progress.tell(&Event::StepFailed { id, module: &step.module, error: &error.to_string() });
                 Err(error)
             }
         }
@@ -500,13 +540,17 @@ impl Drop for Alarm<'_> {
 }
 
 /// Pays debts, takes back what failed, and marks the transaction.
-fn finish(works: &Works<'_>, tx: TransactionId, policy: &Policy, actor: &Value, mut board: Board) -> Result<Report> {
+fn finish(run: &Run<'_>, actor: &Value, mut board: Board) -> Result<Report> {
+    let (works, tx, policy) = (run.works, run.tx, run.policy);
     if let Some(error) = board.fatal {
         return Err(error);
     }
     let mut rollbacks = Vec::new();
     let mut unpaid = Vec::new();
     if !board.stopped {
+        if run.cut_off.is_left() {
+            rollbacks.push(rollback::roll_back(works, &Target::CutOff(tx), actor)?);
+        }
         take_back_modules(works, tx, policy, board.failed_modules.clone(), actor, &mut rollbacks)?;
         let mut late = debts::pay(works)?;
         // A unit that does not come back takes back the newest change of this run that owes it, and, where that doesn't

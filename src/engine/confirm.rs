@@ -6,7 +6,7 @@
 //! and the clock: one too many does no harm, and the death of any process, a reboot or an upgrade lose none, because
 //! the next boot and each changing run call it, too.
 
-use super::recover::{finish_rollbacks, settle};
+use super::recover::{finish_rollbacks, leave, settle};
 use super::rollback::{self, RollbackReport, Target};
 use super::{Error, Result, Works, events};
 use crate::base::ids::{ResourceId, TransactionId};
@@ -135,7 +135,7 @@ pub fn revert(works: &Works<'_>, row: &ConfirmationRow, why: &str, actor: &Value
     let mut reports = finish_rollbacks(works)?;
     if is_running(works, row.tx)? {
         settle(works, row.tx)?;
-        works.journal.set_transaction(row.tx, TransactionState::Interrupted, Some(works.now()), Some(why))?;
+        reports.push(leave(works, row.tx, Some(why), actor)?);
     }
     for module in &row.modules {
         reports.push(rollback::roll_back(works, &Target::ModuleOf(module.clone(), row.tx), actor)?);

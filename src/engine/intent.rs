@@ -138,11 +138,11 @@ mod tests {
         let host = RealHost::new(bench.root());
         bench.with(&host, |works| {
             let id = ResourceId::new("word", "a");
-            let tx = super::super::tests::cut_off(works, &id, json!({"path": "/x/a", "before": null}));
+            let tx = super::super::tests::cut_off(works, &id, json!({"path": "/x/a", "before": null}), Value::Null);
             std::fs::write(bench.root().join("x/a"), "half").unwrap();
             install(works, vec![of("word:a", "one", &[], 0)], &policy(1), Some(tx)).unwrap();
             let steps = works.journal.steps(tx).unwrap();
-            assert_eq!(steps.iter().map(|s| s.state).collect::<Vec<_>>(), [StepState::Intent, StepState::Verified]);
+            assert_eq!(steps.iter().map(|s| s.state).collect::<Vec<_>>(), [StepState::Verified, StepState::Verified]);
             assert!(roll_back(works, &Target::Last, &Value::Null).unwrap().is_complete());
         });
         assert!(bench.tree().is_empty());
@@ -201,7 +201,7 @@ mod tests {
         let host = RealHost::new(bench.root());
         let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
         let id = ResourceId::new("word", "all");
-        let tx = super::super::tests::cut_off(&works, &id, json!({"path": "/x/all", "before": null}));
+        let tx = super::super::tests::cut_off(&works, &id, json!({"path": "/x/all", "before": null}), Value::Null);
         std::fs::write(bench.root().join("x/all"), "half,").unwrap();
         let mut all = of("word:all", "docker", &[], 0);
         all.resource = Box::new(Shared(id, ["docker", "git"].map(str::to_owned).to_vec()));

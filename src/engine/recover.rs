@@ -13,6 +13,8 @@ pub enum Direction {
     Finish,
     /// Take it back.
     Undo,
+    /// Leave what was made whole as it is, and take back what is half-made: somebody else decides about the rest.
+    Leave,
 }
 
 /// What recovery found and did.
@@ -42,9 +44,10 @@ pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result
                 if recovery.to_finish.is_none() {
                     recovery.to_finish = Some(tx);
                 } else {
-                    works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
+                    recovery.rolled_back.push(leave(works, tx.id, None, actor)?);
                 }
             }
+            Direction::Leave => recovery.rolled_back.push(leave(works, tx.id, None, actor)?),
             Direction::Undo => {
                 events::recovered(tx.id, "it is taken back");
                 // Marked afterwards: cut off in between, it is still found.
@@ -76,13 +79,14 @@ fn running(works: &Works<'_>) -> Result<Vec<TransactionRow>> {
     Ok(all.into_iter().filter(|tx| tx.state == TransactionState::Running).collect())
 }
 
-/// Before a rollback: what a crash cut off is no longer under way, and its half-made steps are looked at.
-pub fn settle_all(works: &Works<'_>) -> Result<()> {
-    for tx in running(works)? {
-        settle(works, tx.id)?;
-        works.journal.set_transaction(tx.id, TransactionState::Interrupted, Some(works.now()), None)?;
-    }
-    Ok(())
+/// Leaves an install that was cut off, and that recovery has looked at, as it is, for the reason `why`: what was made
+/// whole stands, what is half-made is taken back.
+pub fn leave(works: &Works<'_>, id: TransactionId, why: Option<&str>, actor: &Value) -> Result<RollbackReport> {
+    let report = rollback::roll_back(works, &Target::CutOff(id), actor)?;
+    let is_over = works.journal.steps(id)?.iter().all(|step| !step.state.stands());
+    let state = if is_over { TransactionState::Undone } else { TransactionState::Interrupted };
+    works.journal.set_transaction(id, state, Some(works.now()), why)?;
+    Ok(report)
 }
 
 /// Lets the undo records of half-made steps look at what there is to remember, while it is fresh.

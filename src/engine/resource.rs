@@ -105,8 +105,15 @@ pub trait Resource: Send + Sync + Debug {
     /// Everything that undoing `change` will need; pre-images go to the object store first. Changes nothing else.
     fn capture(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<UndoRecord>;
 
-    /// Makes the change. After a crash it may be called again on a half-made change.
+    /// Makes the change. After a crash it is called again on a half-made change, with the same `seen` and `change`.
     fn apply(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<()>;
+
+    /// Whether a step that was cut off is made again with what it had set out from (`before`) and to (`change`), when
+    /// `now` is what is there. When that is as promised, for something may be missing that does not show; a kind whose
+    /// half-made state shows says so itself. Not where that would write over what somebody else made since.
+    fn goes_on(&self, _before: &State, change: &Change, now: &State) -> bool {
+        *now == change.after
+    }
 
     /// Things that only one resource may do at a time ("dpkg", "accounts", "ufw"): the scheduler keeps them apart.
     fn exclusive(&self) -> &'static [&'static str] {

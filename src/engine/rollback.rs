@@ -20,6 +20,8 @@ pub enum Target {
     Module(String),
     /// What this module asked for in this transaction.
     ModuleOf(String, TransactionId),
+    /// The steps of this transaction that were cut off and that nothing finished.
+    CutOff(TransactionId),
 }
 
 /// What stands and belongs to a target, newest first.
@@ -49,6 +51,20 @@ pub struct RollbackReport {
 }
 
 impl RollbackReport {
+    /// Adds what a rollback just before it did. What that could not pay, this one tried to pay once more.
+    pub fn join(&mut self, other: RollbackReport) {
+        if self.tx.is_none() {
+            self.unpaid = other.unpaid;
+        }
+        self.tx = self.tx.or(other.tx);
+        self.undoes.extend(other.undoes);
+        self.undoes.sort_unstable_by(|a, b| b.cmp(a));
+        self.undoes.dedup();
+        self.undone.extend(other.undone);
+        self.kept.extend(other.kept);
+        self.failed.extend(other.failed);
+    }
+
     /// Whether everything that was selected is back.
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty()
@@ -70,6 +86,7 @@ pub fn select(works: &Works<'_>, target: &Target) -> Result<Selection> {
         Target::To(id) => steps.retain(|step| step.tx > *id),
         Target::Only(id) | Target::ModuleOf(_, id) => steps.retain(|step| step.tx == *id),
         Target::Module(_) => {}
+        Target::CutOff(id) => steps.retain(|step| step.tx == *id && step.state == StepState::Intent),
     }
     if let Scope::Module(name) = &scope {
         // Who shares a step counts, not in whose name it was made: once a module is out of it, it has no more to undo.

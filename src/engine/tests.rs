@@ -52,7 +52,7 @@ impl Services for Paid {
 }
 
 /// A transaction that was cut off in the step on `id`, which `undo` takes back.
-pub(super) fn cut_off(works: &Works<'_>, id: &ResourceId, undo: Value) -> TransactionId {
+pub(super) fn cut_off(works: &Works<'_>, id: &ResourceId, undo: Value, after: Value) -> TransactionId {
     let tx = works.journal.begin(&begin(TransactionKind::Install, json!({}))).unwrap();
     let intent = crate::journal::Intent {
         tx,
@@ -62,7 +62,7 @@ pub(super) fn cut_off(works: &Works<'_>, id: &ResourceId, undo: Value) -> Transa
         action: "create".into(),
         summary: String::new(),
         before: Value::Null,
-        after: Value::Null,
+        after,
         notify: vec![],
         undo: Some(json!({"kind": "word", "version": 1, "data": undo})),
         now: 1,

@@ -240,6 +240,11 @@ impl Resource for User {
         Ok(UndoRecord::new(UNDO, serde_json::to_value(undo).unwrap_or_default()))
     }
 
+    /// useradd(8) and usermod(8) write one file after the other, and most of them don't show.
+    fn goes_on(&self, before: &State, _: &Change, now: &State) -> bool {
+        now != before
+    }
+
     fn apply(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<()> {
         let host = context.host;
         let there = |host: &dyn Host| -> Result<Option<Vec<String>>> {

@@ -9,7 +9,7 @@ use vps_configurator::cli::debris::sweep;
 use vps_configurator::engine::apply::{self, Report};
 use vps_configurator::engine::graph::Order;
 use vps_configurator::engine::plan::Plan;
-use vps_configurator::engine::recover::{Direction, is_needed, recover, settle_all};
+use vps_configurator::engine::recover::{Direction, is_needed, recover};
 use vps_configurator::engine::rollback::{RollbackReport, Target, roll_back};
 use vps_configurator::engine::{Node, Policy, Silent, Works, debts};
 use vps_configurator::host::fake::{FakeHost, Fault};
@@ -153,7 +153,7 @@ impl Bench {
     pub fn roll_back(&self, host: &FakeHost) -> RollbackReport {
         self.with(host, |works| {
             Bench::prepare(works);
-            settle_all(works).unwrap();
+            recover(works, Direction::Leave, &Value::Null).unwrap();
             roll_back(works, &Target::To(vps_configurator::base::ids::TransactionId(0)), &Value::Null).unwrap()
         })
     }

@@ -18,7 +18,7 @@ use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::apply::{Report, apply};
 use crate::engine::plan::Plan;
-use crate::engine::recover::{Direction, is_needed, recover};
+use crate::engine::recover::{Direction, is_needed, leave, recover};
 use crate::engine::{Resource, Works, confirm, debts};
 use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, ConfirmationRow, StepState, TransactionKind, TransactionState};
@@ -118,7 +118,11 @@ fn carry_out(
     if let Some(saved) = &order.saved {
         refuse_if_outdated(saved, &plan)?;
     }
-    if plan.is_empty() {
+    let is_half_made = match resumed {
+        Some(tx) => journal.steps(tx)?.iter().any(|step| step.state == StepState::Intent),
+        None => false,
+    };
+    if plan.is_empty() && !is_half_made {
         return nothing_to_do(session, &works, &progress, &setup, &plan, resumed, began);
     }
     refuse_while_one_waits(session, &works, resumed)?;
@@ -294,7 +298,7 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
     if row.request == setup.kept_request() {
         return Ok(Some(row.id));
     }
-    works.journal.set_transaction(row.id, TransactionState::Interrupted, Some(works.now()), None)?;
+    leave(works, row.id, None, &session.actor())?;
     Ok(None)
 }
 

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::transaction::{what, word};
 use crate::base::ids::{ResourceId, TransactionId};
-use crate::cli::args::{Direction, Recover, Rollback, Select};
+use crate::cli::args::{self, Recover, Rollback, Select};
 use crate::cli::ask::ask;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
@@ -16,9 +16,10 @@ use crate::cli::setup::Setup;
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::heirs::inherit;
+use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
 use crate::engine::undo::Wishes;
-use crate::engine::{Silent, Works, confirm, recover};
+use crate::engine::{Silent, Works, confirm};
 use crate::host::ReadOnly;
 use crate::journal::{Journal, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
 use serde_json::{Value, json};
@@ -44,10 +45,10 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     if selection.steps.is_empty() {
         // A run that a crash cut off before anything stood, or a rollback at its very end, or one whose acts could not be
         // paid: it is closed, dpkg is healed, and what is owed is paid.
-        let is_open = recover::is_needed(&works)? || !journal.owed()?.is_empty();
+        let is_open = is_needed(&works)? || !journal.owed()?.is_empty();
         if !flags.dry_run && is_open && journal.standing()?.is_empty() {
             drop(journal);
-            return super::recover::run(session, &Recover { direction: Some(Direction::Undo) });
+            return super::recover::run(session, &Recover { direction: Some(args::Direction::Undo) });
         }
         return nothing(session, &target);
     }
@@ -87,17 +88,21 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let works = session.works(&journal, &progress);
     let before = std::time::Instant::now();
     refuse_if_changed(&selection, &select(&works, &target)?)?;
-    super::recover::prepare(session, &progress, recover::is_needed(&works)?)?;
-    recover::settle_all(&works)?;
+    super::recover::prepare(session, &progress, is_needed(&works)?)?;
+    baseline::begin(session, &journal);
+    session.begin_changes();
+    let cut_off = recover(&works, Direction::Leave, &session.actor())?;
     if let Target::Module(name) = &target {
         let mut steps = select(&works, &target)?.steps;
         for one in inherit(works.undoers, &mut steps, name, &wishes)? {
             journal.hand_over(one.step, &serde_json::to_value(&one.undo).unwrap_or_default(), &one.shared)?;
         }
     }
-    baseline::begin(session, &journal);
-    session.begin_changes();
-    let report = roll_back(&works, &target, &session.actor())?;
+    // Where nothing of the last transaction stands any more, the one before it was not asked for.
+    let newest = |selection: &Selection| selection.steps.first().map(|step| step.tx);
+    let is_over = target == Target::Last && newest(&select(&works, &target)?) != newest(&selection);
+    let mut report = if is_over { RollbackReport::default() } else { roll_back(&works, &target, &session.actor())? };
+    cut_off.rolled_back.into_iter().for_each(|other| report.join(other));
     baseline::end(session, &journal, report.tx);
     confirm::settle_all(&works)?;
     progress.finish();

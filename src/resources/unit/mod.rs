@@ -269,7 +269,12 @@ impl Resource for Unit {
         Ok(UndoRecord::new(UNDO, serde_json::to_value(undo).unwrap_or_default()))
     }
 
-    fn apply(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<()> {
+    /// Links come one after the other (`Also=`), and the first is all that shows; each verb may be given twice.
+    fn goes_on(&self, before: &State, _: &Change, now: &State) -> bool {
+        now != before
+    }
+
+    fn apply(&self, context: &Context<'_>, seen: &State, _: &Change) -> Result<()> {
         self.survey.forget();
         let host = context.host;
         let booted = is_booted(host)?;
@@ -284,7 +289,8 @@ impl Resource for Unit {
             return Err(Error::refused("unit-missing", what, "there is no such unit")
                 .fix("correct its name, or add the package that brings it"));
         }
-        for verb in self.verbs(&state) {
+        let planned = self.verbs(&seen.0).into_iter().filter(|verb| *verb != "enable" || !facts.is_fixed());
+        for verb in planned {
             if verb == "start" {
                 self.start(context, &survey::show_one(host, self.name())?)?;
             } else {
