@@ -172,6 +172,11 @@ impl Resource for Swap {
         Ok(UndoRecord::new(KIND, preimage::to_data(KIND, &record)?))
     }
 
+    /// Once its line is out of fstab, nothing shows that the file was ours.
+    fn goes_on(&self, before: &State, _change: &Change, now: &State) -> bool {
+        now != before
+    }
+
     fn apply(&self, context: &Context<'_>, _seen: &State, change: &Change) -> Result<()> {
         let host = context.host;
         let after: Found = preimage::from_data(KIND, 1, &change.after.0)?;
