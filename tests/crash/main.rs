@@ -1,9 +1,12 @@
-//! Errors and deaths at every effect of a composed plan, in an install, in a rollback, and in the recovery from these;
-//! and the built program killed at random moments. Each time the host is finished or as it was before.
+//! Errors and deaths at every effect: of each kind of resource and of composed plans; in an install, in the rollback of a
+//! failed module, in a rollback, in the recovery from all these. And the built program killed at random moments. Each
+//! time the host is finished or as it was before, and the journal says so.
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bench;
-mod effects;
+mod cases;
+mod ground;
 mod killed;
+mod kinds;
+mod points;
