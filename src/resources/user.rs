@@ -9,7 +9,7 @@ use super::account_file::{self, Lines, OF_A_USER};
 use super::user_undo::UndoUser;
 use super::{fields, home};
 use crate::base::ids::ResourceId;
-use crate::base::paths::{GROUP, PASSWD, SHADOW, SUBGID, SUBUID};
+use crate::base::paths::{GROUP, GSHADOW, PASSWD, SHADOW, SUBGID, SUBUID};
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Command, Host, Kind, read_text};
 use serde::Deserialize;
@@ -93,12 +93,15 @@ impl User {
 
     /// Whether useradd was killed between the files that it writes one after the other.
     fn is_half_made(&self, host: &dyn Host, gid: &str) -> Result<bool> {
-        let lacks = |file: &str| -> Result<bool> {
-            let there = host.meta(Path::new(file))?.is_some();
-            Ok(there && account_file::line(&read_text(host, file)?, self.name()).is_none())
-        };
+        let lacks = |file: &str| self.is_missing(host, file);
         let groupless = account_file::group_name(&read_text(host, GROUP)?, gid).is_none();
         Ok(groupless || lacks(SHADOW)? || (!self.fields.system && (lacks(SUBUID)? || lacks(SUBGID)?)))
+    }
+
+    /// Whether the file is there, and has no line of this name.
+    fn is_missing(&self, host: &dyn Host, file: &str) -> Result<bool> {
+        let there = host.meta(Path::new(file))?.is_some();
+        Ok(there && account_file::line(&read_text(host, file)?, self.name()).is_none())
     }
 
     fn add(&self, host: &dyn Host) -> Result<()> {
@@ -262,6 +265,10 @@ impl Resource for User {
         }
         if there(host)?.is_none() {
             self.add(host)?;
+        }
+        if change.action == Action::Create && !self.is_missing(host, GROUP)? && self.is_missing(host, GSHADOW)? {
+            // Its own group, of a useradd that was killed between the two files: no password, as that gives it.
+            host.run(&Command::new("gpasswd").args(["-R", self.name()]))?;
         }
         self.modify(host)?;
         if let Some(line) = there(host)?

@@ -57,11 +57,12 @@ impl UndoUser {
             return Ok(None);
         }
         let now = home::listing(host, &self.home)?;
-        let then = match after {
-            Some(after) => after.home.clone(),
-            None => home::skel(host)?,
-        };
-        let added = home::added(&now, &then);
+        // What is as in /etc/skel is ours, too: of a home that was cut off the rest came after it was looked at.
+        let mut added = home::added(&now, &home::skel(host)?);
+        if let Some(after) = after {
+            let since = home::added(&now, &after.home);
+            added.retain(|path| since.contains(path));
+        }
         Ok(Some(match added.first() {
             None => Ok(now),
             Some(first) => {
@@ -120,6 +121,8 @@ impl UndoUser {
             } else {
                 kept.push(format!("group {}: used by {}", self.name, users.join(", ")));
             }
+        } else if !Lines::kept(context, UNDO, &self.before)?.0.contains_key(GSHADOW) {
+            changed |= account_file::put(host, context.progress, GSHADOW, &self.name, None)?;
         }
         changed |= account_file::put(host, context.progress, PASSWD, &self.name, None)?;
         Ok(match (kept.is_empty(), changed) {
