@@ -297,8 +297,16 @@ impl Host for FakeHost {
         self.effect(|| format!("run {}", command.shown()), || self.real.run_watched(&command, on_line), Some(&half))
     }
 
+    fn sync(&self) -> Result<()> {
+        self.effect(|| "sync".to_owned(), || self.real.sync(), None)
+    }
+
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>> {
         self.effect(|| format!("lock {}", path.display()), || self.real.lock(path, note), None)
+    }
+
+    fn lock_fcntl(&self, path: &Path) -> Result<Box<dyn Guard>> {
+        self.effect(|| format!("lock {}", path.display()), || self.real.lock_fcntl(path), None)
     }
 }
 

@@ -39,6 +39,47 @@ pub(super) fn take(place: &Place, path: &Path, note: &str, now: i128) -> Result<
     Ok(Box::new(Held(lock)))
 }
 
+/// The fcntl(2) lock on the file at `place` while it is held: it goes with this open file, whatever else of this process
+/// looks at the file (F_OFD_SETLK).
+#[derive(Debug)]
+struct Joined(File);
+
+impl Guard for Joined {}
+
+impl Drop for Joined {
+    /// Closing it would not do: a child that was forked meanwhile has it open until it is a program of its own.
+    fn drop(&mut self) {
+        let lock = libc::flock { l_type: libc::F_UNLCK as libc::c_short, ..whole_file() };
+        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&lock));
+    }
+}
+
+/// Takes the fcntl(2) write lock on the file at `place`, which is made when it isn't there.
+pub(super) fn take_fcntl(place: &Place, path: &Path) -> Result<Box<dyn Guard>> {
+    let failed = |source: io::Error| Error::Io { act: "lock", path: path.to_owned(), source };
+    let file = File::from(place.open(OFlag::O_RDWR | OFlag::O_CREAT, 0o600).map_err(failed)?);
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        Ok(_) => Ok(Box::new(Joined(file))),
+        Err(Errno::EAGAIN | Errno::EACCES) => {
+            let holder = fcntl_holder(place).map_err(failed)?;
+            let holder = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            Err(Error::Locked { path: path.to_owned(), holder })
+        }
+        Err(e) => Err(failed(e.into())),
+    }
+}
+
+/// A write lock from the first byte to the last.
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
 /// The words for the three lines of a lock file; it may be caught half-written.
 fn holder(text: &str) -> String {
     let mut lines = text.lines();
@@ -68,13 +109,7 @@ pub(super) fn fcntl_holder(place: &Place) -> io::Result<Option<u32>> {
         }
         Err(e) => return Err(e),
     };
-    let mut lock = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
+    let mut lock = whole_file();
     fcntl(&fd, FcntlArg::F_GETLK(&mut lock))?;
     let held = i32::from(lock.l_type) == libc::F_WRLCK;
     Ok(if held { u32::try_from(lock.l_pid).ok() } else { None })
@@ -149,8 +184,24 @@ mod tests {
         let mut line = String::new();
         std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(host.lock_holder(Path::new("/lock")).unwrap(), Some(child.id()));
+        let Err(Error::Locked { holder, .. }) = host.lock_fcntl(Path::new("/lock")) else { panic!("locked twice") };
+        assert_eq!(holder, format!("process {}", child.id()));
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(host.lock_holder(Path::new("/lock")).unwrap(), None);
+    }
+
+    #[test]
+    fn an_fcntl_lock_that_is_held_keeps_others_out_also_when_it_was_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, lock) = (RealHost::new(dir.path().into()), Path::new("/lock"));
+        let guard = host.lock_fcntl(lock).unwrap();
+        // A lock of fcntl(2)'s older kind would be gone after this: the process opens the file, and closes it.
+        host.lock_holder(lock).unwrap();
+        let file = std::fs::File::options().write(true).open(dir.path().join("lock")).unwrap();
+        assert_eq!(fcntl(&file, FcntlArg::F_SETLK(&whole_file())), Err(Errno::EAGAIN));
+        assert!(matches!(host.lock_fcntl(lock), Err(Error::Locked { .. })));
+        drop(guard);
+        fcntl(&file, FcntlArg::F_SETLK(&whole_file())).unwrap();
     }
 }

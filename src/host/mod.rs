@@ -156,8 +156,13 @@ pub trait Host: Send + Sync + Debug {
     fn run_watched(&self, command: &Command, _on_line: &mut dyn FnMut(&str)) -> Result<Output> {
         self.run(command)
     }
+    /// Waits until the disk has what was written to it so far, by whatever program (syncfs(2)).
+    fn sync(&self) -> Result<()>;
     /// Takes the lock at `path`, for this process; `Error::Locked` names who holds it.
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>>;
+    /// Takes the fcntl write lock on `path`, as other programs do that change what it stands for (lckpwdf(3));
+    /// `Error::Locked` names who holds it.
+    fn lock_fcntl(&self, path: &Path) -> Result<Box<dyn Guard>>;
 }
 
 /// The content of a file; `None` when there is none.

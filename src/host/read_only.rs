@@ -90,7 +90,15 @@ impl Host for ReadOnly<'_> {
         Err(Error::ReadOnly { what: format!("run {}", command.shown()) })
     }
 
+    fn sync(&self) -> Result<()> {
+        refuse("sync", Path::new("/"))
+    }
+
     fn lock(&self, path: &Path, _note: &str) -> Result<Box<dyn Guard>> {
+        refuse("lock", path)
+    }
+
+    fn lock_fcntl(&self, path: &Path) -> Result<Box<dyn Guard>> {
         refuse("lock", path)
     }
 }
@@ -117,7 +125,9 @@ mod tests {
             host.remove(file),
             host.run(&command).map(drop),
             host.run_watched(&command, &mut |_| ()).map(drop),
+            host.sync(),
             host.lock(new, "").map(drop),
+            host.lock_fcntl(new).map(drop),
         ];
         for result in refused {
             assert!(matches!(result, Err(Error::ReadOnly { .. })), "{result:?}");

@@ -10,7 +10,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdi
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, symlinkat, unlinkat};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -21,6 +21,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Extended attributes that the kernel's security modules keep by themselves: neither seen nor set.
 const KEPT_BY_THE_KERNEL: [&str; 3] = ["security.selinux", "security.ima", "security.evm"];
+
+/// Where programs that set up a host write: one file system, or several (hier(7)).
+const SYNCED: [&str; 11] =
+    ["/", "/boot", "/etc", "/home", "/opt", "/root", "/srv", "/usr", "/var", "/var/lib", "/var/log"];
 
 /// The machine: root `/`; or, in tests, a directory that holds a tree of files and its own programs.
 #[derive(Debug)]
@@ -427,6 +431,22 @@ impl Host for RealHost {
         self.runner.run(self, command, on_line)
     }
 
+    fn sync(&self) -> Result<()> {
+        let mut synced = BTreeSet::new();
+        for dir in SYNCED.iter().map(Path::new) {
+            let place = match Place::find(&self.root, dir, Links::All) {
+                Err(e) if is_missing(&e) => continue,
+                place => place.map_err(failed("sync", dir))?,
+            };
+            let Some(stat) = place.stat().map_err(failed("sync", dir))? else { continue };
+            if synced.insert(stat.st_dev) {
+                let open = place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0);
+                open.and_then(|dir| Ok(nix::unistd::syncfs(dir)?)).map_err(failed("sync", dir))?;
+            }
+        }
+        Ok(())
+    }
+
     fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>> {
         if let Some(dir) = path.parent()
             && self.meta(dir)?.is_none()
@@ -438,6 +458,10 @@ impl Host for RealHost {
         }
         let place = self.find(path, Links::Trusted, "lock")?;
         locks::take(&place, path, note, self.now())
+    }
+
+    fn lock_fcntl(&self, path: &Path) -> Result<Box<dyn Guard>> {
+        locks::take_fcntl(&self.find(path, Links::Trusted, "lock")?, path)
     }
 }
 
