@@ -5,7 +5,7 @@
 use crate::base::digest::Digest;
 use crate::base::paths::{GROUP, GSHADOW, PASSWD, SHADOW, SUBGID, SUBUID};
 use crate::engine::{Context, Error, Progress, Result, progress::Event};
-use crate::host::{Host, read_text};
+use crate::host::{self, Guard, Host, read_text};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -111,14 +111,14 @@ impl Lines {
     }
 }
 
-/// Replaces the line of `key` in `file`, or takes it out; everything else stays, owner and mode too. Waits for the
-/// programs of shadow to let go of their lock. True when the file changed.
+/// Replaces the line of `key` in `file`, or takes it out; everything else stays, owner and mode too. Holds the lock of the
+/// programs of shadow meanwhile, for which it waits. True when the file changed.
 pub fn put(host: &dyn Host, progress: &dyn Progress, file: &str, key: &str, with: Option<&str>) -> Result<bool> {
     let before = read_text(host, file)?;
     if line(&before, key).is_none() || line(&before, key) == with {
         return Ok(false);
     }
-    wait_for_lock(host, progress)?;
+    let _lock = take_lock(host, progress)?;
     let before = read_text(host, file)?;
     let after = replaced(&before, key, with);
     if after == before {
@@ -131,26 +131,34 @@ pub fn put(host: &dyn Host, progress: &dyn Progress, file: &str, key: &str, with
     Ok(true)
 }
 
-/// Waits up to 15 s, as lckpwdf(3) does, until nobody holds the lock of the account databases.
-fn wait_for_lock(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
-    for waited in 0..30 {
-        let Some(pid) = host.lock_holder(Path::new(PWD_LOCK))? else {
-            return Ok(());
-        };
-        if waited == 29 {
-            let why = format!("process {pid} has held {PWD_LOCK} for 15 s");
-            return Err(Error::refused("accounts-locked", "change the account databases", why)
-                .fix(format!("see what it is: ps -p {pid}; end it or let it finish, then run again")));
+/// Takes the lock of the account databases; waits up to 15 s for it, as lckpwdf(3) does.
+fn take_lock(host: &dyn Host, progress: &dyn Progress) -> Result<Box<dyn Guard>> {
+    for _ in 0..29 {
+        match host.lock_fcntl(Path::new(PWD_LOCK)) {
+            Err(host::Error::Locked { holder, .. }) => {
+                progress.tell(&Event::Waiting { what: &format!("the account databases, held by {holder}") });
+                host.pause(Duration::from_millis(500));
+            }
+            taken => return Ok(taken?),
         }
-        progress.tell(&Event::Waiting { what: &format!("the account databases, held by process {pid}") });
-        host.pause(Duration::from_millis(500));
     }
-    Ok(())
+    host.lock_fcntl(Path::new(PWD_LOCK)).map_err(|error| match error {
+        host::Error::Locked { holder, .. } => {
+            let why = format!("{holder} has held {PWD_LOCK} for 15 s");
+            Error::refused("accounts-locked", "change the account databases", why)
+                .fix("see what it is (ps -p its number); end it or let it finish, then run again")
+        }
+        error => error.into(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Silent;
+    use crate::host::RealHost;
+    use crate::resources::bench::Bench;
+    use std::sync::{Arc, Mutex};
 
     const GROUPS: &str = "root:x:0:\nsudo:x:27:anna,bo\nan:x:1001:";
 
@@ -176,6 +184,27 @@ mod tests {
         assert_eq!(without_member("sudo:x:27:anna", "anna"), "sudo:x:27:");
         assert_eq!(without_member("sudo:x:27:annabel", "anna"), "sudo:x:27:annabel");
         assert_eq!(members("sudo:x:27:"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_lock_of_shadow_is_waited_for_and_held_until_the_file_is_written() {
+        let bench = Bench::new();
+        bench.put("/etc/group", GROUPS);
+        let held = bench.host().lock_fcntl(Path::new(PWD_LOCK)).unwrap();
+        let error = put(&bench.fake(), &Silent, GROUP, "an", None).unwrap_err();
+        assert!(error.to_string().contains("15 s"), "{error}");
+        assert_eq!(bench.text("/etc/group"), GROUPS);
+        drop(held);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (notes, other) = (Arc::clone(&seen), RealHost::new(bench.at("/")));
+        let fake = bench.fake().observed(Box::new(move |moment| {
+            if moment.what.starts_with("write") {
+                notes.lock().unwrap().push(other.lock_fcntl(Path::new(PWD_LOCK)).is_err());
+            }
+        }));
+        assert!(put(&fake, &Silent, GROUP, "an", None).unwrap());
+        assert_eq!(*seen.lock().unwrap(), [true], "somebody else could write at the same time");
+        bench.host().lock_fcntl(Path::new(PWD_LOCK)).unwrap();
     }
 
     #[test]

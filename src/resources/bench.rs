@@ -34,6 +34,7 @@ impl Bench {
         }
         bench.simulated("stage");
         bench.put("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/bash\n");
+        bench.put("/etc/.pwd.lock", "");
         bench.put("/etc/group", "root:x:0:\nada:x:1000:\nadm:x:4:\n");
         bench
     }
@@ -81,6 +82,11 @@ impl Bench {
     /// The host.
     pub fn host(&self) -> &dyn Host {
         &self.host
+    }
+
+    /// The same host with a clock of its own, which doesn't wait.
+    pub fn fake(&self) -> FakeHost {
+        FakeHost::new(self.root())
     }
 
     /// What resources work with.
