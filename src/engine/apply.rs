@@ -594,6 +594,8 @@ fn finish(run: &Run<'_>, actor: &Value, mut board: Board) -> Result<Report> {
     for report in &mut rollbacks {
         unpaid.append(&mut report.unpaid);
     }
+    // What programs wrote, scripts of packages above all, is nobody's to lose once this is over.
+    works.host.sync()?;
     works.journal.set_transaction(tx, state, Some(works.now()), why.as_deref())?;
     events::ended(tx, if state == TransactionState::Done { "done" } else { "with failures" });
     let unchanged = board.status.iter().filter(|status| **status == Status::Unchanged).count();

@@ -240,8 +240,10 @@ fn earlier_health(works: &Works<'_>, step: &StepRow, unit: &str) -> Result<Healt
     Ok(Health::default())
 }
 
-/// Marks the rollback as ended, and the transactions of which nothing stands any more as undone.
+/// Marks the rollback as ended, and the transactions of which nothing stands any more as undone, once the disk has what
+/// programs wrote.
 fn close(works: &Works<'_>, tx: TransactionId, report: &RollbackReport) -> Result<()> {
+    works.host.sync()?;
     let now = works.now();
     for id in &report.undoes {
         let stands = works.journal.steps(*id)?.iter().any(|step| step.state.stands());

@@ -7,13 +7,13 @@ use super::rollback::{Target, roll_back};
 use super::sample::{Word, node, undoers};
 use super::*;
 use crate::base::ids::{ResourceId, TransactionId};
-use crate::host::fake::{FakeHost, Fault};
+use crate::host::fake::{FakeHost, Fault, Moment};
 use crate::host::{Attributes, Host, RealHost};
 use crate::journal::{Begin, Journal, StepState, TransactionKind, TransactionState};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[derive(Debug, Default)]
@@ -312,7 +312,7 @@ fn after_a_death_at_any_effect_of_an_install_it_is_finished_or_taken_back() {
             }
         }
     }
-    assert_eq!(points, 2 * 3 * 3, "each of three writes, three ways to die, two ways back");
+    assert_eq!(points, 2 * 3 * 4, "each of three writes and a sync, three ways to die, two ways back");
 }
 
 #[test]
@@ -642,4 +642,31 @@ fn where_nothing_shared_is_left_what_only_comes_after_it_goes_on() {
     let (report, _) = bench.with(&host, |works| install(works, nodes, &policy(1), None).unwrap());
     assert_eq!(report.failed_modules, BTreeSet::from(["docker".to_owned()]));
     assert_eq!(bench.tree().into_keys().collect::<Vec<_>>(), ["git"]);
+}
+
+#[test]
+fn nothing_is_marked_as_over_before_the_disk_has_what_programs_wrote() {
+    let bench = Bench::new();
+    let effects = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&effects);
+    let note = Box::new(move |moment: &Moment<'_>| notes.lock().unwrap().push(moment.what.to_owned()));
+    let host = FakeHost::new(bench.root()).observed(note);
+    let state = |works: &Works<'_>, tx| works.journal.transaction(tx).unwrap().unwrap().state;
+    bench.with(&host, |works| {
+        let tx = install(works, vec![of("word:a", "one", &[], 0)], &policy(1), None).unwrap().tx;
+        assert_eq!(effects.lock().unwrap().iter().filter(|what| *what == "sync").count(), 1);
+        assert_eq!(effects.lock().unwrap().last().unwrap(), "sync");
+        assert_eq!(state(works, tx), TransactionState::Done);
+    });
+    let last = host.effects();
+    // Where the disk does not take it, it is not over.
+    let bench = Bench::new();
+    let host = FakeHost::with_fault(bench.root(), last, Fault::Fail);
+    bench.with(&host, |works| {
+        install(works, vec![of("word:a", "one", &[], 0)], &policy(1), None).unwrap_err();
+        let cut_off = recover(works, Direction::Finish, &Value::Null).unwrap().to_finish.unwrap().id;
+        assert_eq!(state(works, cut_off), TransactionState::Running);
+        assert!(roll_back(works, &Target::Last, &Value::Null).unwrap().is_complete());
+        assert_eq!(host.effects(), last + 2, "the removal, and the disk once more");
+    });
 }

@@ -342,6 +342,7 @@ fn nothing_to_do(
 ) -> Outcome {
     let unpaid = debts::pay(works)?;
     if let Some(tx) = resumed {
+        works.host.sync()?;
         works.journal.set_transaction(tx, TransactionState::Done, Some(works.now()), None)?;
         confirm::settle_all(works)?;
     }
