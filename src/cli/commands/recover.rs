@@ -46,10 +46,20 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         None => configured(session)?,
     };
     let direction = match direction {
-        Direction::Finish if flags.direction.is_none() && !is_as_agreed(session, &works)? => {
-            session.output.error("The configuration was changed since the run was agreed to: it is taken back.\n");
-            Direction::Undo
-        }
+        Direction::Finish if flags.direction.is_none() => match is_as_agreed(session, &works) {
+            Ok(true) => Direction::Finish,
+            Ok(false) => {
+                let why = "The configuration was changed since the run was agreed to: it is taken back.\n";
+                session.output.error(why);
+                Direction::Undo
+            }
+            // A crash must not wait for a person.
+            Err(problem) => {
+                let why = problem.why.join("\n  ");
+                session.output.error(&format!("The run cannot go on, and is taken back: {}\n  {why}\n", problem.what));
+                Direction::Undo
+            }
+        },
         direction => direction,
     };
     session.begin_changes();
