@@ -24,7 +24,6 @@ impl Wish {
             install: "install --profile small --module case --set modules.case.enabled=true --yes".to_owned(),
             tree,
             but: self.but,
-            stride: 5,
         }
     }
 }
@@ -57,21 +56,23 @@ fn theirs(tree: &Tree) {
     std::os::unix::fs::symlink("old", tree.at("/srv/data/now")).unwrap();
 }
 
-/// A unit that runs, with the configuration that it has read.
-fn running(tree: &Tree) {
+/// A unit that runs, with the configuration that it has read. `more` are lines of its file.
+pub fn running(tree: &Tree, more: &str) {
     theirs(tree);
-    tree.put(
-        "/usr/lib/systemd/system/own.service",
-        "READS=/etc/theirs.conf\n[Install]\nWantedBy=multi-user.target\nAlso=own.socket\n",
-    );
+    let unit = format!("READS=/etc/theirs.conf\n{more}[Install]\nWantedBy=multi-user.target\nAlso=own.socket\n");
+    tree.put("/usr/lib/systemd/system/own.service", unit);
     tree.put("/usr/lib/systemd/system/own.socket", "[Install]\nWantedBy=sockets.target\n");
     on(tree, "systemctl", &["enable", "own.service"]);
     on(tree, "systemctl", &["start", "own.service"]);
 }
 
+fn started(tree: &Tree) {
+    running(tree, "");
+}
+
 /// The same, stopped.
 fn stopped(tree: &Tree) {
-    running(tree);
+    started(tree);
     on(tree, "systemctl", &["stop", "own.service"]);
     on(tree, "systemctl", &["disable", "own.service"]);
     on(tree, "systemctl", &["disable", "own.socket"]);
@@ -176,7 +177,7 @@ fn on(tree: &Tree, program: &str, args: &[&str]) {
     host.run(&Command::new(program).args(args.iter().copied())).unwrap();
 }
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJm0Tn8fvWbZfVfZB0Q0uY8n3VJ0m5kM5vOQeN2pZl1t ada@example";
+pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJm0Tn8fvWbZfVfZB0Q0uY8n3VJ0m5kM5vOQeN2pZl1t ada@example";
 const FINGERPRINT: &str = "8241E7B4B4D7BE96075609B6CC953988852B2F63";
 const SHA256: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
 
@@ -188,8 +189,10 @@ pub const WISHES: &[Wish] = &[
     wish("file: mode alone", "{file: /etc/theirs.conf, content: \"theirs\\n\", mode: \"0600\"}", theirs),
     wish("file: in place of a link", "{file: /srv/data/now, content: \"now\\n\", owner: ada}", theirs),
     wish("file: checked and secret", "{file: /etc/sudoers.d/ours, content: \"ada ALL=(ALL) ALL\\n\", mode: \"0440\", secret: true, check: [visudo, -cf, \"{path}\"]}", plain),
-    wish("file: read by a unit", "{file: /etc/theirs.conf, content: \"ours\\n\", notify: [restart own.service, daemon-reload]}", running),
-    wish("file: reloaded", "{file: /etc/theirs.conf, content: \"ours\\n\", notify: [reload own.service]}", running),
+    wish("file: read by a unit", "{file: /etc/theirs.conf, content: \"ours\\n\", notify: [restart own.service, daemon-reload]}", started),
+    wish("file: reloaded", "{file: /etc/theirs.conf, content: \"ours\\n\", notify: [reload own.service]}", started),
+    wish("file: with another one in it", "{file: /etc/client.conf, content: \"name = @{/etc/case/name}\\n\", mode: \"0600\", inserts: true}\n  - {generated: /etc/case/name, run: [hostname]}", plain),
+    wish("generated: create", "{generated: /etc/case/name, run: [hostname]}", plain),
     wish("directory: create", "{directory: /srv/new/deeper, mode: \"0750\", owner: ada, group: ada}", plain),
     wish("directory: update", "{directory: /srv/data, mode: \"0711\", owner: ada}", theirs),
     wish("symlink: create", "{symlink: /srv/a/b/link, target: /etc/hosts}", plain),
@@ -203,8 +206,8 @@ pub const WISHES: &[Wish] = &[
     wish("download: create", "{download: /opt/new/bin/fetched, url: \"https://example.org/fetched\", sha256: SHA256, mode: \"0755\"}", plain),
     wish("download: update", "{download: /etc/theirs.conf, url: \"https://example.org/fetched\", sha256: SHA256}", theirs),
     wish("unit: enable and start", "{unit: own.service, enabled: true, active: true}", stopped),
-    wish("unit: disable and stop", "{unit: own.service, enabled: false, active: false}", running),
-    wish("unit: mask", "{unit: own.service, masked: true, active: false}", running),
+    wish("unit: disable and stop", "{unit: own.service, enabled: false, active: false}", started),
+    wish("unit: mask", "{unit: own.service, masked: true, active: false}", started),
     wish("user: create", "{user: anna, shell: /bin/zsh, comment: Anna}", plain),
     wish("user: create for the system", "{user: robot, system: true, home: /srv/robot}", plain),
     wish("user: update", "{user: ada, shell: /bin/zsh, comment: A, locked: true}", plain),
@@ -229,6 +232,7 @@ pub const WISHES: &[Wish] = &[
     wish("firewall: add to theirs", "{firewall: ufw, incoming: reject, rules: [\"deny 99/tcp\"]}", walled),
     // A firewall that somebody flushed is not flushed again.
     Wish { but: Some("/run/fake-netfilter/"), ..wish("firewall: load again", "{firewall: ufw, incoming: allow, rules: []}", flushed) },
+    wish("firewall_rule: add", "{firewall_rule: \"allow 81/tcp # web\"}", walled),
     wish("command: run", "{command: mark, run: [mark, /etc/marked], creates: /etc/marked, undo: [unmark, /etc/marked]}", plain),
     wish("package: install", "{package: [web, tool]}", plain),
     wish("package: mark", "{package: libweb}", dependency),

@@ -1,11 +1,14 @@
 //! A tree on which the program's own commands run, in this process, on a host that shows each effect before it is made,
 //! and fails where it is told to.
 
+use crate::likeness::likeness;
 use crate::support::tree::Tree;
 use clap::Parser;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use vps_configurator::base::digest::Digest;
 use vps_configurator::cli::args::Args;
 use vps_configurator::cli::commands::{self, Outcome};
 use vps_configurator::cli::exit::Exit;
@@ -40,9 +43,14 @@ pub struct Run {
     pub outcome: Outcome,
     /// How many effects it had.
     pub effects: u64,
-    /// What was on the disk before and in the middle of those effects that were to be kept.
+    /// What was on the disk before and in the middle of those effects that were to be kept, where it was not known yet.
     pub points: Vec<Point>,
+    /// At how many more moments it was like one that was known.
+    pub alike: usize,
 }
+
+/// What hosts were like from which everything has been tried.
+pub type Known = Arc<Mutex<HashSet<Digest>>>;
 
 impl Run {
     /// Whether it ended well.
@@ -70,49 +78,54 @@ impl Ground {
 
     /// Runs the program with the words of one line.
     pub fn run(&self, line: &str) -> Run {
-        self.play(line, None, &|_| false)
+        self.play(line, None, None)
     }
 
     /// The same, where the effect of this number fails.
     pub fn fail(&self, line: &str, number: u64) -> Run {
-        self.play(line, Some(number), &|_| false)
+        self.play(line, Some(number), None)
     }
 
-    /// The same, and what is on the disk is kept before and in the middle of each effect that `keeps` wants.
-    pub fn watch(&self, line: &str, keeps: &dyn Fn(u64) -> bool) -> Run {
-        self.play(line, None, keeps)
+    /// The same, and what is on the disk before and in the middle of each effect is kept, where that is not `known` yet.
+    pub fn watch(&self, line: &str, known: &Known) -> Run {
+        self.play(line, None, Some(known))
     }
 
     /// The same after an effect that fails: what follows it is kept.
-    pub fn fail_and_watch(&self, line: &str, number: u64, keeps: &dyn Fn(u64) -> bool) -> Run {
-        self.play(line, Some(number), &|at| at > number && keeps(at))
+    pub fn fail_and_watch(&self, line: &str, number: u64, known: &Known) -> Run {
+        self.play(line, Some(number), Some(known))
     }
 
-    fn play(&self, line: &str, fails: Option<u64>, keeps: &dyn Fn(u64) -> bool) -> Run {
+    fn play(&self, line: &str, fails: Option<u64>, known: Option<&Known>) -> Run {
         let root = self.tree.root().to_owned();
-        let wanted: Arc<Mutex<Vec<Point>>> = Arc::default();
+        let wanted: Arc<Mutex<(Vec<Point>, usize)>> = Arc::default();
         let moments = Arc::clone(&wanted);
-        // Effects come from the thread that runs the command; the closure can't borrow, so what is wanted is asked for
-        // beforehand.
-        let wants: Vec<bool> = (0..MOST).map(keeps).collect();
+        let known = known.map(Arc::clone);
         let (tree, clock) = (self.tree.root().to_owned(), self.clock.get());
+        // Effects come from the thread that runs the command.
         let observer = move |moment: &Moment<'_>| {
-            let at = usize::try_from(moment.number).unwrap();
-            assert!(at < wants.len(), "a run of more than {MOST} effects");
-            if wants[at] {
-                let twin = || Ground { tree: Tree::twin_of(&tree), clock: Cell::new(clock + HOUR) };
-                let mut kept = moments.lock().unwrap();
-                let whole = twin();
-                kept.push(Point { what: format!("before effect {at}, {}", moment.what), ground: whole });
-                for middle in 1.. {
-                    let part = twin();
-                    if !moment.halve(part.tree.root(), middle) {
-                        break;
-                    }
-                    kept.push(Point {
-                        what: format!("in the middle ({middle}) of effect {at}, {}", moment.what),
-                        ground: part,
-                    });
+            let Some(known) = known.as_ref().filter(|_| fails.is_none_or(|number| moment.number > number)) else {
+                return;
+            };
+            let at = moment.number;
+            let twin = || Ground { tree: Tree::twin_of(&tree), clock: Cell::new(clock + HOUR) };
+            let is_new = |root: &Path| known.lock().unwrap().insert(likeness(root));
+            let mut moments = moments.lock().unwrap();
+            if is_new(&tree) {
+                moments.0.push(Point { what: format!("before effect {at}, {}", moment.what), ground: twin() });
+            } else {
+                moments.1 += 1;
+            }
+            for middle in 1.. {
+                let part = twin();
+                if !moment.halve(part.tree.root(), middle) {
+                    break;
+                }
+                if is_new(part.tree.root()) {
+                    let what = format!("in the middle ({middle}) of effect {at}, {}", moment.what);
+                    moments.0.push(Point { what, ground: part });
+                } else {
+                    moments.1 += 1;
                 }
             }
         };
@@ -124,8 +137,8 @@ impl Ground {
         let outcome = command(&host, &root, line);
         self.clock.set(host.now());
         drop(Arc::clone(&host));
-        let points = std::mem::take(&mut *wanted.lock().unwrap());
-        Run { outcome, effects: host.effects(), points }
+        let (points, alike) = std::mem::take(&mut *wanted.lock().unwrap());
+        Run { outcome, effects: host.effects(), points, alike }
     }
 
     /// The journal; `None` before there is one.
@@ -198,8 +211,6 @@ impl Ground {
 
 /// What lies in /run/vps-configurator between two runs.
 const STAYS: [&str; 3] = ["lock", "held-units", "apt.log"];
-/// More effects than any run has.
-const MOST: u64 = 4000;
 /// Between a power cut and the next start.
 const HOUR: i128 = 3_600_000_000_000;
 

@@ -6,7 +6,9 @@
 mod support;
 
 mod cases;
+mod composed;
 mod ground;
 mod killed;
 mod kinds;
+mod likeness;
 mod points;

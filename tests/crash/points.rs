@@ -2,15 +2,19 @@
 //! middle of each; the same while a failed module is taken back, and while a crash is recovered from. After each, the
 //! host is finished or taken back, and looked at.
 //!
-//! Dying after an effect is dying before the next one, so that is no point of its own. Two faults in one life are too
-//! many to combine all: of those every so-and-so-many'th is taken, another one in each case; `CRASH_ALL=1` takes all.
+//! Dying after an effect is dying before the next one, so that is no point of its own; and what is like a host from which
+//! both ways were tried is not tried again. Two faults in one life are too many to combine all: of the first ones few are
+//! taken, others in each case, with all that can follow; `CRASH_ALL=1` takes all.
 
-use crate::ground::{Ground, Point, Run};
+use crate::ground::{Ground, Known, Point, Run};
+use crate::likeness::likeness;
 use crate::support::listing::{Listing, differences};
 use crate::support::tree::Tree;
+use std::collections::HashSet;
 use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use vps_configurator::base::digest::Digest;
 use vps_configurator::journal::{StepState, TransactionState};
 
 /// What is put on a host, and where it is put.
@@ -22,8 +26,6 @@ pub struct Case {
     pub tree: fn(&str) -> Tree,
     /// Paths that begin so need not come back.
     pub but: Option<&'static str>,
-    /// How far apart the second faults are taken, when not all are.
-    pub stride: usize,
 }
 
 impl Case {
@@ -51,6 +53,8 @@ impl std::ops::AddAssign for Count {
     }
 }
 
+/// After how many of the errors, and of the deaths, of a case there is a second fault, at every effect that follows.
+const DOUBLE: usize = 2;
 const ROLL_BACK: &str = "rollback --to 0 --yes";
 
 /// A case under way: how the host was before, and how it is when nothing goes wrong.
@@ -62,6 +66,10 @@ struct Play<'a> {
     after: Listing,
     state: TransactionState,
     count: Count,
+    /// From what both ways were tried.
+    known: Known,
+    /// What was there when this line was run, and that went well.
+    tried: HashSet<(Digest, String)>,
 }
 
 /// Plays all points of a case.
@@ -69,11 +77,13 @@ pub fn play(case: &Case) -> Count {
     let base = Ground::new((case.tree)(&case.name));
     let before = case.listing(&base);
     let installed = base.twin();
-    let clean = installed.watch(&case.install, &|_| true);
+    let known = Known::default();
+    let clean = installed.watch(&case.install, &known);
     let state = installed.states().last().copied().unwrap_or_else(|| panic!("{}: {:?}", case.name, clean.outcome));
     installed.must_be_settled(&format!("{}, without a fault", case.name));
     let after = case.listing(&installed);
-    let mut play = Play { case, base, before, installed, after, state, count: Count::default() };
+    let mut play =
+        Play { case, base, before, installed, after, state, count: Count::default(), known, tried: HashSet::new() };
     if state == TransactionState::Done {
         clean.must_be_done(&case.name);
         assert!(!differences(&play.before, &play.after).is_empty(), "{}: it changes nothing", case.name);
@@ -91,10 +101,15 @@ impl Play<'_> {
         std::env::var_os("CRASH_ALL").is_some()
     }
 
-    /// Whether the second fault number `at` is taken.
-    fn takes(&self, at: u64) -> bool {
-        let shift = self.case.name.len();
-        self.all() || (usize::try_from(at).unwrap() + shift).is_multiple_of(self.case.stride)
+    /// Whether the first fault number `at` of `all` is one after which there is a second one.
+    fn takes(&self, at: usize, all: usize) -> bool {
+        let apart = (all / DOUBLE).max(1);
+        self.all() || (at + self.case.name.len()).is_multiple_of(apart)
+    }
+
+    /// Whether it is the first time that what follows from `line` is looked at on a host like this.
+    fn is_new(&mut self, ground: &Ground, line: &str) -> bool {
+        self.tried.insert((likeness(ground.tree.root()), line.to_owned()))
     }
 
     fn run(&mut self, ground: &Ground, line: &str) -> Run {
@@ -103,6 +118,7 @@ impl Play<'_> {
     }
 
     fn deaths_in_the_install(&mut self, clean: &Run) {
+        self.count.points += clean.alike;
         for (number, point) in clean.points.iter().enumerate() {
             self.count.points += 1;
             self.finished_and_undone(number, point);
@@ -142,8 +158,10 @@ impl Play<'_> {
             assert_eq!(state, Some(self.state), "{when}: {:?}", run.outcome);
             self.must_be(&ground, &self.after, &format!("{when}, finished"));
         }
-        self.run(&ground, ROLL_BACK).must_be_done(&format!("{when}, then the rollback"));
-        self.must_be_back(&ground, &format!("{when}, then the rollback"));
+        if self.is_new(&ground, ROLL_BACK) {
+            self.run(&ground, ROLL_BACK).must_be_done(&format!("{when}, then the rollback"));
+            self.must_be_back(&ground, &format!("{when}, then the rollback"));
+        }
     }
 
     fn undone(&mut self, ground: Ground, number: usize, when: &str) {
@@ -172,15 +190,16 @@ impl Play<'_> {
             self.count.points += 1;
             let when = format!("{}: an error at effect {number}", self.case.name);
             let ground = self.base.twin();
-            let watched = self.takes(number);
+            let watched = self.takes(usize::try_from(number).unwrap(), usize::try_from(effects).unwrap());
             let install = self.case.install.clone();
             let run = if watched {
-                ground.fail_and_watch(&install, number, &|_| true)
+                ground.fail_and_watch(&install, number, &self.known)
             } else {
                 ground.fail(&install, number)
             };
             self.count.runs += 1;
             let when = format!("{when} ({:?})", run.outcome);
+            self.count.points += run.alike;
             for (at, point) in run.points.iter().enumerate() {
                 self.count.points += 1;
                 let point = Point {
@@ -195,6 +214,9 @@ impl Play<'_> {
                 continue;
             }
             ground.must_be_closed(&when);
+            if !self.is_new(&ground, "after an error") {
+                continue;
+            }
             let other = ground.twin();
             self.run(&other, ROLL_BACK).must_be_done(&when);
             // What a boot does: it takes our own temporary files away, also where nothing stood.
@@ -210,10 +232,12 @@ impl Play<'_> {
 
     fn deaths_in_the_rollback(&mut self) -> u64 {
         let ground = self.installed.twin();
-        let run = ground.watch(ROLL_BACK, &|_| true);
+        self.is_new(&ground, ROLL_BACK);
+        let run = ground.watch(ROLL_BACK, &Known::default());
         let when = format!("{}: a rollback", self.case.name);
         run.must_be_done(&when);
         self.must_be_back(&ground, &when);
+        self.count.points += run.alike;
         for (number, point) in run.points.iter().enumerate() {
             self.count.points += 1;
             let when = format!("{}: the power went in the rollback {}", self.case.name, point.what);
@@ -243,6 +267,9 @@ impl Play<'_> {
                 !run.is_done() || stuck == 0,
                 "{when}: it says that all is well, and {stuck} steps could not be undone"
             );
+            if !self.is_new(&ground, "after an error in the rollback") {
+                continue;
+            }
             if ground.is_cut_off() {
                 self.run(&ground, "recover").must_be_done(&when);
             }
@@ -254,15 +281,16 @@ impl Play<'_> {
     /// The power goes in the install, and again while that is recovered from, whichever way.
     fn deaths_in_the_recovery(&mut self, clean: &Run) {
         let cut_off: Vec<&Point> = clean.points.iter().filter(|point| point.ground.is_cut_off()).collect();
+        let all = cut_off.len();
         for (number, first) in cut_off.into_iter().enumerate() {
-            if !self.takes(number as u64) {
+            if !self.takes(number, all) {
                 continue;
             }
             for way in ["finish", "undo"] {
                 let ground = first.ground.twin();
-                let stride = if self.all() { 1 } else { 2 };
-                let run = ground.watch(&format!("recover --direction {way}"), &|at| at % stride == 0);
+                let run = ground.watch(&format!("recover --direction {way}"), &self.known);
                 self.count.runs += 1;
+                self.count.points += run.alike;
                 for (at, second) in run.points.iter().enumerate() {
                     self.count.points += 1;
                     let what = format!("{}, and once more in `recover --direction {way}` {}", first.what, second.what);

@@ -29,8 +29,6 @@ impl Tree {
     pub fn listing(&self) -> Listing {
         let mut listing = Listing::new();
         walk(self.root(), self.root(), &mut listing);
-        let kept = |path: &String| !OURS.iter().any(|ours| path.starts_with(ours)) || path == "/usr/sbin/policy-rc.d";
-        listing.retain(|path, _| kept(path));
         for running in fs::read_dir(self.at("/run/fake-systemd/active")).into_iter().flatten() {
             let name = running.unwrap().file_name().into_string().unwrap();
             listing.insert(format!("running {name}"), String::new());
@@ -72,6 +70,10 @@ pub fn differences(before: &Listing, after: &Listing) -> Vec<String> {
 fn walk(root: &Path, dir: &Path, listing: &mut Listing) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
+        let name = format!("/{}", path.strip_prefix(root).unwrap().display());
+        if OURS.iter().any(|ours| name.starts_with(ours)) && name != "/usr/sbin/policy-rc.d" {
+            continue;
+        }
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         let what = if meta.is_symlink() {
             format!("-> {}", fs::read_link(&path).unwrap().display())
@@ -80,10 +82,6 @@ fn walk(root: &Path, dir: &Path, listing: &mut Listing) {
         } else {
             "directory".to_owned()
         };
-        let name = format!("/{}", path.strip_prefix(root).unwrap().display());
-        if name == "/var/lib/fake-repo" || name == "/usr/share/vps-configurator" {
-            continue;
-        }
         let mut whole = format!("{:o} {}:{} {what}", meta.mode() & 0o7777, meta.uid(), meta.gid());
         for attribute in xattr::list(&path).unwrap() {
             let value = xattr::get(&path, &attribute).unwrap().unwrap_or_default();
