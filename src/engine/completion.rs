@@ -45,6 +45,9 @@ pub(super) fn complete(
     seen: &State,
 ) -> Result<Option<State>> {
     let (before, change) = (State(step.before.clone()), change_of(step));
+    if step.settled.is_some() {
+        works.journal.make_again(step.id)?;
+    }
     events::extended(step.tx, &step.module, &step.resource);
     if let Err(error) = resource.apply(&works.context(), &before, &change) {
         works.journal.set_step(step.id, StepState::Intent, None, Some(&error.to_string()), works.now())?;

@@ -235,6 +235,12 @@ impl Journal {
         Ok(())
     }
 
+    /// A step that was cut off is made once more: what had been seen of it is forgotten, and the next crash looks anew.
+    pub fn make_again(&self, step: i64) -> Result<()> {
+        self.to_write("step")?.execute("UPDATE steps SET settled = NULL WHERE id = ?1", params![step])?;
+        Ok(())
+    }
+
     /// Records that a step was taken back (or not), in one commit with its new state, the rest of its undo record
     /// when only a part is back, and the debts that the way back makes.
     pub fn record_undo(&self, undo: &UndoEntry<'_>) -> Result<()> {
