@@ -19,7 +19,7 @@ OLDER_DEBS ?=
 NEED := debian/need
 GENERATED := target/generated
 UNITS := $(wildcard systemd/*.service systemd/*.timer)
-SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-repo finish-deb tests/smoke tests/service) tests/box/with-packages \
+SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-repo older-packages finish-deb tests/smoke tests/service) tests/box/with-packages \
 	$(addprefix debian/vps-configurator.,config postinst prerm postrm)
 # Debian 12's lintian still asks for init.d scripts. Asked by the shell: make expands a recipe before its first line has
 # installed lintian.
