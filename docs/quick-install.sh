@@ -112,6 +112,12 @@ install() {
         fail "the repository's key is not the expected one; nothing was changed" \
             "expected $VPS_FINGERPRINT, got $(echo "$found" | tr '\n' ' ')" \
             "don't go on; ask the repository's owner over another channel"
+    # Before anything of apt's is touched.
+    architecture=$(dpkg --print-architecture)
+    download "$REPO_URL/dists/trixie/InRelease" "$work/InRelease"
+    grep -Eq "^Architectures:.* $architecture( |\$)" "$work/InRelease" ||
+        fail "the repository has no packages for $architecture; nothing was changed" \
+            "it has: $(sed -n 's/^Architectures: //p' "$work/InRelease")" "use a host of one of these" 2
     # The same bytes as in vps-configurator-apt-source, which takes both files over below.
     cat > "$work/sources" <<EOF
 # The repository of vps-configurator. The key is trusted for this entry only.
