@@ -3,9 +3,10 @@
 use super::probe::{Probe, ProbeTest};
 use crate::host::sockets::{self, Listener};
 use crate::host::{Command, Host};
+use crate::resources::sysctl::proc_path;
 use crate::resources::unit::survey;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What came of a probe.
@@ -128,7 +129,7 @@ impl<'a> Prober<'a> {
     }
 
     fn sysctl(&self, key: &str, value: &str) -> Verdict {
-        let path = Path::new("/proc/sys").join(key.replace('.', "/"));
+        let path = proc_path(key);
         match self.host.meta(&path) {
             Ok(None) => return Verdict::NotApplicable(format!("this kernel shows no {key} here")),
             Err(error) => return Verdict::Failed(error.to_string()),

@@ -4,6 +4,7 @@ use super::configuration::Valued;
 use crate::base::yaml::{Collector, Reader, Source, parse};
 use crate::engine::MOST_WORKERS;
 use crate::modules::Options;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -61,11 +62,16 @@ pub struct Settings {
 impl Settings {
     /// The settings from their checked values.
     pub(super) fn new(values: &BTreeMap<String, Valued>) -> Settings {
-        let number = |key: &str| values.get(key).and_then(|v| v.value.as_u64());
+        // Without a value (the file of defaults is damaged) the one that is described counts.
+        let described = options().defaults();
+        let number = |key: &str| {
+            let given = values.get(key).and_then(|v| v.value.as_u64());
+            given.or_else(|| described.get(key).and_then(Value::as_u64)).unwrap_or_default()
+        };
         let undo = values.get("apply.recovery").is_some_and(|v| v.value == "undo");
         Settings {
-            workers: number("apply.workers").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
-            lock_wait: Duration::from_secs(number("apply.lock_wait").unwrap_or(600)),
+            workers: usize::try_from(number("apply.workers")).unwrap_or(1),
+            lock_wait: Duration::from_secs(number("apply.lock_wait")),
             recovery: if undo { Recovery::Undo } else { Recovery::Finish },
             skipped: values
                 .get("drift.skip")
@@ -77,7 +83,7 @@ impl Settings {
                 Some("never") => ConfirmWhen::Never,
                 _ => ConfirmWhen::Auto,
             },
-            confirm_timeout: Duration::from_secs(number("confirm.timeout").unwrap_or(300)),
+            confirm_timeout: Duration::from_secs(number("confirm.timeout")),
         }
     }
 }
@@ -97,6 +103,19 @@ pub fn options() -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shipped_defaults_are_those_that_are_described_and_that_packages_wait_by() {
+        let text = include_str!("../../config/defaults.yaml");
+        let shipped: Value = serde_yaml::from_str(text).unwrap();
+        for (path, default) in options().defaults() {
+            let (group, key) = path.split_once('.').unwrap();
+            assert_eq!(shipped[group][key], default, "{path}");
+        }
+        let settings = Settings::new(&BTreeMap::new());
+        assert_eq!(settings.lock_wait, crate::resources::package::LOCK_WAIT);
+        assert_eq!((settings.workers, settings.confirm_timeout), (4, Duration::from_secs(300)));
+    }
 
     #[test]
     fn the_descriptions_of_the_settings_are_good() {

@@ -243,7 +243,7 @@ fn set(host: &dyn Host, values: &[(String, String)]) -> Result<()> {
 
 /// Where the value of `key` lies. As in sysctl(8), the first separator decides: with `.` first, a `/` in a name
 /// stands for a dot (`net.ipv4.conf.eth0/100.rp_filter`).
-fn proc_path(key: &str) -> PathBuf {
+pub fn proc_path(key: &str) -> PathBuf {
     let dots_first = key.find(['.', '/']).is_some_and(|i| key.as_bytes().get(i) == Some(&b'.'));
     let swap = |c| match c {
         '.' => '/',
