@@ -11,7 +11,7 @@ use crate::base::paths;
 use crate::base::yaml::Problems;
 use crate::engine::graph::Order;
 use crate::engine::plan::Plan;
-use crate::engine::{Node, Policy};
+use crate::engine::{Node, Policy, room};
 use crate::host::ReadOnly;
 use crate::host::machine::{Machine, ssh_ports};
 use crate::host::sockets;
@@ -143,6 +143,13 @@ impl Setup {
             );
         }
         Ok(plan)
+    }
+}
+
+impl Setup {
+    /// Refuses a plan that takes more room than there is, packages and all else together.
+    pub fn check_room(&self, session: &Session<'_>, plan: &Plan) -> Result<(), Problem> {
+        Ok(room::check(session.host, &self.nodes, plan)?)
     }
 }
 

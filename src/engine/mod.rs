@@ -18,6 +18,7 @@ pub mod progress;
 pub mod recover;
 pub mod resource;
 pub mod rollback;
+pub mod room;
 #[cfg(test)]
 mod sample;
 #[cfg(test)]

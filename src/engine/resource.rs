@@ -115,6 +115,11 @@ pub trait Resource: Send + Sync + Debug {
         *now == change.after
     }
 
+    /// The room that the change takes: bytes, each with a path on the file system that they are taken from.
+    fn room(&self, _seen: &State, _change: &Change) -> Result<Vec<(std::path::PathBuf, u64)>> {
+        Ok(Vec::new())
+    }
+
     /// Things that only one resource may do at a time ("dpkg", "accounts", "ufw"): the scheduler keeps them apart.
     fn exclusive(&self) -> &'static [&'static str] {
         &[]

@@ -56,7 +56,7 @@ pub struct Reference {
 /// What a module needs of the host before anything is touched.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Requires {
-    /// Room on / in MB, for its packages and files.
+    /// About how much room on / its packages and files take, in MB: for people. A plan weighs its packages exactly.
     pub disk_mb: Option<u64>,
     /// Memory in MB.
     pub memory_mb: Option<u64>,

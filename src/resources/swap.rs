@@ -153,11 +153,16 @@ impl Resource for Swap {
         Ok(Change::new(action, summary, preimage::to_data(KIND, &wanted)?))
     }
 
+    fn room(&self, seen: &State, change: &Change) -> Result<Vec<(PathBuf, u64)>> {
+        let more = more(&preimage::from_data(KIND, 1, &seen.0)?, &preimage::from_data(KIND, 1, &change.after.0)?);
+        Ok(if more == 0 { Vec::new() } else { vec![(self.path.clone(), (more + RESERVE).saturating_mul(MIB))] })
+    }
+
     fn capture(&self, context: &Context<'_>, seen: &State, change: &Change) -> Result<UndoRecord> {
         let host = context.host;
         let before: Found = preimage::from_data(KIND, 1, &seen.0)?;
         let after: Found = preimage::from_data(KIND, 1, &change.after.0)?;
-        let needs_room = after.size_mb.unwrap_or(0).saturating_sub(before.size_mb.unwrap_or(0));
+        let needs_room = more(&before, &after);
         let available = host.space(&self.path)?.available / MIB;
         if needs_room > 0 && available < needs_room + RESERVE {
             let what = format!("cannot make the swap file {}", self.path.display());
@@ -196,6 +201,11 @@ impl Resource for Swap {
         }
         Ok(())
     }
+}
+
+/// By how many MiB the file grows.
+fn more(before: &Found, after: &Found) -> u64 {
+    after.size_mb.unwrap_or(0).saturating_sub(before.size_mb.unwrap_or(0))
 }
 
 /// What undoing needs.

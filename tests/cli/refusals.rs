@@ -536,3 +536,16 @@ fn the_package_may_go_when_nothing_waits_and_is_told_what_stands() {
     tree.put("/var/lib/vps-configurator/journal.db", "x".repeat(5000));
     assert!(tree.call("internal may-remove").ends(1).err.contains("move /var/lib/vps-configurator away"));
 }
+
+#[test]
+fn a_swap_file_for_which_there_is_no_room_is_refused_before_anything_is_begun() {
+    let tree = Tree::new();
+    tree.module("big", "resources:\n  - file: /etc/big\n    content: x\n  - swap: /swapfile\n    size_mb: 900000000\n");
+    tree.enable(&["big"]);
+    for line in ["plan", "install --dry-run", "install --yes"] {
+        let refused = tree.call(line).ends(1);
+        assert!(refused.err.contains("code:  disk-full") && refused.err.contains("swap:/swapfile"), "{}", refused.err);
+        assert!(refused.err.contains("state: nothing was changed"), "{}", refused.err);
+    }
+    assert!(!tree.has("/etc/big"));
+}

@@ -85,6 +85,7 @@ pub fn resume(session: &Session<'_>, lock: Box<dyn Guard>, resume: Resume) -> Ou
 fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
     let setup = Setup::make(session, select)?;
     let plan = setup.plan(session)?;
+    setup.check_room(session, &plan)?;
     let arming = Arming::of(session, &setup, &plan, asked);
     if session.output.is_json() {
         session.output.value(&json!({
@@ -127,6 +128,7 @@ fn carry_out(
     }
     refuse_while_one_waits(session, &works, resumed)?;
     session.require_writable()?;
+    setup.check_room(session, &plan)?;
     if order.download_only {
         if let Some(packages) = &setup.packages {
             packages.download(session.host, &progress)?;

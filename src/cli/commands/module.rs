@@ -75,6 +75,7 @@ fn show(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> Outcome {
     };
     if session.output.is_json() {
         let mut value = value(module, enabled(session, catalogue).as_ref());
+        value["disk_mb"] = module.requires.disk_mb.into();
         value["options"] = json!(
             module
                 .options
@@ -107,6 +108,9 @@ fn page(module: &Manifest, head: &str, indent: &str) -> String {
     let mut text = format!("{head}{}: {}\n", module.name, module.summary);
     text.push_str(&format!("{indent}needs:     {}\n", names(module)));
     text.push_str(&format!("{indent}mandatory: {}\n", if module.mandatory { "yes" } else { "no" }));
+    if let Some(room) = module.requires.disk_mb {
+        text.push_str(&format!("{indent}disk:      about {room} MB\n"));
+    }
     if !module.options.0.is_empty() {
         text.push_str("\nOptions (modules.");
         text.push_str(&module.name);

@@ -326,6 +326,13 @@ impl Resource for PackageSet {
         Ok(State(serde_json::to_value(&seen).unwrap_or(Value::Null)))
     }
 
+    fn room(&self, seen: &State, _: &Change) -> Result<Vec<(PathBuf, u64)>> {
+        let solution = self.read(seen)?.solution;
+        Ok(solution
+            .map(|solution| solution.room().map(|(path, bytes)| (path.into(), bytes)).to_vec())
+            .unwrap_or_default())
+    }
+
     fn compare(&self, seen: &State) -> Result<Change> {
         let state = seen;
         let seen = self.read(state)?;

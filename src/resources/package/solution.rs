@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Room that must be left on every file system that the packages use.
-const MARGIN: u64 = 64 << 20;
+use crate::engine::room::MARGIN;
 
 /// A package that is wanted: who asked for it, and from which release.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -152,11 +152,15 @@ impl Solution {
             .fix("make a new plan and apply it"))
     }
 
+    /// How many bytes go where.
+    pub fn room(&self) -> [(&'static str, u64); 2] {
+        [("/var/cache/apt/archives", self.download), ("/usr", self.installed)]
+    }
+
     /// The room that the packages need, on each file system that they use.
     pub fn check_room(&self, host: &dyn Host) -> Result<()> {
-        let needs = [("/var/cache/apt/archives", self.download), ("/usr", self.installed)];
         let mut devices: BTreeMap<u64, (u64, u64, Vec<&str>)> = BTreeMap::new();
-        for (path, bytes) in needs {
+        for (path, bytes) in self.room() {
             let space = host.space(Path::new(path))?;
             let entry = devices.entry(space.device).or_insert((space.available, MARGIN, Vec::new()));
             entry.1 += bytes;
