@@ -4,13 +4,14 @@
 use super::{Source, Span};
 use serde::Serialize;
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// The longest excerpt that is shown, in characters; longer lines are cut around the mark.
 const EXCERPT: usize = 160;
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Problem {
     /// The stable code, words with hyphens.
     pub code: &'static str,
@@ -160,14 +161,15 @@ impl Collector {
     /// # Errors
     /// All that was told.
     pub fn finish<T>(self, value: T) -> Result<T, Problems> {
-        let mut all: Vec<Problem> = Vec::new();
-        for problem in self.0.into_inner() {
-            if !all.contains(&problem) {
-                all.push(problem);
-            }
+        let mut all = self.0.into_inner();
+        let mut files: HashMap<Box<str>, usize> = HashMap::new();
+        for problem in &all {
+            let next = files.len();
+            files.entry(problem.file.clone()).or_insert(next);
         }
-        let files: Vec<Box<str>> = all.iter().map(|problem| problem.file.clone()).collect();
-        all.sort_by_key(|p| (files.iter().position(|file| *file == p.file), p.line, p.column));
+        let mut seen = HashSet::new();
+        all.retain(|problem| seen.insert(problem.clone()));
+        all.sort_by_key(|p| (files.get(&p.file).copied(), p.line, p.column));
         if all.is_empty() { Ok(value) } else { Err(Problems(all)) }
     }
 }
