@@ -10,6 +10,8 @@ pub const SHIPPED_PROFILES: &str = "/usr/share/vps-configurator/profiles";
 pub const DEFAULTS: &str = "/usr/share/vps-configurator/defaults.yaml";
 /// What is looked after beside the resources of a profile.
 pub const TERRITORIES: &str = "/usr/share/vps-configurator/territories.yaml";
+/// Programs whose answers depend on files and the packet filter alone.
+pub const ANSWERS: &str = "/usr/share/vps-configurator/answers.yaml";
 /// What people's way in depends on.
 pub const ACCESS: &str = "/usr/share/vps-configurator/access.yaml";
 /// The administrator's configuration directory.
@@ -43,6 +45,8 @@ pub const APT_SOURCES_DIGEST: &str = "/var/cache/vps-configurator/sources.digest
 pub const LOOKED: &str = "/var/cache/vps-configurator/looked.json";
 /// Parts of the package lists, each for one request to apt.
 pub const APT_EXCERPTS: &str = "/run/vps-configurator/excerpts";
+/// What such programs answered, and to which state of the host.
+pub const ANSWERED: &str = "/var/cache/vps-configurator/answered.json";
 /// Reports.
 pub const LOG: &str = "/var/log/vps-configurator";
 /// Locks and other things that a reboot may forget.

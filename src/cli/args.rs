@@ -187,7 +187,7 @@ pub struct Verify {
     /// What to verify.
     #[command(flatten)]
     pub select: Select,
-    /// Compare every file of every package, not only those that changed lately
+    /// Compare every file of every package, not only those that changed lately, and ask every program again
     #[arg(long)]
     pub deep: bool,
 }

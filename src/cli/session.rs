@@ -93,6 +93,22 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The same run on a host that stands before this one.
+    pub fn on<'b>(&'b self, host: &'b dyn Host) -> Session<'b> {
+        Session {
+            host,
+            watch: self.watch.clone(),
+            environment: self.environment,
+            output: self.output,
+            command: self.command.clone(),
+            line: self.line.clone(),
+            root: self.root.clone(),
+            undoers: resources::undoers(),
+            units: Units,
+            begun: AtomicBool::new(self.begun.load(Ordering::SeqCst)),
+        }
+    }
+
     /// The command line, as it may be shown: without the values of `--set`.
     pub fn line(&self) -> &str {
         &self.line

@@ -2,7 +2,7 @@
 //! directory, with a counter.
 
 use super::real::RealHost;
-use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space};
+use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -205,6 +205,14 @@ impl Host for FakeHost {
 
     fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {
         self.alive().and_then(|()| self.real.changed_since(dirs, except, since))
+    }
+
+    fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
+        self.alive().and_then(|()| self.real.stamp(paths, except))
+    }
+
+    fn rules_stamp(&self) -> Option<String> {
+        self.real.rules_stamp()
     }
 
     fn space(&self, path: &Path) -> Result<Space> {

@@ -16,6 +16,7 @@ pub mod fake;
 mod locks;
 pub mod login;
 pub mod machine;
+mod netfilter;
 mod place;
 pub mod read_only;
 pub mod real;
@@ -102,6 +103,15 @@ pub struct Space {
     pub read_only: bool,
 }
 
+/// What many files are like, in a number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Equal for the same files in the same state, as far as inodes, sizes and times of change tell.
+    pub sum: u64,
+    /// When any of them changed last ([`Meta::changed`]): a stamp that is hardly younger may miss a further change.
+    pub newest: i128,
+}
+
 /// A held lock; released when dropped.
 pub trait Guard: Send + Debug {}
 
@@ -116,6 +126,12 @@ pub trait Host: Send + Sync + Debug {
     /// The regular files and directories at and below `dirs` that changed after `since` (as [`Meta::changed`]), sorted.
     /// What lies at or below `except`, behind links and on other file systems is left out.
     fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>>;
+    /// A stamp of all that is at and below `paths`, links and what is mounted there included: it moves when any of it
+    /// changes. What lies at or below `except` is left out, and of other file systems but their being there. Of files in
+    /// `/proc` their content counts.
+    fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp>;
+    /// A word that moves with every change of the kernel's packet filter; `None` where that can't be told.
+    fn rules_stamp(&self) -> Option<String>;
     /// The room of the file system that holds `path` (or its nearest existing parent).
     fn space(&self, path: &Path) -> Result<Space>;
     /// Runs a program that only looks.

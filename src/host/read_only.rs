@@ -1,6 +1,6 @@
 //! A host on which nothing can change: what a dry run is given.
 
-use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space};
+use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +28,14 @@ impl Host for ReadOnly<'_> {
 
     fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {
         self.0.changed_since(dirs, except, since)
+    }
+
+    fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
+        self.0.stamp(paths, except)
+    }
+
+    fn rules_stamp(&self) -> Option<String> {
+        self.0.rules_stamp()
     }
 
     fn space(&self, path: &Path) -> Result<Space> {

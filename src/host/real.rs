@@ -2,7 +2,10 @@
 
 use super::place::{Links, Place, temporary_name};
 use super::runner::Runner;
-use super::{Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, locks, scan, view};
+use super::{
+    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, locks, netfilter,
+    scan, view,
+};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
@@ -301,12 +304,46 @@ impl Host for RealHost {
             match opened {
                 Err(e) if is_missing(&e) => {}
                 Err(e) => return Err(failed("look through", dir)(e)),
-                Ok(fd) => scan::walk(fd, dir, except, since, &mut found).map_err(failed("look through", dir))?,
+                Ok(fd) => {
+                    let mut see = |seen: &scan::Seen<'_>| found.extend(seen.changed_since(since));
+                    scan::walk(fd, dir, except, &mut see).map_err(failed("look through", dir))?;
+                }
             }
         }
         found.sort();
         found.dedup();
         Ok(found)
+    }
+
+    fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
+        let mut stamp = Stamp::default();
+        for path in paths {
+            if path.starts_with("/proc") {
+                stamp.mix(&(path, super::read_if_there(self, path)?));
+                continue;
+            }
+            let opened = Place::find(&self.root, path, Links::All)
+                .and_then(|place| place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0));
+            let fd = match opened {
+                Err(e) if is_missing(&e) => continue,
+                Err(e) => return Err(failed("look through", path)(e)),
+                Ok(fd) => fd,
+            };
+            stamp.mix(&path);
+            scan::stamp(fd, path, except, &mut stamp).map_err(failed("look through", path))?;
+        }
+        for line in super::read_text(self, "/proc/self/mountinfo")?.lines() {
+            // What is mounted where (proc_pid_mountinfo(5)); the numbers of mounts are another's in each namespace.
+            let fields: Vec<&str> = line.split(' ').skip(2).take(3).collect();
+            if fields.last().is_some_and(|point| paths.iter().any(|path| Path::new(point).starts_with(path))) {
+                stamp.mix(&fields);
+            }
+        }
+        Ok(stamp)
+    }
+
+    fn rules_stamp(&self) -> Option<String> {
+        if self.root != Path::new("/") { None } else { netfilter::stamp() }
     }
 
     fn space(&self, path: &Path) -> Result<Space> {

@@ -1,5 +1,6 @@
 //! Watching: what changed on the host that no resource of the profile looks after, and what runs on as if nothing had
-//! changed.
+//! changed; and looking at little cost.
 
+pub mod answers;
 pub mod drift;
 pub mod outdated;

@@ -15,6 +15,7 @@ use crate::engine::plan::{Plan, Step};
 use crate::engine::resource::Node;
 use crate::journal::{Journal, StepState, TransactionKind, TransactionRow, TransactionState};
 use crate::modules::probing::{ProbeResult, Prober, Verdict};
+use crate::observe::answers::{List, Remembering};
 use crate::observe::drift::{Comparison, Keeper};
 use libsystemd::daemon::{self, NotifyState};
 use serde_json::json;
@@ -27,6 +28,13 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     session.require_root()?;
     session.require_debian_13()?;
     session.require_quiet()?;
+    let remembering = Remembering::new(session.host, List::load(session.host)?, flags.deep);
+    let exit = prove(&session.on(&remembering), flags)?;
+    remembering.keep();
+    Ok(exit)
+}
+
+fn prove(session: &Session<'_>, flags: &Verify) -> Outcome {
     let journal = session.journal_to_read()?;
     let asked = match &journal {
         Some(journal) if flags.select.is_empty() => installed(journal)?,

@@ -1,0 +1,259 @@
+//! Answers of programs that need no second asking: a host on which programs that only look are run when something
+//! changed that their answer depends on, and not otherwise. Everything else is looked at each time.
+
+mod list;
+
+pub use list::{Answer, List};
+
+use crate::base::digest::Digest;
+use crate::base::paths;
+use crate::host::{
+    Attributes, Candidate, Command, Guard, Host, Meta, Output, Result, Space, Stamp, read_if_there, read_text,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// An answer older than this is asked for anew, whatever its stamp says: a day, in nanoseconds.
+const AGE: i128 = 86_400_000_000_000;
+/// The kernel's clock for files goes in steps of up to 10 ms: a file that changed in this time before a stamp may change
+/// again without moving it.
+const SLACK: i128 = 100_000_000;
+
+/// A host that remembers answers of programs, within a run and from one run to the next.
+#[derive(Debug)]
+pub struct Remembering<'a> {
+    host: &'a dyn Host,
+    list: List,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By place in the list; made at the first question. `None`: nothing may be remembered now.
+    stamps: BTreeMap<usize, Option<u64>>,
+    /// Of the trees that all depend on.
+    common: Option<Stamp>,
+    /// Of the files and directories that some read, too.
+    read: BTreeMap<PathBuf, Stamp>,
+    kept: BTreeMap<String, Kept>,
+    is_new: bool,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// When it was given, nanoseconds since the epoch.
+    at: i64,
+    stamp: u64,
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl<'a> Remembering<'a> {
+    /// On this host. `afresh`: what was remembered before doesn't count.
+    pub fn new(host: &'a dyn Host, list: List, afresh: bool) -> Self {
+        // What can't be read is asked for.
+        let kept = read_if_there(host, paths::ANSWERED).ok().flatten().filter(|_| !afresh);
+        let kept = kept.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Remembering { host, list, state: Mutex::new(State { kept, ..State::default() }) }
+    }
+
+    /// Keeps the answers for the next run. It's only a shortcut: that it can't be written is no failure.
+    pub fn keep(&self) {
+        let mut state = self.state();
+        if !state.is_new {
+            return;
+        }
+        let now = self.host.now();
+        state.kept.retain(|_, kept| is_young(kept, now));
+        let text = serde_json::to_vec(&state.kept).unwrap_or_default();
+        let cache = Path::new(paths::CACHE);
+        let made = match self.host.meta(cache) {
+            Ok(None) => self.host.make_directory(cache, &Attributes::root(0o750)),
+            other => other.map(drop),
+        };
+        let written = made.and_then(|()| self.host.write(Path::new(paths::ANSWERED), &text, &Attributes::root(0o600)));
+        if let Err(error) = written {
+            tracing::warn!("what programs answered is not remembered: {error}");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stamp of all that the answers at this place of the list depend on; `None` when it can't be told, or is too
+    /// young to be trusted.
+    fn stamp(&self, state: &mut State, at: usize) -> Option<u64> {
+        if let Some(stamp) = state.stamps.get(&at) {
+            return *stamp;
+        }
+        let stamp = self.make_stamp(state, at);
+        state.stamps.insert(at, stamp);
+        stamp
+    }
+
+    fn make_stamp(&self, state: &mut State, at: usize) -> Option<u64> {
+        let answer = self.list.answers.get(at)?;
+        let rules = if answer.rules { self.host.rules_stamp()? } else { String::new() };
+        let common = match state.common {
+            Some(common) => common,
+            None => *state.common.insert(self.host.stamp(&self.list.programs, &self.list.except).ok()?),
+        };
+        let mut newest = common.newest;
+        let mut all = format!("{} {rules}", common.sum);
+        for path in &answer.reads {
+            let own = match state.read.get(path) {
+                Some(own) => *own,
+                None => self.host.stamp(std::slice::from_ref(path), &[]).ok()?,
+            };
+            state.read.insert(path.clone(), own);
+            newest = newest.max(own.newest);
+            all.push_str(&format!(" {}", own.sum));
+        }
+        // A program may read from where it stands, and does from the kernel that it runs on.
+        let root = self.host.meta(Path::new("/")).ok()??;
+        let boot = read_text(self.host, "/proc/sys/kernel/random/boot_id").ok()?;
+        if newest.max(root.changed) > self.host.now() - SLACK {
+            return None;
+        }
+        all.push_str(&format!(" {} {boot}", root.changed));
+        u64::from_str_radix(Digest::of(all.as_bytes()).to_string().get(..16)?, 16).ok()
+    }
+}
+
+fn is_young(kept: &Kept, now: i128) -> bool {
+    (0..AGE).contains(&(now - i128::from(kept.at)))
+}
+
+/// What is asked, and which codes are no failure.
+fn question(command: &Command) -> String {
+    Digest::of(format!("{:?} {:?} {:?}", command.program, command.args, command.accept).as_bytes()).to_string()
+}
+
+impl Host for Remembering<'_> {
+    fn look(&self, command: &Command) -> Result<Output> {
+        let Some(at) = self.list.find(command) else { return self.host.look(command) };
+        // The stamp is from before the answer: what changes in between moves the next one.
+        let Some(stamp) = self.stamp(&mut self.state(), at) else { return self.host.look(command) };
+        let question = question(command);
+        let now = self.host.now();
+        if let Some(kept) = self.state().kept.get(&question).filter(|kept| kept.stamp == stamp && is_young(kept, now)) {
+            let Kept { code, stdout, stderr, .. } = kept.clone();
+            return Ok(Output { code, stdout: stdout.into_bytes(), stderr: stderr.into_bytes() });
+        }
+        let output = self.host.look(command)?;
+        if let (Ok(stdout), Ok(stderr), Ok(at)) =
+            (String::from_utf8(output.stdout.clone()), String::from_utf8(output.stderr.clone()), i64::try_from(now))
+        {
+            let mut state = self.state();
+            state.kept.insert(question, Kept { at, stamp, code: output.code, stdout, stderr });
+            state.is_new = true;
+        }
+        Ok(output)
+    }
+
+    fn meta(&self, path: &Path) -> Result<Option<Meta>> {
+        self.host.meta(path)
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        self.host.read(path)
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
+        self.host.list(dir)
+    }
+
+    fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {
+        self.host.changed_since(dirs, except, since)
+    }
+
+    fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
+        self.host.stamp(paths, except)
+    }
+
+    fn rules_stamp(&self) -> Option<String> {
+        self.host.rules_stamp()
+    }
+
+    fn space(&self, path: &Path) -> Result<Space> {
+        self.host.space(path)
+    }
+
+    fn look_over(&self, command: &Command, candidates: &[Candidate]) -> Result<Output> {
+        self.host.look_over(command, candidates)
+    }
+
+    fn has_views(&self) -> bool {
+        self.host.has_views()
+    }
+
+    fn has_program(&self, name: &str) -> bool {
+        self.host.has_program(name)
+    }
+
+    fn now(&self) -> i128 {
+        self.host.now()
+    }
+
+    fn uptime(&self) -> i128 {
+        self.host.uptime()
+    }
+
+    fn pause(&self, time: Duration) {
+        self.host.pause(time);
+    }
+
+    fn lock_holder(&self, path: &Path) -> Result<Option<u32>> {
+        self.host.lock_holder(path)
+    }
+
+    fn write(&self, path: &Path, content: &[u8], attributes: &Attributes) -> Result<()> {
+        self.host.write(path, content, attributes)
+    }
+
+    fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()> {
+        self.host.make_directory(path, attributes)
+    }
+
+    fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()> {
+        self.host.make_link(path, target, attributes)
+    }
+
+    fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()> {
+        self.host.set_attributes(path, attributes)
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        self.host.remove(path)
+    }
+
+    fn run(&self, command: &Command) -> Result<Output> {
+        self.host.run(command)
+    }
+
+    fn run_watched(&self, command: &Command, on_line: &mut dyn FnMut(&str)) -> Result<Output> {
+        self.host.run_watched(command, on_line)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.host.sync()
+    }
+
+    fn lock_fcntl(&self, path: &Path) -> Result<Box<dyn Guard>> {
+        self.host.lock_fcntl(path)
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> Result<Box<dyn Guard>> {
+        self.host.lock(path, note)
+    }
+}
+
+#[cfg(test)]
+mod tests;
