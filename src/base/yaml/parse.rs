@@ -24,9 +24,7 @@ pub fn parse(source: &Source) -> Result<Node, Problem> {
     let start = Span { line: 1, column: 1, end_line: 1, end_column: 1, start: 0, end: 0 };
     if let Some(offset) = source.bad_byte {
         // Everything before the first bad byte is the same in the lossy text.
-        let before = source.text.get(..offset).unwrap_or("");
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let (line, column) = source.place(offset);
         let place = Span { line, column, end_line: line, end_column: column + 1, ..start };
         let message = format!("not UTF-8: the byte at offset {offset} belongs to another encoding");
         return Err(Problem::at(source, place, "yaml-not-utf8", message).hint("save the file as UTF-8"));
@@ -192,15 +190,15 @@ impl<'a> Loader<'a> {
 
     fn not_yaml(&self, error: &saphyr_parser::ScanError) -> Problem {
         let at = error.marker();
-        let line = self.source.line(at.line());
-        let place = Span {
-            line: at.line(),
-            column: at.col() + 1,
-            end_line: at.line(),
-            end_column: at.col() + 2,
-            start: 0,
-            end: 0,
-        };
+        let (mut number, mut column) = (at.line(), at.col() + 1);
+        // What the text ends too early for is missing behind its last line.
+        let last = self.source.last_line();
+        if number > last {
+            (number, column) = (last, self.source.line(last).trim_end().chars().count() + 1);
+        }
+        column = column.min(self.source.line(number).chars().count() + 1);
+        let line = self.source.line(number);
+        let place = Span { line: number, column, end_line: number, end_column: column + 1, start: 0, end: 0 };
         let problem = self.problem(place, "yaml-syntax", format!("not YAML: {}", error.info()));
         let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
         if indent.contains('\t') { problem.hint("indent with spaces; YAML takes no tabs there") } else { problem }

@@ -7,6 +7,9 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+/// No more problems than this are told at once: nobody reads them, and each takes time by the length of its line.
+const MOST: usize = 500;
+
 /// The longest excerpt that is shown, in characters; longer lines are cut around the mark.
 const EXCERPT: usize = 160;
 
@@ -142,12 +145,19 @@ pub struct Collector(RefCell<Vec<Problem>>);
 impl Collector {
     /// Takes one problem in.
     pub fn add(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+        if !self.is_full() {
+            self.0.borrow_mut().push(problem);
+        }
     }
 
     /// Takes several in.
     pub fn extend(&self, problems: Problems) {
-        self.0.borrow_mut().extend(problems.0);
+        problems.0.into_iter().for_each(|problem| self.add(problem));
+    }
+
+    /// Whether further problems are left out: there are enough.
+    pub fn is_full(&self) -> bool {
+        self.count() >= MOST
     }
 
     /// How many there are.
@@ -171,5 +181,41 @@ impl Collector {
         all.retain(|problem| seen.insert(problem.clone()));
         all.sort_by_key(|p| (files.get(&p.file).copied(), p.line, p.column));
         if all.is_empty() { Ok(value) } else { Err(Problems(all)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_problem_is_told_once_in_the_order_of_files_and_places_and_not_without_end() {
+        let collector = Collector::default();
+        let (a, b) = (Source::new("b", "x: 1\ny: 2\n"), Source::new("a", "z: 3\n"));
+        let span = |line| Span { line, column: 1, end_line: line, end_column: 2, ..Span::default() };
+        for (source, line) in [(&a, 2), (&b, 1), (&a, 1), (&a, 2)] {
+            collector.add(Problem::at(source, span(line), "code", "message"));
+        }
+        let places = |problems: Problems| -> Vec<(String, usize)> {
+            problems.0.into_iter().map(|problem| (problem.file.to_string(), problem.line)).collect()
+        };
+        let wanted = [("b".to_owned(), 1), ("b".to_owned(), 2), ("a".to_owned(), 1)];
+        assert_eq!(places(collector.finish(()).unwrap_err()), wanted);
+        let collector = Collector::default();
+        for number in 0..3 * MOST {
+            collector.add(Problem::anywhere("code", number.to_string()));
+        }
+        assert!(collector.is_full());
+        assert_eq!(collector.finish(()).unwrap_err().0.len(), MOST);
+    }
+
+    #[test]
+    fn a_text_that_ends_too_early_is_marked_at_its_end() {
+        for text in ["a: [1, 2\n", "a: 1\nb\n\n", "{"] {
+            let problem = super::super::parse(&Source::new("s", text)).unwrap_err();
+            let line = text.trim_end().lines().last().unwrap();
+            assert_eq!(&*problem.excerpt, line, "{text:?}");
+            assert!(problem.column <= line.chars().count() + 1, "{problem:?}");
+        }
     }
 }

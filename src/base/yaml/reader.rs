@@ -18,7 +18,7 @@ impl<'a> Reader<'a> {
 
     /// Tells a problem at a place.
     pub fn problem(&self, span: Span, code: &'static str, message: impl Into<String>) {
-        self.tell(Problem::at(self.source, span, code, message));
+        self.tell(self.at(span, code, message));
     }
 
     /// Tells a problem.
@@ -28,6 +28,10 @@ impl<'a> Reader<'a> {
 
     /// A problem at a place, to be completed and told.
     pub fn at(&self, span: Span, code: &'static str, message: impl Into<String>) -> Problem {
+        if self.collector.is_full() {
+            // It will be left out: finding its place in a long line would be in vain.
+            return Problem::anywhere(code, message);
+        }
         Problem::at(self.source, span, code, message)
     }
 

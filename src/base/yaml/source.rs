@@ -20,7 +20,13 @@ impl Source {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        // YAML ends a line at a carriage return alone, too.
+        let is_end = |at: usize| match text.as_bytes().get(at) {
+            Some(b'\n') => true,
+            Some(b'\r') => text.as_bytes().get(at + 1) != Some(&b'\n'),
+            _ => false,
+        };
+        let lines = std::iter::once(0).chain((0..text.len()).filter(|at| is_end(*at)).map(|at| at + 1)).collect();
         Source { name: name.into(), text, bad_byte: None, lines }
     }
 
@@ -35,7 +41,20 @@ impl Source {
     /// The line of that number, counted from 1, without its line end; empty beyond the last.
     pub fn line(&self, number: usize) -> &str {
         let start = number.checked_sub(1).and_then(|n| self.lines.get(n));
-        start.and_then(|start| self.text.get(*start..)?.lines().next()).unwrap_or("")
+        start.and_then(|start| self.text.get(*start..)?.split(['\n', '\r']).next()).unwrap_or("")
+    }
+
+    /// The line and the column, in characters, of the byte at `offset`; both from 1.
+    pub fn place(&self, offset: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= offset).max(1);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        (line, self.text.get(start..offset).unwrap_or("").chars().count() + 1)
+    }
+
+    /// The number of the last line with something in it; 1 when there is none.
+    pub fn last_line(&self) -> usize {
+        let end = self.text.trim_end().len();
+        self.lines.iter().take_while(|start| **start < end).count().max(1)
     }
 }
 
@@ -52,6 +71,14 @@ mod tests {
                 assert_eq!(source.line(number), line, "{text:?} {number}");
             }
         }
+    }
+
+    #[test]
+    fn a_carriage_return_ends_a_line_as_yaml_has_it() {
+        let source = Source::new("s", "a: 1\rb: [\r\n\r");
+        assert_eq!((source.line(1), source.line(2), source.line(3), source.last_line()), ("a: 1", "b: [", "", 2));
+        let problem = super::super::parse(&source).unwrap_err();
+        assert_eq!((problem.line, &*problem.excerpt), (2, "b: ["));
     }
 
     #[test]
