@@ -1,6 +1,7 @@
 //! How people log in now, and who of them may become root.
 
 use super::super::session::Session;
+use super::people::{Person, Sudo};
 use crate::base::paths;
 use crate::engine::Result;
 use crate::host::accounts::{Accounts, User};
@@ -20,17 +21,15 @@ pub struct Access {
     pub other: bool,
     /// The ports that sshd listens on.
     pub ports: Vec<u16>,
-    /// Who has a key that gives a shell, and isn't shut out in another way.
-    pub keys: Vec<String>,
-    /// Who but root may become root.
-    pub admins: Vec<String>,
+    /// Root and the people, each with what lets it in.
+    pub people: Vec<Person>,
     /// Those who are logged in, with their groups.
     pub present: Vec<(String, Vec<String>)>,
 }
 
 impl Access {
     /// How people log in to this host; `None` when no SSH server is there. `admins`: those who are known to be in the
-    /// group sudo; others are found by asking sudo.
+    /// group sudo.
     pub fn see(session: &Session<'_>, people: &[String], admins: &[String]) -> Result<Option<Self>> {
         let host = session.host;
         let text = match host.look(&Command::new("sshd").arg("-T")) {
@@ -46,15 +45,13 @@ impl Access {
         let today = i64::try_from(host.now() / 86_400_000_000_000).unwrap_or(i64::MAX);
         let files = key_files(&text);
         for user in people.iter().map(String::as_str).chain(["root"]).filter_map(|name| accounts.user(name)) {
-            if !is_expired(&shadow, &user.name, today) && files.iter().any(|file| has_key(host, &of_user(file, user))) {
-                access.keys.push(user.name.clone());
-            }
-        }
-        access.admins = people.iter().filter(|name| admins.contains(name)).cloned().collect();
-        // Asking takes a moment for each, and is not needed where somebody is known to have both.
-        if !access.admins.iter().any(|name| access.keys.contains(name)) {
-            let others = people.iter().filter(|name| !admins.contains(name) && may_sudo(host, name));
-            access.admins.extend(others.cloned());
+            let is_open = !is_expired(&shadow, &user.name, today);
+            access.people.push(Person {
+                name: user.name.clone(),
+                key: is_open && files.iter().any(|file| has_key(host, &of_user(file, user))),
+                password: is_open && has_password(&shadow, &user.name),
+                sudo: if admins.contains(&user.name) { Sudo::WithPassword } else { Sudo::Nothing },
+            });
         }
         for login in session.logins().iter().filter(|login| login.is_remote) {
             let Some(user) = accounts.user_of(login.uid) else { continue };
@@ -72,13 +69,18 @@ impl Access {
         Access {
             password: value("passwordauthentication") != Some("no")
                 || value("kbdinteractiveauthentication") == Some("yes"),
-            root: value("permitrootlogin") != Some("no"),
+            root: !value("permitrootlogin").is_some_and(shuts_root),
             root_password: value("permitrootlogin") == Some("yes"),
             other: is_set("authorizedkeyscommand") || is_set("trustedusercakeys"),
             ports: values(text, "port").filter_map(|port| port.parse().ok()).collect(),
             ..Access::default()
         }
     }
+}
+
+/// Whether a value of PermitRootLogin leaves root no way in that gives a shell.
+pub(super) fn shuts_root(word: &str) -> bool {
+    ["no", "forced-commands-only"].iter().any(|shut| word.eq_ignore_ascii_case(shut))
 }
 
 fn values<'t>(text: &'t str, key: &str) -> impl Iterator<Item = &'t str> {
@@ -111,7 +113,7 @@ fn has_key(host: &dyn Host, path: &Path) -> bool {
 
 /// Whether one of the keys may do more than run a command that is fixed for it, as those of backups do, and those that
 /// images of providers give root, only to say that another name must be used.
-fn gives_shell(keys: &str) -> bool {
+pub(super) fn gives_shell(keys: &str) -> bool {
     let is_fixed = |line: &str| line.starts_with("command=") || line.contains(",command=");
     keys.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#') && !is_fixed(line))
 }
@@ -123,10 +125,12 @@ fn is_expired(shadow: &str, name: &str, today: i64) -> bool {
     day.is_some_and(|day| day >= 0 && day <= today)
 }
 
-/// Whether sudo lets somebody become root: asked of sudo itself, which knows all its files.
-fn may_sudo(host: &dyn Host, name: &str) -> bool {
-    let sudo = Command::new("sudo").args(["-n", "-U", name, "-l", "/bin/sh"]);
-    host.has_program("sudo") && host.look(&sudo).is_ok()
+/// Whether there is a password that would be taken (shadow(5), the second field): none, `!` and `*` let nobody in. An
+/// account that the file doesn't name may have one elsewhere.
+fn has_password(shadow: &str, name: &str) -> bool {
+    let line = shadow.lines().find(|line| line.split(':').next() == Some(name));
+    let hash = line.and_then(|line| line.split(':').nth(1));
+    hash.is_none_or(|hash| !hash.is_empty() && !hash.starts_with(['!', '*']))
 }
 
 #[cfg(test)]
@@ -159,7 +163,10 @@ mod tests {
     fn a_key_with_a_fixed_command_and_an_expired_account_let_nobody_in() {
         assert!(gives_shell("# x\n\nssh-ed25519 AAAA mia\n") && gives_shell("no-pty ssh-rsa AAAA\n"));
         assert!(!gives_shell("no-pty,command=\"echo use admin\" ssh-rsa AAAA\n#ssh-rsa A\n"));
-        let shadow = "mia:!:20000:0:99999:7::19000:\nada:!:20000:0:99999:7:::\n";
+        let shadow =
+            "mia:!:20000:0:99999:7::19000:\nada:!$y$x:20000:0:99999:7:::\nole:$y$x:20000::::::\nbot:*:1::::::\n";
+        let has = ["mia", "ada", "bot", "ole", "of-ldap"].map(|name| has_password(shadow, name));
+        assert_eq!(has, [false, false, false, true, true]);
         assert!(
             is_expired(shadow, "mia", 20000) && !is_expired(shadow, "mia", 18999) && !is_expired(shadow, "ada", 20000)
         );

@@ -2,6 +2,7 @@
 //! told beforehand is tried afterwards (`knock`), and what nobody can try but a person must be confirmed.
 
 mod access;
+mod people;
 mod wanted;
 
 use super::exit::Exit;
@@ -11,7 +12,8 @@ use crate::base::pattern::is_like;
 use crate::host::login::Login;
 use crate::modules::facts::Facts;
 use crate::resources::Spec;
-use access::Access;
+use access::{Access, shuts_root};
+use people::{Doors, Person, Sudo};
 use std::net::IpAddr;
 use wanted::Lines;
 
@@ -24,7 +26,7 @@ pub fn check(session: &Session<'_>, specs: &[Spec], facts: &Facts) -> Result<(),
     }
     let Some(access) = Access::see(session, &facts.users, &facts.admins)? else { return Ok(()) };
     let after = Lines::after(session.host, specs)?;
-    refuse_people(specs, &asked, &access)?;
+    refuse_people(&asked, &access, &people::after(&access.people, specs), &|name| Sudo::ask(session.host, name))?;
     refuse_lists(&asked, &after, &access)?;
     refuse_doors(&after, &access, &session.logins())
 }
@@ -40,36 +42,73 @@ fn problem(why: impl Into<String>) -> Problem {
     Problem::new(Exit::Failed, "ssh-locks-out", "this would lock you out", why)
 }
 
-/// Ways to log in that are turned off while somebody has no other.
-fn refuse_people(specs: &[Spec], asked: &Lines, access: &Access) -> Result<(), Problem> {
-    let brings = |kind: &str| specs.iter().any(|spec| spec.kind == kind);
-    let no_root = asked.has("permitrootlogin", "no");
-    // By key, and then as root or by sudo.
-    let is_way = |name: &String| if name == "root" { !no_root && access.root } else { access.admins.contains(name) };
-    let can_by_key = access.keys.iter().any(is_way);
-    let no_password = asked.has("passwordauthentication", "no") && !asked.has("kbdinteractiveauthentication", "yes");
-    if no_password && access.password && !access.other && !can_by_key && !brings("authorized_key") {
-        return Err(problem(
-            "logins with a password are to be turned off, and no account that may become root has an SSH key",
-        )
-        .fix("from your own computer: ssh-copy-id USER@HOST, then run this again")
-        .fix("or leave passwords on: modules.security.ssh.password_login true"));
-    }
-    let no_admin = access.admins.is_empty() && !brings("member");
-    if no_root && access.root && no_admin && !brings("user") {
-        return Err(problem("logins as root are to be turned off, and no other account may use sudo")
-            .fix("make an account: adduser NAME && adduser NAME sudo, then run this again")
-            .fix("or leave it to this program: modules.security.ssh.root_login auto"));
-    }
+/// A way to log in that is turned off while no other is left: somebody must be able to come in and become root.
+/// `people`: as the modules leave them. `ask`: what sudo lets somebody do, asked only where that counts.
+fn refuse_people(asked: &Lines, access: &Access, people: &[Person], ask: &dyn Fn(&str) -> Sudo) -> Result<(), Problem> {
+    let no_root = asked.all("permitrootlogin").any(shuts_root);
     let only_key =
         asked.has("permitrootlogin", "prohibit-password") || asked.has("permitrootlogin", "without-password");
-    let root_has_key = access.other || access.keys.iter().any(|name| name == "root") || brings("authorized_key");
-    if only_key && access.root_password && !root_has_key && no_admin {
-        return Err(problem("root may log in with a key only, has none, and no other account may use sudo")
-            .fix("from your own computer: ssh-copy-id root@HOST, then run this again")
-            .fix("or leave it to this program: modules.security.ssh.root_login auto"));
+    let no_password = asked.has("passwordauthentication", "no") && !asked.has("kbdinteractiveauthentication", "yes");
+    let (what, fix) = if no_password && access.password {
+        (
+            "logins with a password are to be turned off, and no account that may become root has an SSH key",
+            [
+                "from your own computer: ssh-copy-id USER@HOST, then run this again",
+                "or leave passwords on: modules.security.ssh.password_login true",
+            ],
+        )
+    } else if no_root && access.root {
+        (
+            "logins as root are to be turned off, and no other account can come in and use sudo",
+            [
+                "make an account: adduser NAME && adduser NAME sudo, then run this again",
+                "or leave it to this program: modules.security.ssh.root_login auto",
+            ],
+        )
+    } else if only_key && access.root_password {
+        (
+            "root may log in with a key only, has none, and no other account can come in and use sudo",
+            [
+                "from your own computer: ssh-copy-id root@HOST, then run this again",
+                "or leave root's logins as they are: modules.security.ssh.root_login yes",
+            ],
+        )
+    } else {
+        return Ok(());
+    };
+    let doors = Doors {
+        password: !no_password && (access.password || asked.has("passwordauthentication", "yes")),
+        root: !no_root && (access.root || asked.all("permitrootlogin").next().is_some()),
+        root_password: !only_key && (access.root_password || asked.has("permitrootlogin", "yes")),
+        other: access.other,
+    };
+    // An administrator who knows root's password becomes root by su(1), too.
+    let by_su = people.iter().any(|person| person.name == "root" && person.password);
+    let mut why = vec![what.to_owned()];
+    for person in people {
+        let (name, is_root) = (&person.name, person.name == "root");
+        let is_in = doors.let_in(person);
+        if !is_in && (is_root || person.sudo == Sudo::Nothing) {
+            continue;
+        }
+        if !is_in {
+            why.push(format!("{name} may use sudo, and would have no way in"));
+            continue;
+        }
+        let sudo = match person.sudo {
+            _ if is_root => Sudo::Freely,
+            Sudo::WithPassword if person.password => Sudo::WithPassword,
+            known => known.max(ask(name)),
+        };
+        match sudo {
+            Sudo::Nothing => {}
+            Sudo::WithPassword if !person.password && !by_su => {
+                why.push(format!("{name} comes in with a key, and has no password for sudo"));
+            }
+            _ => return Ok(()),
+        }
     }
-    Ok(())
+    Err(problem(why.join("\n")).fix(fix[0]).fix(fix[1]))
 }
 
 /// Lists of users and groups that would leave out somebody who is logged in. Only what is certain is refused: patterns
@@ -150,41 +189,89 @@ mod tests {
         vec![spec("file", "/etc/ssh/sshd_config.d/00-vps-configurator.conf", content)]
     }
 
-    fn people(content: &str, access: &Access) -> Result<(), Problem> {
-        let specs = sshd(content);
-        refuse_people(&specs, &Lines::asked(&specs), access)
+    fn refused(content: &str, access: &Access, more: Vec<Spec>) -> Result<(), String> {
+        let specs: Vec<Spec> = sshd(content).into_iter().chain(more).collect();
+        let ask = |name: &str| if name == "cloud" { Sudo::Freely } else { Sudo::Nothing };
+        refuse_people(&Lines::asked(&specs), access, &people::after(&access.people, &specs), &ask)
+            .map_err(|problem| format!("{} {}", problem.code, problem.why.join("; ")))
     }
+
+    fn person(name: &str, key: bool, password: bool, sudo: Sudo) -> Person {
+        Person { name: name.into(), key, password, sudo }
+    }
+
+    fn access(sshd: &str, people: &[Person]) -> Access {
+        Access { people: people.to_vec(), ..Access::read(sshd) }
+    }
+
+    const BOTH: &str = "passwordauthentication yes\npermitrootlogin yes\n";
 
     #[test]
     fn turning_passwords_off_needs_a_key_of_somebody_who_may_come_in_and_become_root() {
-        let off = "PasswordAuthentication no\n";
-        let mut access = Access::read("passwordauthentication yes\npermitrootlogin yes\n");
-        access.admins = vec!["ada".into()];
-        assert_eq!(people(off, &access).unwrap_err().code, "ssh-locks-out");
-        access.keys = vec!["bob".into()];
-        assert!(people(off, &access).is_err(), "bob may not become root");
-        access.keys.push("root".into());
-        people(off, &access).unwrap();
-        let both = "PasswordAuthentication no\nPermitRootLogin no\n";
-        assert!(people(both, &access).is_err());
-        access.keys.push("ada".into());
-        people(both, &access).unwrap();
-        people("PasswordAuthentication no\nKbdInteractiveAuthentication yes\n", &Access::read("")).unwrap();
-        people(off, &Access::read("passwordauthentication no\n")).unwrap();
-        people(off, &Access::read("trustedusercakeys /etc/ssh/ca.pub\n")).unwrap();
+        let (off, all) = ("PasswordAuthentication no\n", "PasswordAuthentication no\nPermitRootLogin no\n");
+        let ada = |key| person("ada", key, true, Sudo::WithPassword);
+        let (bob, root) = (person("bob", true, true, Sudo::Nothing), person("root", true, false, Sudo::Nothing));
+        assert!(refused(off, &access(BOTH, &[ada(false)]), vec![]).unwrap_err().starts_with("ssh-locks-out"));
+        assert!(refused(off, &access(BOTH, &[ada(false), bob.clone()]), vec![]).is_err(), "bob may not become root");
+        refused(off, &access(BOTH, &[ada(false), root.clone()]), vec![]).unwrap();
+        assert!(refused(all, &access(BOTH, &[ada(false), root.clone()]), vec![]).is_err());
+        refused(all, &access(BOTH, &[ada(true), root]), vec![]).unwrap();
+        let keyboard = "PasswordAuthentication no\nKbdInteractiveAuthentication yes\n";
+        refused(keyboard, &access("", &[ada(false)]), vec![]).unwrap();
+        refused(off, &access("passwordauthentication no\n", &[]), vec![]).unwrap();
+        refused(off, &access("trustedusercakeys /etc/ssh/ca.pub\n", &[ada(false)]), vec![]).unwrap();
+        // A key counts for the account that it is for, and no other.
+        let key = |name: &str| Spec::sample("authorized_key", name, json!({"keys": ["ssh-ed25519 AAAA x"]}));
+        assert!(refused(off, &access(BOTH, &[ada(false), bob.clone()]), vec![key("bob")]).is_err());
+        refused(off, &access(BOTH, &[ada(false), bob]), vec![key("ada")]).unwrap();
     }
 
     #[test]
-    fn turning_root_off_needs_another_administrator() {
-        let mut access = Access::read("");
-        assert!(people("PermitRootLogin no\n", &access).is_err());
-        people("PermitRootLogin prohibit-password\n", &access).unwrap();
-        let mut by_password = Access::read("permitrootlogin yes\n");
-        assert!(people("PermitRootLogin prohibit-password\n", &by_password).is_err());
-        by_password.keys.push("root".into());
-        people("PermitRootLogin prohibit-password\n", &by_password).unwrap();
-        access.admins = vec!["ada".into()];
-        people("PermitRootLogin no\n", &access).unwrap();
+    fn turning_root_off_needs_another_administrator_who_can_come_in() {
+        assert!(refused("PermitRootLogin no\n", &access("", &[]), vec![]).is_err());
+        refused("PermitRootLogin prohibit-password\n", &access("", &[]), vec![]).unwrap();
+        let by_password = person("root", false, true, Sudo::Nothing);
+        let only_key = |more: &[Person]| {
+            let people = [std::slice::from_ref(&by_password), more].concat();
+            refused("PermitRootLogin prohibit-password\n", &access(BOTH, &people), vec![])
+        };
+        assert!(only_key(&[]).is_err());
+        // In the group sudo, and with no way in: a password that is locked, no key.
+        let why = only_key(&[person("deploy", false, false, Sudo::WithPassword)]).unwrap_err();
+        assert!(why.contains("deploy may use sudo, and would have no way in"), "{why}");
+        only_key(&[person("deploy", false, true, Sudo::WithPassword)]).unwrap();
+        only_key(&[person("deploy", true, false, Sudo::WithPassword)]).unwrap();
+        refused(
+            "PermitRootLogin prohibit-password\n",
+            &access(BOTH, &[person("root", true, true, Sudo::Nothing)]),
+            vec![],
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn an_administrator_with_a_key_only_must_not_be_asked_for_a_password() {
+        let root_off =
+            |people: &[Person], more: Vec<Spec>| refused("PermitRootLogin no\n", &access(BOTH, people), more);
+        let ada = person("ada", true, false, Sudo::WithPassword);
+        let why = root_off(std::slice::from_ref(&ada), vec![]).unwrap_err();
+        assert!(why.contains("ada comes in with a key, and has no password for sudo"), "{why}");
+        root_off(&[person("cloud", true, false, Sudo::Nothing)], vec![]).unwrap();
+        root_off(&[ada, person("root", false, true, Sudo::Nothing)], vec![]).unwrap();
+        let of_rbac = |rule: &str| {
+            vec![
+                Spec::sample("user", "mia", json!({})),
+                Spec::sample("authorized_key", "mia", json!({"keys": ["ssh-ed25519 AAAA x"]})),
+                Spec::sample(
+                    "file",
+                    "/etc/sudoers.d/50-mia",
+                    json!({"content": format!("mia ALL=(ALL:ALL) {rule}\n")}),
+                ),
+            ]
+        };
+        root_off(&[], of_rbac("NOPASSWD: ALL")).unwrap();
+        assert!(root_off(&[], of_rbac("ALL")).is_err(), "she has no password that sudo would take");
+        assert!(root_off(&[], vec![Spec::sample("user", "mia", json!({}))]).is_err());
     }
 
     #[test]

@@ -379,6 +379,23 @@ fn refused() {
         assert!(said.contains(why), "{said}");
         server.machine.must_be_as_before(&before);
     }
+    // From the console: root comes in with a password, and the only administrator has no way in.
+    server
+        .machine
+        .ok("rm /etc/sudoers.d/mia; useradd -m -s /bin/bash -G sudo deploy; echo root:once-upon | chpasswd; \
+         echo 'PermitRootLogin yes' >/etc/ssh/sshd_config.d/05-root.conf; systemctl reload ssh");
+    server.module(
+        "sshd",
+        "  - file: /etc/ssh/sshd_config.d/01-own.conf\n    content: PermitRootLogin prohibit-password\n",
+    );
+    let before = server.machine.snapshot();
+    let said = is_refused(&program(&server.machine, "install --profile own --yes"), "ssh-locks-out");
+    assert!(said.contains("deploy may use sudo, and would have no way in"), "{said}");
+    server.machine.must_be_as_before(&before);
+    server.machine.ok("echo deploy:once-upon | chpasswd");
+    let said = program(&server.machine, "install --profile own --yes");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(server.machine.ok("sshd -T | grep ^permitrootlogin").trim(), "permitrootlogin without-password");
 }
 
 fn service() {
