@@ -4,6 +4,7 @@
 //! kept open. A session never breaks: rules first, then policies, then the switch. Nothing of ufw is run to observe (its
 //! Python costs 100 ms): its files are read, and the kernel is asked with one `iptables -S` (3 ms).
 
+mod first;
 pub mod live;
 pub mod one;
 pub mod rule;
@@ -52,6 +53,7 @@ pub struct Firewall {
     id: ResourceId,
     policies: [(&'static str, String); 3],
     rules: Vec<Rule>,
+    keep_open: Vec<u16>,
 }
 
 impl Firewall {
@@ -92,7 +94,7 @@ impl Firewall {
                 rules.insert(0, Rule::ssh(*port));
             }
         }
-        Ok(Box::new(Firewall { id: ResourceId::new("firewall", name), policies, rules }))
+        Ok(Box::new(Firewall { id: ResourceId::new("firewall", name), policies, rules, keep_open: keep_open.to_vec() }))
     }
 
     /// The rules as ufw keeps them once ours are added to `before`.
@@ -100,6 +102,23 @@ impl Firewall {
         let before: Vec<String> =
             before.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
         self.rules.iter().filter_map(|rule| rule.kept(family)).fold(before, |rules, rule| added(&rules, &rule))
+    }
+
+    /// Refuses to switch on what would shut a port of sshd: a rule of the administrator's that comes before the one that
+    /// opens it. Where it is in force already, that is how people come in now.
+    fn refuse_if_shut(&self, after: &Value) -> Result<()> {
+        for rules in [&after["rules"], &after["rules6"]] {
+            let rules: Vec<String> =
+                rules.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            let shut = self.keep_open.iter().find_map(|port| Some((port, first::shutter(&rules, *port)?)));
+            if let Some((port, rule)) = shut {
+                let why = format!("ufw has a rule already that would shut port {port}, on which sshd listens: {rule}");
+                return Err(Error::refused("firewall-locks-out", "switch the firewall on", why)
+                    .fix("look at the rules: ufw show added; then ufw delete RULE")
+                    .fix("or, when it is meant so and you come in another way: ufw enable, then run this again"));
+            }
+        }
+        Ok(())
     }
 
     /// The rules that are still to be added.
@@ -180,6 +199,9 @@ impl Resource for Firewall {
         }
         if after == seen.0 {
             return Ok(Change::keep(seen));
+        }
+        if seen.0["in_force"] != true {
+            self.refuse_if_shut(&after)?;
         }
         let missing = self.missing(&seen.0);
         let mut acts = Vec::new();
@@ -266,6 +288,22 @@ mod tests {
     fn a_rule_that_shuts_sshd_is_refused() {
         let shut = firewall(json!({"rules": ["deny 22/tcp"]}), &[22]);
         assert!(matches!(shut, Err(Error::Refused { code: "firewall-locks-out", .. })));
+    }
+
+    #[test]
+    fn a_rule_that_was_there_before_and_would_shut_sshd_keeps_the_firewall_off() {
+        let seen = |in_force: bool, rule: &str| {
+            State(json!({"enabled": in_force, "in_force": in_force, "ipv6": true, "incoming": "deny",
+                "outgoing": "allow", "routed": "deny", "rules": [rule], "rules6": []}))
+        };
+        let wanted = firewall(json!({"rules": ["allow 80/tcp"]}), &[22]).unwrap();
+        let deny = "deny any 22 0.0.0.0/0 any 0.0.0.0/0 in";
+        let refused = wanted.compare(&seen(false, deny)).unwrap_err();
+        assert!(matches!(&refused, Error::Refused { code: "firewall-locks-out", why, .. } if why.contains(deny)));
+        assert!(wanted.compare(&seen(true, deny)).unwrap().is_needed(), "in force, it is how people come in");
+        // Word for word the same but for the action, it is replaced by ours.
+        let change = wanted.compare(&seen(false, "deny tcp 22 0.0.0.0/0 any 0.0.0.0/0 in")).unwrap();
+        assert_eq!(change.after.0["rules"][0], "limit tcp 22 0.0.0.0/0 any 0.0.0.0/0 in # SSH");
     }
 
     #[test]

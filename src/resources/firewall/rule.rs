@@ -194,16 +194,18 @@ impl Rule {
     }
 
     fn concerns(&self, port: u16) -> bool {
-        let within = |part: &str| {
-            let (low, high) = part.split_once(':').unwrap_or((part, part));
-            let number = |text: &str| text.parse::<u16>().ok();
-            number(low).is_some_and(|low| low <= port) && number(high).is_some_and(|high| port <= high)
-        };
-        self.route.is_none()
-            && self.direction == "in"
-            && self.protocol != "udp"
-            && (self.ports == "any" || self.ports.split(',').any(within))
+        self.route.is_none() && self.direction == "in" && self.protocol != "udp" && has_port(&self.ports, port)
     }
+}
+
+/// Whether ports as ufw writes them (`any`, `22`, `80,443`, `6000:6007`) take this one in.
+pub(super) fn has_port(ports: &str, port: u16) -> bool {
+    let within = |part: &str| {
+        let (low, high) = part.split_once(':').unwrap_or((part, part));
+        let number = |text: &str| text.parse::<u16>().ok();
+        number(low).is_some_and(|low| low <= port) && number(high).is_some_and(|high| port <= high)
+    };
+    ports == "any" || ports.split(',').any(within)
 }
 
 /// Whether this can be the name of a network interface (at most 15 characters, as the kernel has it).

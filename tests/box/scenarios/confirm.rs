@@ -396,6 +396,17 @@ fn refused() {
     let said = program(&server.machine, "install --profile own --yes");
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(server.machine.ok("sshd -T | grep ^permitrootlogin").trim(), "permitrootlogin without-password");
+    // A firewall that is off, with a rule that would shut the port before any that the program adds.
+    server.machine.ok("DEBIAN_FRONTEND=noninteractive apt-get install -qqy ufw >/dev/null && ufw deny 22");
+    server.module("wall", "  - package: ufw\n  - firewall: ufw\n    rules: [allow 80/tcp]\n");
+    let before = server.machine.snapshot();
+    let said = is_refused(&program(&server.machine, "install --profile own --yes"), "firewall-locks-out");
+    assert!(said.contains("deny any 22"), "{said}");
+    server.machine.must_be_as_before(&before);
+    server.machine.ok("ufw delete deny 22");
+    let said = program(&server.machine, "install --profile own --yes");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(server.is_reached() && server.machine.ok("ufw status").contains("22/tcp"));
 }
 
 fn service() {
