@@ -6,12 +6,12 @@
 //! and the clock: one too many does no harm, and the death of any process, a reboot or an upgrade lose none, because
 //! the next boot and each changing run call it, too.
 
-use super::recover::{finish_rollbacks, is_needed, leave, settle};
+use super::recover::{finish_rollbacks, is_needed, leave, settle, settle_those};
 use super::rollback::{self, RollbackReport, Target};
 use super::{Error, Result, Works, events};
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::host::{Host, login};
-use crate::journal::{ConfirmationRow, ConfirmationState, Ending, Moment, TransactionState};
+use crate::journal::{ConfirmationRow, ConfirmationState, Ending, Moment, StepRow, TransactionState};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -41,6 +41,10 @@ impl Reverted {
         self.reports.iter().all(RollbackReport::is_complete)
     }
 }
+
+/// Brings in order what steps may wait for, as packages that others work on; called before the first of those steps
+/// only.
+pub type Ready<'r> = &'r dyn Fn() -> Result<()>;
 
 /// Arms a transaction that has begun and has not yet changed anything. When it can't be made sure that somebody wakes
 /// up to take it back, it must not go on.
@@ -109,14 +113,14 @@ pub fn is_due(works: &Works<'_>) -> Result<bool> {
 }
 
 /// Takes back what was not confirmed in time, and sees to it that somebody wakes up for the rest. The caller holds the
-/// lock, and has healed dpkg.
-pub fn revert_due(works: &Works<'_>, actor: &Value) -> Result<Vec<Reverted>> {
+/// lock.
+pub fn revert_due(works: &Works<'_>, actor: &Value, ready: Ready<'_>) -> Result<Vec<Reverted>> {
     let mut reverted = Vec::new();
     // A run that died between its last change and its end waits from now on, so that it can still be confirmed.
     for row in settle_all(works)? {
         if due(works, &row)? {
             let why = format!("nobody confirmed it within {} s", row.timeout);
-            reverted.extend(revert(works, &row, &why, actor)?);
+            reverted.extend(revert(works, &row, &why, actor, ready)?);
             continue;
         }
         let left = remaining(works.host, &row);
@@ -128,19 +132,49 @@ pub fn revert_due(works: &Works<'_>, actor: &Value) -> Result<Vec<Reverted>> {
 }
 
 /// Takes a transaction back that is not confirmed. `None` when it was in the meantime. Safe to be cut off, and to be
-/// called again.
-pub fn revert(works: &Works<'_>, row: &ConfirmationRow, why: &str, actor: &Value) -> Result<Option<Reverted>> {
+/// called again. What waits for nobody goes first: people must get in again, whoever works with packages just now.
+pub fn revert(
+    works: &Works<'_>,
+    row: &ConfirmationRow,
+    why: &str,
+    actor: &Value,
+    ready: Ready<'_>,
+) -> Result<Option<Reverted>> {
     if !works.journal.begin_revert(row.tx, why)? {
         return Ok(None);
     }
     events::reverting(row.tx, why);
-    let mut reports = finish_rollbacks(works)?;
-    if is_running(works, row.tx)? {
-        settle(works, row.tx)?;
-        reports.push(leave(works, row.tx, Some(why), actor)?);
+    let targets: Vec<Target> = row.modules.iter().map(|name| Target::ModuleOf(name.clone(), row.tx)).collect();
+    let waits = |step: &StepRow| rollback::may_wait(works, step);
+    let mut reports = Vec::new();
+    let mut is_ready = Ok(());
+    if let Some(slow) = works.journal.steps(row.tx)?.into_iter().find(|step| step.state.stands() && waits(step)) {
+        settle_those(works, row.tx, |step| !waits(step))?;
+        for target in &targets {
+            reports.push(rollback::roll_back_at_once(works, target, false, actor)?);
+        }
+        is_ready = ready().map_err(|error| (slow.resource, error));
+        // What failed is tried once more.
+        reports.iter_mut().for_each(|report| report.failed.clear());
     }
-    for module in &row.modules {
-        reports.push(rollback::roll_back(works, &Target::ModuleOf(module.clone(), row.tx), actor)?);
+    match is_ready {
+        Ok(()) => {
+            reports.extend(finish_rollbacks(works)?);
+            if is_running(works, row.tx)? {
+                settle(works, row.tx)?;
+                reports.push(leave(works, row.tx, Some(why), actor)?);
+            }
+            for target in &targets {
+                reports.push(rollback::roll_back(works, target, actor)?);
+            }
+        }
+        // The rest all the same; this is tried again at the next wake-up.
+        Err(failed) => {
+            for target in &targets {
+                reports.push(rollback::roll_back_at_once(works, target, true, actor)?);
+            }
+            reports.push(RollbackReport { failed: vec![failed], ..RollbackReport::default() });
+        }
     }
     let reverted = Reverted { tx: row.tx, reports };
     if reverted.is_complete() {
@@ -271,7 +305,7 @@ mod tests {
 
     /// What the revert unit does.
     fn wake_up(works: &Works<'_>) -> Vec<Reverted> {
-        revert_due(works, &Value::Null).unwrap()
+        revert_due(works, &Value::Null, &|| Ok(())).unwrap()
     }
 
     fn state(bench: &Bench) -> ConfirmationState {
@@ -361,7 +395,7 @@ mod tests {
                 bench.with(&FakeHost::new(bench.root()), |works| armed_install(works, None));
                 let host = FakeHost::with_fault(bench.root(), number, fault);
                 host.pause(2 * TIMEOUT);
-                let died = dies(&host, || drop(bench.with(&host, |works| revert_due(works, &Value::Null))));
+                let died = dies(&host, || drop(bench.with(&host, |works| revert_due(works, &Value::Null, &|| Ok(())))));
                 if !died && state(&bench) == ConfirmationState::Reverted {
                     assert_eq!(number, 5, "two files are taken back, and the disk has each");
                     return;
@@ -374,6 +408,53 @@ mod tests {
                 assert_eq!(state(&bench), ConfirmationState::Reverted);
             }
         }
+    }
+
+    /// `wall` comes after packages, and so does `web`; somebody else works with packages.
+    #[test]
+    fn whoever_works_with_packages_keeps_nobody_shut_out() {
+        let bench = Bench::new();
+        let host = FakeHost::new(bench.root());
+        bench.with(&host, |works| {
+            let nodes = vec![of("word:early", "wall", &[], -2), of("word:slow", "wall", &["word:early"], -1)];
+            let nodes: Vec<Node> = nodes.into_iter().chain(nodes_after("word:slow")).collect();
+            let order = Order::of(&nodes).unwrap();
+            let plan = Plan::make(&nodes, &order, works.host).unwrap();
+            let tx = works.journal.begin(&begin(TransactionKind::Install, json!({}))).unwrap();
+            arm(works, tx, &terms()).unwrap();
+            apply::apply(works, nodes, &order, &plan, tx, &policy(1), &Value::Null).unwrap();
+            settle_all(works).unwrap();
+        });
+        assert_eq!(names(&bench.tree()), ["early", "free", "slow", "wall", "web"]);
+        host.pause(2 * TIMEOUT);
+        let seen = std::cell::RefCell::new(Vec::new());
+        let wake = |works: &Works<'_>, outcome: fn() -> Result<()>| {
+            let ready = || {
+                seen.borrow_mut().push(bench.tree().into_keys().collect::<Vec<_>>());
+                outcome()
+            };
+            revert_due(works, &Value::Null, &ready).unwrap()
+        };
+        let held = || Err(Error::refused("apt-lock-held", "cannot install or remove packages", "apt works"));
+        let (reverted, _) = bench.with(&host, |works| wake(works, held));
+        assert_eq!(seen.borrow()[0], ["early", "free", "slow"], "before anything is waited for");
+        assert_eq!(names(&bench.tree()), ["free", "slow"], "all that waits for nobody");
+        let [failed] = &reverted[0].reports.iter().flat_map(|report| &report.failed).collect::<Vec<_>>()[..] else {
+            panic!("{reverted:?}");
+        };
+        assert!(failed.0.to_string() == "word:slow" && failed.1.to_string().contains("apt works"), "{failed:?}");
+        assert_eq!(state(&bench), ConfirmationState::Reverting);
+        let (reverted, _) = bench.with(&host, |works| wake(works, || Ok(())));
+        assert!(reverted[0].is_complete());
+        assert_eq!(names(&bench.tree()), ["free"]);
+        assert_eq!(state(&bench), ConfirmationState::Reverted);
+    }
+
+    fn nodes_after(need: &str) -> Vec<Node> {
+        let need = ResourceId::parse(need).unwrap();
+        let mut nodes = nodes();
+        nodes.iter_mut().filter(|node| node.module != "free").for_each(|node| node.needs.push(need.clone()));
+        nodes
     }
 
     #[test]

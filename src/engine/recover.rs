@@ -3,7 +3,7 @@
 use super::rollback::{self, RollbackReport, Target};
 use super::{Result, UndoRecord, Works, debts, events};
 use crate::base::ids::TransactionId;
-use crate::journal::{StepState, TransactionKind, TransactionRow, TransactionState};
+use crate::journal::{StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
 use serde_json::Value;
 
 /// What to do with an install that was cut off.
@@ -91,8 +91,13 @@ pub fn leave(works: &Works<'_>, id: TransactionId, why: Option<&str>, actor: &Va
 
 /// Lets the undo records of half-made steps look at what there is to remember, while it is fresh.
 pub(super) fn settle(works: &Works<'_>, tx: TransactionId) -> Result<()> {
+    settle_those(works, tx, |_| true)
+}
+
+/// The same for the steps that `is_meant`.
+pub(super) fn settle_those(works: &Works<'_>, tx: TransactionId, is_meant: impl Fn(&StepRow) -> bool) -> Result<()> {
     for step in works.journal.steps(tx)? {
-        if step.state != StepState::Intent || step.settled.is_some() {
+        if step.state != StepState::Intent || step.settled.is_some() || !is_meant(&step) {
             continue;
         }
         let Some(record) = &step.undo else { continue };

@@ -117,6 +117,34 @@ pub fn describe(works: &Works<'_>, selection: &Selection) -> Result<Vec<(Resourc
 /// Takes the target back in a transaction of its own, then pays what that owes.
 pub fn roll_back(works: &Works<'_>, target: &Target, actor: &Value) -> Result<RollbackReport> {
     let selection = select(works, target)?;
+    begin(works, target, &selection, actor)
+}
+
+/// Takes back what of the target waits for nobody: its newest steps up to the first that may have to wait, or, with
+/// `leaps`, also what is older than that one.
+pub(super) fn roll_back_at_once(
+    works: &Works<'_>,
+    target: &Target,
+    leaps: bool,
+    actor: &Value,
+) -> Result<RollbackReport> {
+    let mut selection = select(works, target)?;
+    if leaps {
+        selection.steps.retain(|step| !may_wait(works, step));
+    } else if let Some(at) = selection.steps.iter().position(|step| may_wait(works, step)) {
+        selection.steps.truncate(at);
+    }
+    begin(works, target, &selection, actor)
+}
+
+/// Whether undoing a step may have to wait for others.
+pub(super) fn may_wait(works: &Works<'_>, step: &StepRow) -> bool {
+    let undo = record(step).and_then(|record| record.map(|record| works.undoers.decode(&record)).transpose());
+    // What can't be read fails when it is tried, and waits for nobody.
+    undo.is_ok_and(|undo| undo.is_some_and(|undo| undo.may_wait()))
+}
+
+fn begin(works: &Works<'_>, target: &Target, selection: &Selection, actor: &Value) -> Result<RollbackReport> {
     if selection.steps.is_empty() {
         return Ok(RollbackReport::default());
     }
@@ -131,7 +159,7 @@ pub fn roll_back(works: &Works<'_>, target: &Target, actor: &Value) -> Result<Ro
         now: works.now(),
     })?;
     events::begun(tx, "rollback");
-    carry_on(works, tx, &selection, Vec::new())
+    carry_on(works, tx, selection, Vec::new())
 }
 
 /// Goes on with a rollback that a crash cut off.

@@ -87,6 +87,10 @@ impl Undo for UndoWord {
         }
         Ok(Outcome::Undone)
     }
+
+    fn may_wait(&self) -> bool {
+        self.path.ends_with("slow")
+    }
 }
 
 /// The decoder of this kind.

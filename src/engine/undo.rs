@@ -69,6 +69,12 @@ pub trait Undo: Send + Debug {
         Ok(None)
     }
 
+    /// Whether it may have to wait for others on this host, as for whoever works with packages. What needs no such wait
+    /// is taken back first when people must be let in again.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     /// The same record with modules of `wishes` in it that want what `leaving` alone had asked for, and what each of them
     /// takes over; `None` when none does.
     fn hand_over(&self, _leaving: &str, _wishes: &Wishes) -> Result<Option<(UndoRecord, Heirs)>> {

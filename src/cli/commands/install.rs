@@ -260,7 +260,7 @@ fn refuse_while_one_waits(
 fn take_back_at_once(session: &Session<'_>, works: &Works<'_>, row: &ConfirmationRow, lost: &[String]) -> Outcome {
     let why = lost.join("\n");
     baseline::begin(session, works.journal);
-    let Some(reverted) = confirm::revert(works, row, &why, &session.actor())? else {
+    let Some(reverted) = confirm::revert(works, row, &why, &session.actor(), &|| Ok(()))? else {
         // Somebody came in anew and confirmed it: that counts for more than what is seen from inside.
         return Ok(Exit::Done);
     };

@@ -33,8 +33,13 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         return quiet(session);
     };
     let works = session.works(&journal, &progress);
-    prepare(session, &progress, is_needed(&works)?)?;
+    // First what shuts people out: that waits for nobody who works with packages.
     super::revert::tell(session, &super::revert::what_is_due(session, &works)?)?;
+    let is_cut_off = is_needed(&works)?;
+    // While something waits for its confirmation, nobody may hold our lock for long: it may come due.
+    if is_cut_off || journal.open_confirmations()?.is_empty() {
+        prepare(session, &progress, is_cut_off)?;
+    }
     if !is_needed(&works)? && journal.owed()?.is_empty() {
         baseline::close(session, &journal)?;
         progress.finish();
@@ -98,7 +103,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
 
 /// Waits for an apt that outlived us, brings dpkg in order, takes our guard away. What can't be brought in order is
 /// told, and left to the step that needs it: it may be just what goes.
-pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool) -> Result<(), Problem> {
+pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool) -> Result<(), Error> {
     let host = session.host;
     let lock_wait = settings(session).map_or(LOCK_WAIT, |settings| settings.lock_wait);
     package::adopt(host, progress)?;
@@ -113,7 +118,7 @@ pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool)
             progress.tell(&Event::Note { line: &error.to_string() });
             Ok(())
         }
-        healed => Ok(healed.map(drop)?),
+        healed => healed.map(drop),
     }
 }
 

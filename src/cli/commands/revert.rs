@@ -38,11 +38,12 @@ pub fn run(session: &Session<'_>) -> Outcome {
 pub fn what_is_due(session: &Session<'_>, works: &Works<'_>) -> Result<Vec<Reverted>, Problem> {
     let is_due = is_due(works)?;
     if is_due {
-        super::recover::prepare(session, works.progress, is_needed(works)?)?;
         baseline::begin(session, works.journal);
         session.begin_changes();
     }
-    let reverted = revert_due(works, &session.actor())?;
+    let is_cut_off = is_needed(works)?;
+    let ready = || super::recover::prepare(session, works.progress, is_cut_off);
+    let reverted = revert_due(works, &session.actor(), &ready)?;
     if is_due {
         baseline::end(session, works.journal, newest(&reverted));
     }

@@ -328,6 +328,10 @@ impl Undo for Record {
         serde_json::to_value(self.see_settled(context)?).map(Some).map_err(|e| bad(&e))
     }
 
+    fn may_wait(&self) -> bool {
+        true
+    }
+
     fn extend(&self, context: &Context<'_>, after: Option<&Value>, newer: &UndoRecord) -> Result<Option<UndoRecord>> {
         self.gone_on(context, after, newer).map(Some)
     }
