@@ -49,19 +49,19 @@ struct Watched<'a> {
 pub fn prove(host: &dyn Host, debts: &[Debt]) -> Vec<Result<()>> {
     let mut watched: Vec<Watched<'_>> = debts.iter().map(Watched::new).collect();
     let watching = watch(host, &mut watched);
-    let outcome = |one: &Watched<'_>| match &one.verdict {
-        Verdict::Sick(why) => {
-            let act = one.debt.to_string();
-            Err(failure(host, "unit-unhealthy", &act, &one.debt.unit, why))
+    let outcome = |one: &Watched<'_>| {
+        let act = one.debt.to_string();
+        match (&one.verdict, &watching) {
+            (Verdict::Sick(why), _) => Err(failure(host, "unit-unhealthy", &act, &one.debt.unit, why)),
+            // Nothing is proved when systemd can't be asked.
+            (Verdict::Wait, Err(error)) => {
+                let why = format!("whether it is well can't be told: {error}");
+                Err(failure(host, "unit-unhealthy", &act, &one.debt.unit, &why))
+            }
+            (Verdict::Well, _) | (Verdict::Wait, Ok(())) => Ok(()),
         }
-        Verdict::Well | Verdict::Wait => Ok(()),
     };
-    let mut outcomes: Vec<Result<()>> = watched.iter().map(outcome).collect();
-    // That systemd can't be asked is told once; nothing is proved then.
-    if let (Err(error), Some(first)) = (watching, outcomes.iter_mut().find(|one| one.is_ok())) {
-        *first = Err(error);
-    }
-    outcomes
+    watched.iter().map(outcome).collect()
 }
 
 fn watch(host: &dyn Host, watched: &mut [Watched<'_>]) -> Result<()> {
@@ -196,6 +196,20 @@ mod tests {
         assert_eq!(look(None, 0), Verdict::Well);
         assert_eq!(look(Some("80/tcp"), 2), Verdict::Wait);
         assert_eq!(look(Some("80/tcp"), 3), Verdict::Sick("it runs, but nothing listens on port 80/tcp".into()));
+    }
+
+    #[test]
+    fn nothing_is_proved_when_systemd_cannot_be_asked() {
+        let bench = crate::resources::bench::Bench::new();
+        bench.put("/run/systemd/system/x", "");
+        bench.program("systemctl", "echo no bus >&2; exit 1");
+        let debts = [debt(DebtKind::Restart, Health::default()), debt(DebtKind::Reload, Health::default())];
+        let outcomes = prove(bench.host(), &debts);
+        assert_eq!(outcomes.len(), 2);
+        for outcome in outcomes {
+            let told = outcome.unwrap_err().to_string();
+            assert!(told.contains("can't be told") && told.contains("no bus"), "{told}");
+        }
     }
 
     #[test]
