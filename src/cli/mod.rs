@@ -12,6 +12,7 @@ pub mod generate;
 pub mod knock;
 pub mod lockout;
 pub mod output;
+pub mod owed;
 pub mod render;
 pub mod session;
 pub mod setup;

@@ -432,6 +432,30 @@ fn a_service_that_dies_of_its_new_configuration_comes_back_with_the_old_one_and_
 }
 
 #[test]
+fn a_rollback_and_a_recovery_over_a_dead_service_are_no_success() {
+    let tree = Tree::new();
+    tree.put("/usr/lib/systemd/system/app.service", "READS=/etc/app.conf\n");
+    tree.put("/run/fake-systemd/active/app.service", "Thu 2026-11-19 10:00:00.000000 UTC\n");
+    tree.put("/etc/app.conf", "DIES\n");
+    tree.module(
+        "app",
+        "resources:\n  - file: /etc/app.conf\n    content: \"good\\n\"\n    notify: [restart app.service]\n",
+    );
+    tree.enable(&["app"]);
+    tree.call("install --module app --workers 1 --yes").ends(0);
+    // The configuration of before does not keep it alive.
+    let ran = tree.call("rollback --yes").ends(1);
+    assert!(ran.err.contains("state: taken back, but for what is still owed"), "{}", ran.err);
+    assert!(ran.err.contains("code:  unit-unhealthy"), "{}", ran.err);
+    assert_eq!(tree.text("/etc/app.conf"), "DIES\n");
+    let ran = tree.call("recover").ends(1);
+    assert!(ran.err.contains("what was cut off is settled, but for what is still owed"), "{}", ran.err);
+    tree.put("/etc/app.conf", "good\n");
+    tree.call("recover").ends(0);
+    tree.call("status").ends(0);
+}
+
+#[test]
 fn a_value_that_sshd_would_take_from_another_file_is_refused_with_that_files_name() {
     let tree = Tree::new();
     tree.put("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n");

@@ -10,6 +10,7 @@ use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::knock::Knock;
+use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::render::{confirmation, plan as page, report};
 use crate::cli::session::Session;
@@ -350,8 +351,8 @@ fn nothing_to_do(
     }
     // After an upgrade from a version that kept none, and after a run that died when its work was done.
     baseline::end(session, works.journal, resumed);
-    if let Some(debt) = unpaid.into_iter().next() {
-        return Err(Problem::from(debt.error).state("as the profile says, but for what is still owed"));
+    if let Some(problem) = owed::problem(&unpaid, "as the profile says") {
+        return Err(problem);
     }
     progress.finish();
     tell(session, progress, setup, plan, None, None, began.elapsed().as_secs_f64())
@@ -459,10 +460,7 @@ fn problem(made: &Report) -> Option<Problem> {
     let first = made.failures.first();
     if made.state == TransactionState::Done {
         // What an earlier run owes is nobody's fault here, but a service that is not well is no success.
-        let debt = made.unpaid.first()?;
-        let mut problem = Problem::of(&debt.error).state("as the profile says, but for what is still owed");
-        problem.details = Some("vps-configurator status".to_owned());
-        return Some(problem);
+        return owed::problem(&made.unpaid, "as the profile says");
     }
     let (what, code, why, fix) = match first {
         Some(failure) => {

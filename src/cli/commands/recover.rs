@@ -6,6 +6,7 @@ use crate::cli::args::{self, Recover};
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
+use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
 use crate::cli::setup::{Setup, select_of, settings};
@@ -72,23 +73,26 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     confirm::settle_all(&works)?;
     // An install that goes on pays at its end: until then the units that it holds back aren't configured.
     let unpaid = if recovery.to_finish.is_none() { debts::pay(&works)? } else { Vec::new() };
-    for unpaid in &unpaid {
-        session.output.error(&format!("owed: {} ({})\n", unpaid.debt, unpaid.error));
-    }
+    let owed = owed::problem(&unpaid, "what was cut off is settled");
     progress.finish();
     if recovery.to_finish.is_none() {
         baseline::close(session, &journal)?;
     }
     drop(journal);
-    let (to_finish, rolled_back) = (recovery.to_finish, recovery.rolled_back);
+    let (to_finish, mut rolled_back) = (recovery.to_finish, recovery.rolled_back);
     if session.output.is_json() {
         session.output.value(&json!({
             "recovered": rolled_back.iter().map(|report| super::rollback::document(report, 0.0)).collect::<Vec<_>>(),
             "owed": unpaid.iter().map(|unpaid| unpaid.debt.to_string()).collect::<Vec<_>>(),
         }));
     }
-    for report in &rolled_back {
+    for report in &mut rolled_back {
+        // Told once, below: they were tried once more since.
+        report.unpaid.clear();
         super::rollback::tell(session, report, 0.0)?;
+    }
+    if let Some(problem) = owed {
+        return Err(problem);
     }
     match to_finish {
         Some(row) => install::resume(session, lock, Resume { tx: row.id, request: row.request }),

@@ -6,6 +6,7 @@ use crate::base::ids::TransactionId;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
+use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
 use crate::cli::signals::Signals;
@@ -88,9 +89,14 @@ pub fn tell(session: &Session<'_>, reverted: &[Reverted]) -> Outcome {
     if session.output.is_json() {
         session.output.value(&json!({"reverted": told}));
     }
-    match failed.is_empty() {
-        true => Ok(Exit::Done),
-        false => Err(incomplete(&failed)),
+    if !failed.is_empty() {
+        return Err(incomplete(&failed));
+    }
+    // What an earlier one could not pay, a later one tried again.
+    let last = reverted.iter().flat_map(|one| &one.reports).rfind(|report| report.tx.is_some());
+    match last.and_then(|report| owed::problem(&report.unpaid, "taken back")) {
+        Some(problem) => Err(problem),
+        None => Ok(Exit::Done),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::cli::ask::ask;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
+use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
 use crate::cli::render::wrap::wrap;
@@ -209,6 +210,7 @@ pub fn document(report: &RollbackReport, seconds: f64) -> Value {
 
 /// Tells how a rollback went.
 pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Outcome {
+    let owed = owed::problem(&report.unpaid, "taken back").filter(|_| report.is_complete());
     let exit = if report.is_complete() { Exit::Done } else { Exit::UndoIncomplete };
     let undoes: Vec<String> = report.undoes.iter().map(ToString::to_string).collect();
     if session.output.is_json() {
@@ -230,7 +232,7 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
         session.output.text(&text);
     }
     if report.is_complete() {
-        return Ok(exit);
+        return owed.map_or(Ok(exit), Err);
     }
     let why: Vec<String> = report.failed.iter().map(|(id, error)| format!("{id}: {error}")).collect();
     let mut problem = Problem::new(exit, "undo-incomplete", "not everything could be taken back", why.join("\n"))
