@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::transaction::{what, word};
 use crate::base::ids::{ResourceId, TransactionId};
-use crate::cli::args::{self, Recover, Rollback, Select};
+use crate::cli::args::{self, Recover, Rollback};
 use crate::cli::ask::ask;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
@@ -13,7 +13,7 @@ use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
 use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
-use crate::cli::setup::Setup;
+use crate::cli::setup::{Setup, select_of};
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::heirs::inherit;
@@ -42,7 +42,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let looking = ReadOnly(session.host);
     let works = Works { host: &looking, ..session.works(&journal, &silent) };
     let mut selection = select(&works, &target)?;
-    let wishes = wishes(session, &journal, &target)?;
+    let (wishes, warning) = wishes(session, &journal, &target)?;
     if selection.steps.is_empty() {
         // A run that a crash cut off before anything stood, or a rollback at its very end, or one whose acts could not be
         // paid: it is closed, dpkg is healed, and what is owed is paid.
@@ -65,6 +65,12 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
         && let Some(line) = left_without(session, &works, name)?
     {
         shown.0.push_str(&wrap("  ", &line));
+    }
+    if let Some(warning) = &warning {
+        match flags.dry_run || !flags.yes {
+            true => shown.0.push_str(&wrap("  ", warning)),
+            false => session.output.error(&format!("{warning}\n")),
+        }
     }
     if flags.dry_run {
         if session.output.is_json() {
@@ -110,18 +116,31 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     tell(session, &report, before.elapsed().as_secs_f64())
 }
 
-/// Which packages each module of the configuration in force wants, without the modules that were taken back since the
-/// last install. Nothing where the configuration can't be read: a rollback must work all the same.
-fn wishes(session: &Session<'_>, journal: &Journal, target: &Target) -> Result<Wishes, Problem> {
-    let Target::Module(_) = target else { return Ok(Wishes::new()) };
-    let packages = Setup::make(session, &Select::default()).ok().and_then(|setup| setup.packages);
-    let mut wishes = packages.map(|packages| packages.wishes()).unwrap_or_default();
-    for row in journal.transactions()?.iter().take_while(|row| row.kind == TransactionKind::Rollback) {
+/// Which packages each module wants of what the newest install had asked for, without the modules that were taken back
+/// since. Nothing, and a warning, where the configuration can't be read: a rollback must work all the same.
+fn wishes(session: &Session<'_>, journal: &Journal, target: &Target) -> Result<(Wishes, Option<String>), Problem> {
+    let Target::Module(name) = target else { return Ok((Wishes::new(), None)) };
+    let rows = journal.transactions()?;
+    let newest = rows.iter().find(|row| row.kind == TransactionKind::Install);
+    let select = newest.map(|row| select_of(&row.request)).unwrap_or_default();
+    let setup = match Setup::make(session, &select) {
+        Ok(setup) => setup,
+        Err(problem) => {
+            let is_other = |step: &StepRow| step.module != *name || step.shared.iter().any(|other| other != name);
+            let warning = format!(
+                "warning: {} ({}): packages that other modules want as well may go with it",
+                problem.what, problem.code
+            );
+            return Ok((Wishes::new(), journal.standing()?.iter().any(is_other).then_some(warning)));
+        }
+    };
+    let mut wishes = setup.packages.map(|packages| packages.wishes()).unwrap_or_default();
+    for row in rows.iter().take_while(|row| row.kind == TransactionKind::Rollback) {
         if let Some(name) = row.request.get("module").and_then(Value::as_str) {
             wishes.remove(name);
         }
     }
-    Ok(wishes)
+    Ok((wishes, None))
 }
 
 /// A warning about the modules that stand and depend on `name`, which is to go.
