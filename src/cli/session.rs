@@ -171,6 +171,9 @@ impl<'a> Session<'a> {
         let note = format!("vps-configurator {}", self.command);
         let guard = self.host.lock(Path::new(paths::LOCK), &note)?;
         debris::sweep(self.host);
+        if let Err(error) = Journal::sweep(&self.real(paths::STATE)) {
+            tracing::warn!("what an earlier run left in the object store stays: {error}");
+        }
         Ok(guard)
     }
 

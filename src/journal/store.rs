@@ -64,8 +64,7 @@ pub struct Intent {
 }
 
 impl Journal {
-    /// Opens (and makes, mode 0700 and 0600) the journal in `state`, a directory of the real file system, for whoever
-    /// holds the lock of changing runs.
+    /// Opens (and makes, mode 0700 and 0600) the journal in `state`, a directory of the real file system.
     pub fn open(state: &Path) -> Result<Self> {
         Journal::open_watched(state, None)
     }
@@ -90,8 +89,13 @@ impl Journal {
         )?;
         schema::migrate(&mut connection)?;
         let objects = Objects::new(state.join("objects")).watched(watch.clone());
-        objects.sweep()?;
         Ok(Journal { connection: Mutex::new(connection), objects, watch })
+    }
+
+    /// Removes from the store beside the journal in `state` what a run that was killed had not finished to write. Only for
+    /// whoever holds the lock of changing runs: another one may be writing just now.
+    pub fn sweep(state: &Path) -> Result<()> {
+        Objects::new(state.join("objects")).sweep()
     }
 
     /// Opens the journal for reading, without making anything; `None` when there is none yet.
@@ -521,6 +525,18 @@ mod tests {
         assert_eq!((standing[0].id, standing[0].state), (step, StepState::Intent));
         assert_eq!(journal.owed().unwrap()[0].reason, "file:/etc/a changed");
         assert_eq!(journal.transactions().unwrap()[0].state, TransactionState::Running);
+    }
+
+    #[test]
+    fn opening_the_journal_leaves_alone_what_another_run_is_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        let unfinished = dir.path().join("objects/unfinished");
+        std::fs::create_dir_all(&unfinished).unwrap();
+        std::fs::write(unfinished.join("half"), "ha").unwrap();
+        drop(Journal::open(dir.path()).unwrap());
+        assert!(unfinished.join("half").exists());
+        Journal::sweep(dir.path()).unwrap();
+        assert!(!unfinished.join("half").exists());
     }
 
     #[test]
