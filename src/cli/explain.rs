@@ -236,6 +236,10 @@ impl Problem {
             journal::Error::Damaged(_) | journal::Error::Corrupt(_) => {
                 ("journal-damaged", "restore /var/lib/vps-configurator from a backup")
             }
+            error if error.is_full() => (
+                "disk-full",
+                "make room: apt-get clean, journalctl --vacuum-size=100M, df -h /var/lib/vps-configurator",
+            ),
             journal::Error::Database(_) | journal::Error::Io(_) => {
                 ("journal-error", "look whether /var/lib/vps-configurator is writable and has room")
             }

@@ -356,35 +356,47 @@ impl Run<'_> {
             }
             Ok(seen)
         });
-        let settled = works.undoers.decode(&undo)?.settle(&context)?;
-        // Also when it failed: what was configured before that was held back, too. And before the step is marked: a
-        // crash in between owes it twice, which is paid once.
-        debts::owe_settled(works, self.tx, &node.module, id, settled.as_ref())?;
-        match made {
-            Ok(seen) => {
-                if let Some(first) = cut_off.filter(|first| first.id != step) {
-                    works.journal.set_step(first.id, StepState::Verified, None, None, works.now())?;
-                }
-                works.journal.set_step(step, StepState::Verified, settled.as_ref(), None, works.now())?;
-                self.note_deviation(id, &seen, board);
-                events::applied(self.tx, &node.module, id, &change.summary);
-                works.progress.tell(&Event::StepDone { id, module: &node.module });
-                let seconds = (works.now() - began) as f64 / 1e9;
-                Ok(Done::Changed(Applied {
-                    id: id.clone(),
-                    module: node.module.clone(),
-                    summary: change.summary,
-                    seconds,
-                }))
-            }
+        let settled = works.undoers.decode(&undo).and_then(|undo| undo.settle(&context));
+        let made = match made {
+            Ok(seen) => seen,
             Err(error) => {
                 let text = error.to_string();
-                works.journal.set_step(step, StepState::Intent, settled.as_ref(), Some(&text), works.now())?;
+                // What comes on top of it must not take its place.
+                if let Err(second) = self.note_failure(step, &node.module, id, settled, &text) {
+                    tracing::warn!("{id} failed, and that was not written down whole: {second}");
+                }
                 events::failed(self.tx, &node.module, id, &text);
                 works.progress.tell(&Event::StepFailed { id, module: &node.module, error: &text });
-                Err(error)
+                return Err(error);
             }
+        };
+        let settled = settled?;
+        // Before the step is marked: a crash in between owes it twice, which is paid once.
+        debts::owe_settled(works, self.tx, &node.module, id, settled.as_ref())?;
+        if let Some(first) = cut_off.filter(|first| first.id != step) {
+            works.journal.set_step(first.id, StepState::Verified, None, None, works.now())?;
         }
+        works.journal.set_step(step, StepState::Verified, settled.as_ref(), None, works.now())?;
+        self.note_deviation(id, &made, board);
+        events::applied(self.tx, &node.module, id, &change.summary);
+        works.progress.tell(&Event::StepDone { id, module: &node.module });
+        let seconds = (works.now() - began) as f64 / 1e9;
+        Ok(Done::Changed(Applied { id: id.clone(), module: node.module.clone(), summary: change.summary, seconds }))
+    }
+
+    /// Writes down that a step failed. What was configured before that, and held back, is owed too.
+    fn note_failure(
+        &self,
+        step: i64,
+        module: &str,
+        id: &ResourceId,
+        settled: Result<Option<Value>>,
+        text: &str,
+    ) -> Result<()> {
+        let settled = settled?;
+        debts::owe_settled(self.works, self.tx, module, id, settled.as_ref())?;
+        let now = self.works.now();
+        Ok(self.works.journal.set_step(step, StepState::Intent, settled.as_ref(), Some(text), now)?)
     }
 
     /// Makes a step whole that was cut off; `None` when more is to do than it had set out to.
@@ -472,10 +484,15 @@ impl Run<'_> {
             Err(error) => error,
         };
         let node = &self.nodes[at].node;
-        if matches!(error, Error::Journal(_)) {
+        if let Error::Journal(journal) = &error {
             board.stopped = true;
             board.status[at] = Status::Failed;
-            board.fatal = Some(error);
+            // On a full disk there is room left for the way back.
+            if journal.is_full() {
+                board.failures.push(Failure { id: resource.id().clone(), module: node.module.clone(), error });
+            } else {
+                board.fatal = Some(error);
+            }
             return;
         }
         let module = match &error {

@@ -88,6 +88,13 @@ impl Undo for UndoWord {
         Ok(Outcome::Undone)
     }
 
+    fn settle(&self, _context: &Context<'_>) -> Result<Option<Value>> {
+        match self.path.ends_with("unsettled") {
+            true => Err(Error::refused("sample", "look at what there is", "it can't be looked at")),
+            false => Ok(None),
+        }
+    }
+
     fn may_wait(&self) -> bool {
         self.path.ends_with("slow")
     }

@@ -670,3 +670,48 @@ fn nothing_is_marked_as_over_before_the_disk_has_what_programs_wrote() {
         assert_eq!(host.effects(), last + 2, "the removal, and the disk once more");
     });
 }
+
+/// A disk that is full from the second intent on.
+#[derive(Debug, Default)]
+struct Full(std::sync::atomic::AtomicUsize);
+
+impl crate::journal::Watch for Full {
+    fn before(&self, write: crate::journal::Write<'_>) -> crate::journal::Result<()> {
+        let is_intent = matches!(write, crate::journal::Write::Commit("intent"));
+        match is_intent && self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
+            true => Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into()),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_run_that_finds_no_room_for_its_journal_takes_back_what_it_had_made() {
+    let bench = Bench::new();
+    let host = FakeHost::new(bench.root());
+    let before = bench.tree();
+    let watch = std::sync::Arc::new(Full::default());
+    let journal = Journal::open_watched(&bench.dir.path().join("state"), Some(watch)).unwrap();
+    let (paid, undoers) = (Paid::default(), undoers());
+    let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+    let report = install(&works, three(), &policy(1), None).unwrap();
+    assert_eq!((report.state, report.applied.len()), (TransactionState::Failed, 1));
+    assert!(report.failures[0].error.to_string().contains("no storage space"), "{:?}", report.failures);
+    assert!(report.is_undo_complete());
+    assert_eq!(bench.tree(), before);
+}
+
+/// A step that fails, and of which nothing can be remembered afterwards either.
+#[test]
+fn what_comes_on_top_of_a_failure_does_not_take_its_place() {
+    let bench = Bench::new();
+    let host = FakeHost::new(bench.root());
+    let (report, _) = bench.with(&host, |works| {
+        let id = ResourceId::parse("word:unsettled").unwrap();
+        let mut nodes = vec![node("word:unsettled", &[])];
+        nodes[0].resource = Box::new(Word { id, want: "on".into(), fails: true });
+        install(works, nodes, &policy(1), None).unwrap()
+    });
+    let told = report.failures[0].error.to_string();
+    assert!(told.contains("it is made to fail"), "{told}");
+}

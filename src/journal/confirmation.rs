@@ -113,6 +113,7 @@ impl Journal {
 
     /// Begins to take an unconfirmed transaction back. `false` when it was confirmed in the meantime.
     pub fn begin_revert(&self, tx: TransactionId, why: &str) -> Result<bool> {
+        self.make_room();
         let changed = self.to_write("confirmation")?.execute(
             "UPDATE confirmations SET state = 'reverting', why = COALESCE(why, ?2)
              WHERE tx = ?1 AND state IN ('armed', 'waiting', 'reverting')",

@@ -28,6 +28,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Error::Database(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Error::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for Error {
     /// A file that is no database, or no whole one, is damage; anything else is the database's refusal.
     fn from(error: rusqlite::Error) -> Self {

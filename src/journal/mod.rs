@@ -4,6 +4,7 @@
 //! is committed with its undo record before it changes anything, so a crash between any two instructions leaves a
 //! journal that tells what may have been done.
 
+mod ballast;
 mod baselines;
 pub mod confirmation;
 pub mod error;

@@ -1,13 +1,13 @@
 //! Writing and reading the journal. Every write is committed with `synchronous=FULL` when it returns.
 
 use super::record::{DebtRow, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
-use super::{Error, Objects, Result, Watch, Write, schema};
+use super::{Error, Objects, Result, Watch, Write, ballast, schema};
 use crate::base::ids::{ResourceId, TransactionId};
 use rusqlite::{Connection, OpenFlags, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use std::time::Duration;
 pub struct Journal {
     connection: Mutex<Connection>,
     objects: Objects,
+    state: PathBuf,
     watch: Option<Arc<dyn Watch>>,
 }
 
@@ -89,13 +90,19 @@ impl Journal {
         )?;
         schema::migrate(&mut connection)?;
         let objects = Objects::new(state.join("objects")).watched(watch.clone());
-        Ok(Journal { connection: Mutex::new(connection), objects, watch })
+        Ok(Journal { connection: Mutex::new(connection), objects, state: state.to_owned(), watch })
     }
 
     /// Removes from the store beside the journal in `state` what a run that was killed had not finished to write. Only for
     /// whoever holds the lock of changing runs: another one may be writing just now.
     pub fn sweep(state: &Path) -> Result<()> {
         Objects::new(state.join("objects")).sweep()
+    }
+
+    /// Makes sure that there is room on the disk for the way back, or at least more than before. Whatever takes changes
+    /// back begins with it.
+    pub(super) fn make_room(&self) {
+        ballast::give_up(&self.state);
     }
 
     /// Opens the journal for reading, without making anything; `None` when there is none yet.
@@ -109,7 +116,7 @@ impl Journal {
         connection.execute_batch("PRAGMA trusted_schema = OFF;")?;
         schema::stand_in(&connection)?;
         let objects = Objects::new(state.join("objects"));
-        Ok(Some(Journal { connection: Mutex::new(connection), objects, watch: None }))
+        Ok(Some(Journal { connection: Mutex::new(connection), objects, state: state.to_owned(), watch: None }))
     }
 
     /// The store of pre-images beside it.
@@ -130,8 +137,12 @@ impl Journal {
         Ok(connection)
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction. A rollback may need the room that an install keeps for it.
     pub fn begin(&self, begin: &Begin) -> Result<TransactionId> {
+        match begin.kind {
+            TransactionKind::Install => ballast::keep(&self.state),
+            TransactionKind::Rollback => self.make_room(),
+        }
         let connection = self.to_write("begin")?;
         connection.execute(
             "INSERT INTO transactions (kind, state, undoes, request, plan, actor, version, started)
@@ -525,6 +536,35 @@ mod tests {
         assert_eq!((standing[0].id, standing[0].state), (step, StepState::Intent));
         assert_eq!(journal.owed().unwrap()[0].reason, "file:/etc/a changed");
         assert_eq!(journal.transactions().unwrap()[0].state, TransactionState::Running);
+    }
+
+    #[test]
+    fn on_a_full_disk_there_is_room_for_the_way_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = nix::mount::MsFlags::empty();
+        if let Err(e) = nix::mount::mount(Some("tmpfs"), dir.path(), Some("tmpfs"), flags, Some("size=160m")) {
+            eprintln!("skipped: a full disk needs root, to mount a small tmpfs ({e})");
+            return;
+        }
+        let begin = |kind, text: &str| Begin {
+            kind,
+            undoes: vec![],
+            request: Value::Null,
+            plan: Value::String(text.repeat(4096)),
+            actor: Value::Null,
+            now: 1,
+        };
+        let journal = Journal::open(&dir.path().join("state")).unwrap();
+        journal.begin(&begin(TransactionKind::Install, "")).unwrap();
+        let mut filler = std::fs::File::create(dir.path().join("log")).unwrap();
+        while std::io::Write::write(&mut filler, &[b'x'; 4096]).is_ok_and(|count| count > 0) {}
+        let long = "many words, more than the log has room for";
+        let install = journal.begin(&begin(TransactionKind::Install, long));
+        let rollback = journal.begin(&begin(TransactionKind::Rollback, long));
+        drop((journal, filler));
+        nix::mount::umount(dir.path()).unwrap();
+        assert!(install.unwrap_err().is_full());
+        rollback.unwrap();
     }
 
     #[test]
