@@ -14,6 +14,7 @@ const AT_PATHS: &[&str] = &["file", "directory", "symlink", "block", "download"]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessRules {
     resources: Vec<String>,
+    exact: Vec<String>,
     paths: Vec<String>,
     programs: Vec<String>,
 }
@@ -43,7 +44,12 @@ impl AccessRules {
             let mut list = |key: &str| -> Vec<String> {
                 fields.texts(key).into_iter().filter_map(|node| node.as_text().map(str::to_owned)).collect()
             };
-            rules = AccessRules { resources: list("resources"), paths: list("paths"), programs: list("programs") };
+            rules = AccessRules {
+                resources: list("resources"),
+                exact: list("exact"),
+                paths: list("paths"),
+                programs: list("programs"),
+            };
             fields.finish();
         }
         collector.finish(rules)
@@ -55,13 +61,19 @@ impl AccessRules {
             return said;
         }
         let id = format!("{}:{}", spec.kind, spec.name);
-        let by_path = |path: &str| self.paths.iter().any(|rule| is_at_or_below(rule, path));
+        let by_path = |path: &str| {
+            self.paths.iter().any(|rule| is_at_or_below(rule, path)) || self.exact.iter().any(|rule| is_at(rule, path))
+        };
         let runs = spec.list("run");
         let program = runs.first().map(|program| program.rsplit('/').next().unwrap_or(program));
         self.resources.iter().any(|rule| is_like(rule, &id))
             || AT_PATHS.contains(&spec.kind) && by_path(&spec.name)
             || spec.kind == "command" && program.is_some_and(|name| self.programs.iter().any(|known| known == name))
     }
+}
+
+fn is_at(rule: &str, path: &str) -> bool {
+    is_like(rule, path) && rule.matches('/').count() == path.trim_end_matches('/').matches('/').count()
 }
 
 fn is_at_or_below(rule: &str, path: &str) -> bool {
@@ -88,6 +100,13 @@ mod tests {
         for (kind, name) in [
             ("file", "/etc/ssh/sshd_config.d/00-x.conf"),
             ("file", "/etc/sudoers.d/mia"),
+            ("directory", "/home/mia"),
+            ("directory", "/root"),
+            ("block", "/etc/bash.bashrc"),
+            ("file", "/etc/profile.d/x.sh"),
+            ("file", "/etc/fail2ban/jail.d/x.conf"),
+            ("unit", "fail2ban.service"),
+            ("package", "openssh-server"),
             ("directory", "/home/mia/.ssh"),
             ("file", "/home/mia/.ssh/authorized_keys"),
             ("symlink", "/etc/nftables.conf"),
@@ -107,12 +126,57 @@ mod tests {
             ("file", "/etc/docker/daemon.json"),
             ("directory", "/etc"),
             ("unit", "docker.service"),
-            ("package", "openssh-server"),
+            ("package", "openssh-client"),
+            ("directory", "/home/mia/.config"),
+            ("file", "/root/.bashrc"),
             ("sysctl", "net.core.somaxconn"),
             ("hostname", "x"),
         ] {
             assert!(!concern(kind, name), "{kind}:{name}");
         }
+    }
+
+    /// Files below /etc that modules write and that nobody's login reads.
+    const EXCUSED: &[&str] = &[
+        "/etc/apt/",
+        "/etc/bat/",
+        "/etc/caddy/",
+        "/etc/cni",
+        "/etc/default/prometheus-node-exporter",
+        "/etc/docker",
+        "/etc/gitconfig",
+        "/etc/gitignore",
+        "/etc/mysql/",
+        "/etc/netdata",
+        "/etc/php/",
+        "/etc/postgresql/",
+        "/etc/redis/",
+        "/etc/trivy-vps-configurator.yaml",
+        "/etc/valkey/",
+        "/etc/xdg/nvim/",
+    ];
+
+    #[test]
+    fn what_shipped_modules_write_below_etc_is_named_or_excused() {
+        let rules = shipped();
+        let modules = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/modules");
+        let mut seen = 0;
+        for module in std::fs::read_dir(modules).unwrap() {
+            let Ok(text) = std::fs::read_to_string(module.unwrap().path().join("module.yaml")) else { continue };
+            for line in text.lines().filter_map(|line| line.strip_prefix("  - ")) {
+                let Some((kind, name)) = line.split_once(": ") else { continue };
+                let name = name.trim_matches('"');
+                let Some(kind) = AT_PATHS.iter().find(|known| **known == kind) else { continue };
+                if !name.starts_with("/etc/") {
+                    continue;
+                }
+                seen += 1;
+                let is_excused = EXCUSED.iter().any(|path| name.starts_with(path));
+                let concerns = rules.concern(&spec(kind, name, json!({}), None));
+                assert!(concerns != is_excused, "{kind}: {name}: named {concerns}, excused {is_excused}");
+            }
+        }
+        assert!(seen > 30, "{seen}");
     }
 
     #[test]
