@@ -241,7 +241,7 @@ fn require(catalogue: &Catalogue, modules: &[String], facts: &Facts) -> Result<(
         let requires = &manifest.requires;
         if let Some(wanted) = requires.memory_mb
             && facts.memory_mb > 0
-            && facts.memory_mb < wanted
+            && !is_enough(facts.memory_mb, wanted)
         {
             why.push(format!("module {name} needs {wanted} MB of memory, this host has {} MB", facts.memory_mb));
         }
@@ -258,6 +258,12 @@ fn require(catalogue: &Catalogue, modules: &[String], facts: &Facts) -> Result<(
     }
     Err(Problem::new(Exit::Failed, "requirements-unmet", "this host is not enough for the profile", why.join("\n"))
         .fix("leave the module out with --skip NAME, or take a larger server"))
+}
+
+/// Whether a machine sold with that much memory would show what this one does: the kernel and its crash room, the
+/// firmware and the hypervisor take up to 15 % before anything is counted.
+fn is_enough(has: u64, wanted: u64) -> bool {
+    has * 100 >= wanted * 85
 }
 
 /// Refuses when a module lacks what it can't guess.
@@ -316,5 +322,16 @@ impl From<Problems> for Problem {
         let why: Vec<String> = all.iter().map(|problem| problem.marked().trim_end().to_owned()).collect();
         Problem::new(Exit::Usage, code, what, why.join("\n"))
             .fix("correct it, then run vps-configurator config validate")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_enough;
+
+    #[test]
+    fn a_machine_counts_as_what_it_was_sold_as() {
+        assert!(is_enough(461, 512) && is_enough(957, 1024) && is_enough(2000, 1024));
+        assert!(!is_enough(400, 512) && !is_enough(512, 1024));
     }
 }
