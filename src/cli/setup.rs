@@ -296,7 +296,7 @@ fn free_ports(session: &Session<'_>, ports: &[PortNeed]) -> Result<(), Problem> 
     for need in ports {
         let others: Vec<String> = sockets::holders(session.host, need.port, &need.protocol)?
             .into_iter()
-            .filter(|program| *program != need.holder)
+            .filter(|program| !need.is_own(program))
             .collect();
         if !others.is_empty() {
             let PortNeed { module, port, protocol, .. } = need;
@@ -328,6 +328,21 @@ impl From<Problems> for Problem {
 #[cfg(test)]
 mod tests {
     use super::is_enough;
+    use crate::modules::expand::PortNeed;
+
+    #[test]
+    fn a_socket_that_no_process_has_is_the_kernels() {
+        let need = |holders: &[&str]| PortNeed {
+            module: "wireguard".into(),
+            port: 51820,
+            protocol: "udp".into(),
+            holders: holders.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        assert!(
+            need(&["wireguard-go", "kernel"]).is_own("?") && need(&["wireguard-go", "kernel"]).is_own("wireguard-go")
+        );
+        assert!(!need(&["caddy"]).is_own("?") && !need(&["wireguard-go", "kernel"]).is_own("caddy"));
+    }
 
     #[test]
     fn a_machine_counts_as_what_it_was_sold_as() {

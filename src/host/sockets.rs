@@ -37,8 +37,11 @@ pub fn answers(listening: &[Listener], port: &str) -> bool {
     listening.iter().any(|one| one.protocol == protocol && port.parse() == Ok(one.port))
 }
 
-/// The programs (their names in `/proc/<pid>/comm`) that listen on `port`; `tcp` or `udp`. A socket whose process can't
-/// be seen is held by `?`.
+/// Who holds a socket that no process is seen to have: one of the kernel's own, as WireGuard's, or one of a process that
+/// can't be seen.
+pub const UNSEEN: &str = "?";
+
+/// The programs (their names in `/proc/<pid>/comm`) that listen on `port`; `tcp` or `udp`; or [`UNSEEN`].
 ///
 /// # Errors
 /// When the processes can't be listed.
@@ -68,7 +71,7 @@ pub fn holders(host: &dyn Host, port: u16, protocol: &str) -> Result<Vec<String>
     }
     found.sort();
     found.dedup();
-    Ok(if found.is_empty() { vec!["?".to_owned()] } else { found })
+    Ok(if found.is_empty() { vec![UNSEEN.to_owned()] } else { found })
 }
 
 /// What is bound, from a table of `/proc/net` (proc_pid_net(5)): of TCP what listens (state 0A).

@@ -39,8 +39,17 @@ pub struct PortNeed {
     pub port: u16,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// The module's own program, as `/proc/<pid>/comm` names it.
-    pub holder: String,
+    /// The module's own programs, as `/proc/<pid>/comm` names them; `kernel` for a socket that no process has.
+    pub holders: Vec<String>,
+}
+
+impl PortNeed {
+    /// Whether it is the module's own that listens; `program` as [`sockets::holders`](crate::host::sockets::holders)
+    /// names it.
+    pub fn is_own(&self, program: &str) -> bool {
+        let name = if program == crate::host::sockets::UNSEEN { "kernel" } else { program };
+        self.holders.iter().any(|holder| holder == name)
+    }
 }
 
 /// A line for the person after an install.
@@ -208,14 +217,16 @@ impl<'a, 'w> One<'a, 'w> {
     fn port(&self, node: &Node, scope: &Scope) -> Option<PortNeed> {
         let text = self.text(node, scope)?;
         let words: Vec<&str> = text.split_whitespace().collect();
-        let (wanted, holder) = match words.as_slice() {
+        let (wanted, holders) = match words.as_slice() {
             [] => return None,
-            [wanted, holder] => (*wanted, (*holder).to_owned()),
+            [wanted, holders @ ..] if !holders.is_empty() => {
+                (*wanted, holders.iter().map(|name| (*name).to_owned()).collect())
+            }
             _ => return self.wrong(node, "a port and its program, such as 80/tcp caddy", &text),
         };
         match wanted.split_once('/').and_then(|(port, protocol)| Some((port.parse().ok()?, protocol))) {
             Some((port, protocol @ ("tcp" | "udp"))) if port > 0 => {
-                Some(PortNeed { module: self.module.name.clone(), port, protocol: protocol.to_owned(), holder })
+                Some(PortNeed { module: self.module.name.clone(), port, protocol: protocol.to_owned(), holders })
             }
             _ => self.wrong(node, "a port and its program, such as 80/tcp caddy", &text),
         }
