@@ -3,7 +3,7 @@
 
 use super::rule::{Family, Rule, arguments_of_kept, identity, kept_in};
 use super::undo::without_comment;
-use super::{DEFAULTS, IPV6, RULES, RULES6, ufw, value};
+use super::{CONF, DEFAULTS, IPV6, RULES, RULES6, ufw, value};
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Host, read_text};
@@ -109,6 +109,10 @@ impl Resource for FirewallRule {
             )
             .fix("leave the firewall to the module security, or let no module ask for rules"));
         }
+        // A run that was cut off has put it into the files, and maybe not into the kernel: ufw would pass over it.
+        if in_place(context.host, &self.rule)?.iter().all(|(wanted, there)| there.as_ref() == Some(wanted)) {
+            return reload(context.host);
+        }
         ufw(context.host, self.rule.arguments())
     }
 
@@ -146,10 +150,11 @@ impl Undo for UndoRule {
 
     fn undo(&self, context: &Context<'_>, _: &Scope, _: Option<&Value>) -> Result<Outcome> {
         let host = context.host;
-        let standing = self.standing(host)?;
-        if standing.is_empty() || !host.has_program("ufw") {
+        if !host.has_program("ufw") {
             return Ok(Outcome::AlreadyGone);
         }
+        let standing = self.standing(host)?;
+        let outcome = if standing.is_empty() { Outcome::AlreadyGone } else { Outcome::Undone };
         for (rule, before) in standing {
             match before.as_deref().and_then(arguments_of_kept) {
                 Some(args) => ufw(host, args)?,
@@ -162,6 +167,14 @@ impl Undo for UndoRule {
                 }
             }
         }
-        Ok(Outcome::Undone)
+        // Whether or not it was still in the files: an undo that was cut off may not have come to the kernel.
+        reload(host)?;
+        Ok(outcome)
     }
+}
+
+/// What is in ufw's files comes into force, when it is on.
+fn reload(host: &dyn Host) -> Result<()> {
+    let is_on = value(&read_text(host, CONF)?, "ENABLED").as_deref() == Some("yes");
+    if is_on { ufw(host, ["reload"]) } else { Ok(()) }
 }
