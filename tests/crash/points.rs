@@ -54,7 +54,7 @@ impl std::ops::AddAssign for Count {
 }
 
 /// After how many of the errors, and of the deaths, of a case there is a second fault, at every effect that follows.
-const DOUBLE: usize = 2;
+const DOUBLE: usize = 1;
 const ROLL_BACK: &str = "rollback --to 0 --yes";
 
 /// A case under way: how the host was before, and how it is when nothing goes wrong.
