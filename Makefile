@@ -25,7 +25,7 @@ SCRIPTS := .ci/run docs/quick-install.sh $(addprefix debian/,need make-key make-
 # installed lintian.
 LINTIAN_12 := $$(lintian --version | grep -q 'v2\.11[0-6]' && echo --suppress-tags package-supports-alternative-init-but-no-init.d-script)
 
-.PHONY: help build reference test demo debs repo lint bench box clean
+.PHONY: help build reference test demo debs repo lint bench box vm clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -92,6 +92,9 @@ box: repo ## boots a Debian 13 box with the package installed from the signed re
 
 demo: repo ## build, sign, boot a box, apt install, apply the profile beginner, show the report
 	tests/box/with-packages demo report
+
+vm: repo ## power cuts and reboots of virtual machines with the packages (hours)
+	cargo test --locked --test vm -- --nocapture
 
 bench: build ## performance ratios, in one run
 	cargo test --locked --test performance

@@ -25,10 +25,14 @@ impl Exception {
     }
 }
 
-/// `kind:pattern [@attribute]   # reason`; a line without a reason is refused.
+/// What may differ between two boxes.
 pub fn exceptions() -> Result<Vec<Exception>, Trouble> {
-    MAY_DIFFER
-        .lines()
+    exceptions_in(MAY_DIFFER)
+}
+
+/// `kind:pattern [@attribute]   # reason`; a line without a reason is refused.
+pub fn exceptions_in(text: &str) -> Result<Vec<Exception>, Trouble> {
+    text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
         .map(|(number, line)| {

@@ -75,8 +75,13 @@ pub fn leader_of(record: &Record) -> Result<i32, Trouble> {
 /// Runs `argv` to its end, feeding it `input`, at most for `limit`.
 pub fn run(record: &Record, argv: &[&str], input: &[u8], limit: Duration) -> Result<Output, Trouble> {
     let leader = leader_of(record)?;
-    let (status, stdout, stderr) = collect(command(record, leader, argv), input, limit)
-        .map_err(|why| format!("{} in box {}: {why}", argv.join(" "), record.id))?;
+    output_of(command(record, leader, argv), input, limit)
+        .map_err(|why| format!("{} in box {}: {why}", argv.join(" "), record.id))
+}
+
+/// Runs a command to its end, feeding it `input`, at most for `limit`.
+pub fn output_of(command: Command, input: &[u8], limit: Duration) -> Result<Output, Trouble> {
+    let (status, stdout, stderr) = collect(command, input, limit)?;
     Ok(Output {
         code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
         stdout: String::from_utf8_lossy(&stdout).into_owned(),

@@ -3,8 +3,8 @@
 //! A scenario needs only [`Machine`]. Below it, from the ground up: `place` (where state lies), `host` (what the
 //! machine under us must have), `mirror` (where Debian comes from), `base` (the image all boxes share), `record`
 //! (what is written down of a box), `disk`, `net`, `launch`, `leader` (start it and find it), `exec` and `carry` (run in
-//! it, copy in and out), `serve` (files for it), `teardown` and `clean` (take it away), `snapshot` and `diff` (is all
-//! as before?).
+//! it, copy in and out), `shell` (what a virtual machine does as well), `serve` (files for it), `teardown` and `clean`
+//! (take it away), `snapshot` and `diff` (is all as before?).
 
 pub mod base;
 pub mod carry;
@@ -23,11 +23,14 @@ pub mod place;
 pub mod record;
 pub mod repository;
 pub mod serve;
+#[allow(dead_code, reason = "its words are for tests/vm")]
+pub mod shell;
 pub mod snapshot;
 pub mod teardown;
 
 pub use exec::Output;
 pub use machine::Machine;
+pub use shell::Shell;
 pub use snapshot::Snapshot;
 
 /// What the harness says when it can't go on: one sentence or a few, for a person.

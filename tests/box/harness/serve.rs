@@ -3,7 +3,7 @@
 use super::Trouble;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +15,17 @@ pub struct Server {
     stop: Arc<AtomicBool>,
 }
 
+/// Brings a file that was asked for and isn't in the folder: its path relative to that. It may leave it at that.
+pub type Fetch = dyn Fn(&str) + Send + Sync;
+
 impl Server {
     pub fn start(at: Ipv4Addr, folder: &Path) -> Result<Self, Trouble> {
-        let listener = TcpListener::bind((at, 0)).map_err(|error| format!("cannot listen on {at}: {error}"))?;
+        Self::start_fetching(SocketAddrV4::new(at, 0), folder, Arc::new(|_: &str| ()))
+    }
+
+    /// Serves a folder that fills itself with what is asked for.
+    pub fn start_fetching(at: SocketAddrV4, folder: &Path, fetch: Arc<Fetch>) -> Result<Self, Trouble> {
+        let listener = TcpListener::bind(at).map_err(|error| format!("cannot listen on {at}: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -27,8 +35,8 @@ impl Server {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let folder = folder.clone();
-                std::thread::spawn(move || converse(&stream, &folder));
+                let (folder, fetch) = (folder.clone(), Arc::clone(&fetch));
+                std::thread::spawn(move || converse(&stream, &folder, &*fetch));
             }
         });
         Ok(Server { address, stop })
@@ -48,7 +56,7 @@ impl Drop for Server {
 }
 
 /// apt keeps the connection and asks for several files on it.
-fn converse(stream: &TcpStream, folder: &Path) -> Option<()> {
+fn converse(stream: &TcpStream, folder: &Path, fetch: &Fetch) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let mut lines = BufReader::new(stream).lines();
     loop {
@@ -57,7 +65,7 @@ fn converse(stream: &TcpStream, folder: &Path) -> Option<()> {
         let mut words = request.split(' ');
         let (method, path) = (words.next()?, words.next()?);
         let mut out = stream;
-        let file = locate(folder, path).and_then(|path| File::open(path).ok());
+        let file = locate(folder, path, fetch).and_then(|path| File::open(path).ok());
         let (status, length) = match (&file, method) {
             (Some(file), "GET" | "HEAD") => ("200 OK", file.metadata().ok()?.len()),
             (_, "GET" | "HEAD") => ("404 Not Found", 0),
@@ -72,12 +80,18 @@ fn converse(stream: &TcpStream, folder: &Path) -> Option<()> {
 }
 
 /// The file for a request's path, only if it is a plain file under the folder. (A flat repository is asked for as `/./Packages`.)
-fn locate(folder: &Path, request: &str) -> Option<PathBuf> {
-    let path = decode(request.split(['?', '#']).next()?)?;
-    let path = Path::new(path.trim_start_matches('/'));
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    let path = folder.join(path);
-    (plain && fs::metadata(&path).is_ok_and(|about| about.is_file())).then_some(path)
+fn locate(folder: &Path, request: &str, fetch: &Fetch) -> Option<PathBuf> {
+    let name = decode(request.split(['?', '#']).next()?)?;
+    let name = name.trim_start_matches('/');
+    if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return None;
+    }
+    let path = folder.join(name);
+    let is_there = || fs::metadata(&path).is_ok_and(|about| about.is_file());
+    if !is_there() {
+        fetch(name);
+    }
+    is_there().then_some(path)
 }
 
 /// apt writes `~` and `+` of a version as %7e and %2b.

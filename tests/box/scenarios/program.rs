@@ -1,6 +1,6 @@
 //! The program in a box, as an administrator has it, and what the scenarios of the main job do with it.
 
-use crate::harness::{Machine, Output, Snapshot};
+use crate::harness::{Machine, Output, Shell, Snapshot};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -55,13 +55,13 @@ fn from_repository(machine: &mut Machine, repository: &Path) {
 }
 
 /// Runs the program with words as typed in a shell.
-pub fn program(machine: &Machine, words: &str) -> Output {
+pub fn program(machine: &impl Shell, words: &str) -> Output {
     machine.sh(&format!("vps-configurator {words}"))
 }
 
 /// The same, and its JSON; the exit code must be `code`.
 #[track_caller]
-pub fn json(machine: &Machine, code: i32, words: &str) -> Value {
+pub fn json(machine: &impl Shell, code: i32, words: &str) -> Value {
     let output = program(machine, &format!("{words} --json"));
     assert_eq!(output.code, code, "{words}:\n{}\n{}", output.stdout, output.stderr);
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{words}: {error}\n{}", output.stdout))
@@ -74,19 +74,19 @@ pub fn unit(profile: &str) -> String {
 
 /// `systemctl start` of that unit: returns when it is done, with its result.
 #[track_caller]
-pub fn start(machine: &Machine, profile: &str) {
-    let output = machine.run(&["systemctl", "start", &unit(profile)]);
+pub fn start(machine: &impl Shell, profile: &str) {
+    let output = machine.sh(&format!("systemctl start {}", unit(profile)));
     assert!(output.success(), "{}\n{}", output.stderr, story(machine));
 }
 
 /// What the program told the system's journal, for the words of a failed test.
-pub fn story(machine: &Machine) -> String {
+pub fn story(machine: &impl Shell) -> String {
     machine.sh("journalctl --no-pager -o short-precise -n 120 -t vps-configurator").stdout
 }
 
 /// The host is as the profile says, nothing is pending, and nothing is owed or left over.
 #[track_caller]
-pub fn must_be_settled(machine: &Machine, profile: &str) {
+pub fn must_be_settled(machine: &impl Shell, profile: &str) {
     for words in [format!("verify --profile {profile}"), format!("plan --profile {profile}"), "status".to_owned()] {
         let output = program(machine, &words);
         assert_eq!(output.code, 0, "{words}:\n{}\n{}\n{}", output.stdout, output.stderr, story(machine));

@@ -1,23 +1,22 @@
 //! What only the kernel knows: firewall, settings, mounts, swap, host name.
 
-use super::Snapshot;
-use crate::harness::record::Record;
-use crate::harness::{Trouble, host};
+use super::{Snapshot, Subject};
+use crate::harness::Trouble;
 use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-pub fn read(record: &Record, leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
-    firewall(leader, snapshot)?;
-    mounts(leader, snapshot)?;
+pub fn read(subject: &Subject<'_>, snapshot: &mut Snapshot) -> Result<(), Trouble> {
+    firewall(subject, snapshot)?;
+    mounts(subject, snapshot)?;
     for line in fs::read_to_string("/proc/swaps").unwrap_or_default().lines().skip(1) {
         let words: Vec<&str> = line.split_whitespace().collect();
         if let [name, kind, size, ..] = words.as_slice() {
             snapshot.note("swap", *name, [("type", (*kind).into()), ("size", (*size).into())]);
         }
     }
-    for (name, value) in settings(leader).map_err(|why| format!("the sysctls of {}: {why}", record.id))? {
+    for (name, value) in settings(subject.leader()).map_err(|why| format!("the sysctls: {why}"))? {
         match name.strip_prefix("legacy ") {
             Some(table) => snapshot.note("nft", format!("iptables-legacy {table}"), []),
             None => snapshot.note("sysctl", name, [("is", value)]),
@@ -30,9 +29,8 @@ pub fn read(record: &Record, leader: i32, snapshot: &mut Snapshot) -> Result<(),
 
 /// With this side's nft, in the box's network: the box may have none. A table counts even when it's empty: a
 /// leftover. Counters and timers are left out by `--stateless`.
-fn firewall(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
-    let target = format!("--target={leader}");
-    let text = host::run("nsenter", &[&target, "--net", "nft", "--stateless", "list", "ruleset"])?;
+fn firewall(subject: &Subject<'_>, snapshot: &mut Snapshot) -> Result<(), Trouble> {
+    let text = subject.on_its_network("nft", &["--stateless", "list", "ruleset"])?;
     let mut table = String::new();
     let mut part: Option<(String, Vec<&str>)> = None;
     for line in text.lines() {
@@ -56,7 +54,7 @@ fn firewall(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
     }
     for (family, program) in [("ip", "iptables-nft-save"), ("ip6", "ip6tables-nft-save")] {
         if snapshot.0.get("nft").is_some_and(|all| all.keys().any(|name| name.starts_with(&format!("{family} ")))) {
-            iptables(family, &host::run("nsenter", &[&target, "--net", program])?, snapshot);
+            iptables(family, &subject.on_its_network(program, &[])?, snapshot);
         }
     }
     Ok(())
@@ -81,8 +79,8 @@ fn iptables(family: &str, text: &str, snapshot: &mut Snapshot) {
 }
 
 /// What tells one state folder from another, or one boot from the next, is no property of the mount.
-fn mounts(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
-    let path = format!("/proc/{leader}/mountinfo");
+fn mounts(subject: &Subject<'_>, snapshot: &mut Snapshot) -> Result<(), Trouble> {
+    let path = subject.leader().map_or("/proc/self/mountinfo".into(), |leader| format!("/proc/{leader}/mountinfo"));
     let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
     let noise = ["lowerdir=", "upperdir=", "workdir=", "fd=", "pgrp=", "pipe_ino=", "uuid="];
     for line in text.lines() {
@@ -111,11 +109,11 @@ fn mounts(leader: i32, snapshot: &mut Snapshot) -> Result<(), Trouble> {
 
 /// Every setting with a write bit. /proc/sys answers for the namespaces of the thread that reads it, so a thread
 /// of ours goes into the box's and ends there.
-fn settings(leader: i32) -> Result<Vec<(String, String)>, Trouble> {
+fn settings(leader: Option<i32>) -> Result<Vec<(String, String)>, Trouble> {
     let read = move || -> Result<Vec<(String, String)>, Trouble> {
-        for (name, flag) in
-            [("net", CloneFlags::CLONE_NEWNET), ("uts", CloneFlags::CLONE_NEWUTS), ("ipc", CloneFlags::CLONE_NEWIPC)]
-        {
+        let spaces =
+            [("net", CloneFlags::CLONE_NEWNET), ("uts", CloneFlags::CLONE_NEWUTS), ("ipc", CloneFlags::CLONE_NEWIPC)];
+        for (leader, (name, flag)) in leader.into_iter().flat_map(|leader| spaces.map(|space| (leader, space))) {
             let path = format!("/proc/{leader}/ns/{name}");
             let file = File::open(&path).map_err(|error| format!("cannot open {path}: {error}"))?;
             setns(file, flag).map_err(|error| format!("cannot enter {path}: {error}"))?;

@@ -1,10 +1,8 @@
 //! What systemd would start, and what it runs; the name, the zone and the languages of the host.
 
-use super::Snapshot;
-use crate::harness::record::Record;
-use crate::harness::{Trouble, exec};
+use super::{Snapshot, Subject};
+use crate::harness::Trouble;
 use std::fs;
-use std::time::Duration;
 
 /// One entry into the box for all questions. A unit that is loaded but idle counts as little as one that isn't
 /// loaded: systemd forgets and remembers those as it likes.
@@ -16,10 +14,10 @@ systemctl list-units --no-pager --no-legend --plain --full \
 locale -a | sed 's/^/locale /'
 ";
 
-pub fn read(record: &Record, snapshot: &mut Snapshot) -> Result<(), Trouble> {
-    let output = exec::run(record, &["sh", "-c", QUESTIONS], b"", Duration::from_secs(60))?;
+pub fn read(subject: &Subject<'_>, snapshot: &mut Snapshot) -> Result<(), Trouble> {
+    let output = subject.run(&["sh", "-c", QUESTIONS])?;
     if !output.success() || !output.stdout.contains("active ") {
-        return Err(format!("systemctl in box {}: {}", record.id, output.stderr.trim()));
+        return Err(format!("systemctl: {}", output.stderr.trim()));
     }
     for line in output.stdout.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -30,7 +28,7 @@ pub fn read(record: &Record, snapshot: &mut Snapshot) -> Result<(), Trouble> {
             _ => {}
         }
     }
-    let disk = record.disk();
+    let disk = subject.disk();
     let zone = fs::read_link(disk.join("etc/localtime")).map_or("none".into(), |path| path.display().to_string());
     snapshot.note("host", "timezone", [("is", zone)]);
     for file in ["etc/default/locale", "etc/locale.conf"] {
