@@ -47,7 +47,14 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
         // A run that a crash cut off before anything stood, or a rollback at its very end, or one whose acts could not be
         // paid: it is closed, dpkg is healed, and what is owed is paid.
         let is_open = is_needed(&works)? || !journal.owed()?.is_empty();
-        if !flags.dry_run && is_open && journal.standing()?.is_empty() {
+        let is_meant = match &target {
+            Target::To(id) => {
+                let rows = journal.transactions()?;
+                rows.iter().filter(|row| row.state == TransactionState::Running).all(|row| row.id > *id)
+            }
+            _ => journal.standing()?.is_empty(),
+        };
+        if !flags.dry_run && is_open && is_meant {
             drop(journal);
             return super::recover::run(session, &Recover { direction: Some(args::Direction::Undo) });
         }
