@@ -63,6 +63,8 @@ fn terms(setup: &Setup, plan: &Plan, timeout: Duration) -> Terms {
     let is_planned = |id| plan.step(id).is_some_and(|step| step.access);
     let mut gone: BTreeSet<&String> =
         concerned().filter(|node| is_planned(node.resource.id())).flat_map(|node| &node.access).collect();
+    let dropped: Vec<_> = plan.dropped().map(|(step, _)| step).filter(|step| step.access).collect();
+    gone.extend(dropped.iter().map(|step| &step.module));
     // Whoever depends on what is taken back goes with it.
     loop {
         let needs_one = |(_, needs): &(&String, &BTreeSet<String>)| needs.iter().any(|need| gone.contains(need));
@@ -73,10 +75,13 @@ fn terms(setup: &Setup, plan: &Plan, timeout: Duration) -> Terms {
             break;
         }
     }
+    let resources = concerned().map(|node| node.resource.id().clone());
+    // In load order each comes after those that it depends on. What is made anew comes when these are gone.
+    let former = gone.iter().copied().filter(|module| !setup.modules.contains(module));
+    let modules = setup.modules.iter().rev().filter(|module| gone.contains(module)).chain(former);
     Terms {
-        resources: concerned().map(|node| node.resource.id().clone()).collect(),
-        // In load order each comes after those that it depends on.
-        modules: setup.modules.iter().rev().filter(|module| gone.contains(module)).cloned().collect(),
+        resources: resources.chain(dropped.iter().map(|step| step.id.clone())).collect(),
+        modules: modules.cloned().collect(),
         timeout,
     }
 }

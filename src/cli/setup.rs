@@ -9,12 +9,14 @@ use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
 use crate::base::paths;
 use crate::base::yaml::Problems;
+use crate::engine::dropped::{Found, Wanted, find};
 use crate::engine::graph::Order;
 use crate::engine::plan::Plan;
-use crate::engine::{Node, Policy, room};
+use crate::engine::{Node, Policy, Silent, Works, room};
 use crate::host::ReadOnly;
 use crate::host::machine::{Machine, ssh_ports};
 use crate::host::sockets;
+use crate::journal::Journal;
 use crate::modules::catalogue::Catalogue;
 use crate::modules::expand::{OptionValues, PortNeed, expand};
 use crate::modules::facts::Facts;
@@ -22,8 +24,10 @@ use crate::modules::probe::Probe;
 use crate::profiles::input::Inputs;
 use crate::profiles::settings::Settings;
 use crate::profiles::{Configuration, check};
+use crate::resources::Spec;
 use crate::resources::access::AccessRules;
 use crate::resources::assembly::{Assembled, Assembly, assemble};
+use crate::resources::file::FOREIGN;
 use crate::resources::package::PackageSet;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -54,10 +58,16 @@ pub struct Setup {
     pub settings: Settings,
     /// What was asked for, to be kept with the transaction and with a saved plan.
     pub request: Value,
+    /// The modules that the configuration without flags asks for.
+    pub asked: Vec<String>,
+    /// Whether all of the profile is meant: what it no longer asks for is taken back.
+    pub is_whole: bool,
     /// Names the modules and the values of all their options: what recovery must not change behind anybody's back.
     pub agreed: Digest,
     /// Which modules are mandatory, and which need which.
     pub policy: Policy,
+    specs: Vec<Spec>,
+    facts: Facts,
 }
 
 impl Setup {
@@ -90,6 +100,7 @@ impl Setup {
                 keep_open: facts.ssh_ports.clone(),
                 lock_wait: configuration.settings.lock_wait,
                 access: AccessRules::load(session.host)?,
+                is_checked: true,
             },
         )?;
         let order = Order::of(&nodes)?;
@@ -105,6 +116,8 @@ impl Setup {
         }
         Ok(Setup {
             request: request(&profile, select),
+            asked: asked(session, &catalogue, select, &modules),
+            is_whole: select.is_whole(),
             agreed,
             profile,
             available: catalogue.iter().count(),
@@ -117,6 +130,8 @@ impl Setup {
             next_steps: expansion.next_steps.into_iter().map(|step| step.text).collect(),
             settings: configuration.settings,
             policy,
+            specs: expansion.specs,
+            facts,
         })
     }
 
@@ -124,7 +139,17 @@ impl Setup {
     pub fn kept_request(&self) -> Value {
         let mut request = self.request.clone();
         request["configuration"] = self.agreed.to_string().into();
+        request["asked"] = self.asked.clone().into();
         request
+    }
+
+    /// What the configuration asks for, to be held against what stands.
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            modules: self.modules.iter().cloned().collect(),
+            ids: self.nodes.iter().map(|node| node.resource.id().clone()).collect(),
+            wishes: self.packages.as_ref().map(PackageSet::wishes).unwrap_or_default(),
+        }
     }
 
     /// Whether a request that the journal kept means the configuration that is in force now.
@@ -132,9 +157,26 @@ impl Setup {
         kept.get("configuration").and_then(Value::as_str).is_none_or(|word| word == self.agreed.as_str())
     }
 
+    /// Refuses a plan that takes more room than there is, packages and all else together; and one that takes the last way
+    /// in back.
+    pub fn check(&self, session: &Session<'_>, plan: &Plan) -> Result<(), Problem> {
+        room::check(session.host, &self.nodes, plan)?;
+        lockout::dropped::check(session, plan, &self.specs, &self.facts)
+    }
+
     /// Plans, on a host that refuses every effect.
     pub fn plan(&self, session: &Session<'_>) -> Result<Plan, Problem> {
-        let mut plan = Plan::make(&self.nodes, &self.order, &ReadOnly(session.host))?;
+        let host = ReadOnly(session.host);
+        let mut plan = Plan::make(&self.nodes, &self.order, &host)?;
+        if let Some(journal) = session.journal_to_read()? {
+            if self.is_whole {
+                plan = plan.after_taking_back(self.dropped(session, &journal, &host)?);
+            }
+            if plan.steps.iter().any(|step| step.change.details.iter().any(|line| line == FOREIGN)) {
+                let ours = journal.outline()?.into_iter().map(|step| step.resource).collect();
+                plan = plan.without_detail(FOREIGN, &ours);
+            }
+        }
         if plan.steps.iter().any(|step| self.checked.contains(&step.id)) && !session.host.has_views() {
             plan.notes.push(
                 "this host allows no private view of files: what a daemon reads is checked right after it changed and \
@@ -144,13 +186,32 @@ impl Setup {
         }
         Ok(plan)
     }
+
+    /// What stands, and the configuration does not ask for.
+    fn dropped(&self, session: &Session<'_>, journal: &Journal, host: &ReadOnly<'_>) -> Result<Found, Problem> {
+        let works = Works { host, ..session.works(journal, &Silent) };
+        let mut wanted = self.wanted();
+        let found = find(&works, &wanted)?;
+        if found.own.is_empty() || found.steps.is_empty() {
+            return Ok(found);
+        }
+        // What modules beside the profile want may have been there before them, so that no step says so.
+        let module = found.own.iter().cloned().collect();
+        let select = Select { profile: Some(self.profile.clone()), module, ..Select::default() };
+        let packages = Setup::make(session, &select).ok().and_then(|setup| setup.packages);
+        let wishes = packages.map(|packages| packages.wishes()).unwrap_or_default();
+        wanted.wishes.extend(wishes.into_iter().filter(|(module, _)| found.own.contains(module)));
+        Ok(find(&works, &wanted)?)
+    }
 }
 
-impl Setup {
-    /// Refuses a plan that takes more room than there is, packages and all else together.
-    pub fn check_room(&self, session: &Session<'_>, plan: &Plan) -> Result<(), Problem> {
-        Ok(room::check(session.host, &self.nodes, plan)?)
+/// The modules that the configuration without flags asks for: what comes by flags alone is not the profile's.
+fn asked(session: &Session<'_>, catalogue: &Catalogue, select: &Select, modules: &[String]) -> Vec<String> {
+    if select.is_whole() && select.set.is_empty() {
+        return modules.to_vec();
     }
+    let plain = Select { profile: select.profile.clone(), ..Select::default() };
+    configuration(session, catalogue, &plain).map(|configuration| configuration.order()).unwrap_or_default()
 }
 
 /// What was asked for, as it is kept.

@@ -2,15 +2,16 @@
 //! failure takes its module back, or, when the module is mandatory, the whole transaction.
 
 use super::completion::{CutOff, complete, goes_on};
+use super::dropped::Rests;
 use super::graph::Order;
-use super::intent::write_down;
-use super::plan::Plan;
+use super::intent::make;
+use super::plan::{Plan, Step};
 use super::rollback::{self, RollbackReport, Target};
-use super::{Action, Error, Event, Node, Policy, Resource, Result, Works, debts, events};
+use super::{Action, Error, Event, Node, Policy, Resource, Result, Works, debts, events, removal};
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::{Intent, StepRow, StepState, TransactionState};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// One step that was made.
@@ -54,6 +55,8 @@ pub struct Report {
     pub failed_modules: BTreeSet<String>,
     /// Where the outcome was not what the plan had promised.
     pub deviations: Vec<String>,
+    /// What was kept of what nothing asks for any more, and why.
+    pub kept: Vec<String>,
     /// How taking back went, where something failed.
     pub rollbacks: Vec<RollbackReport>,
     /// Acts that could not be paid.
@@ -78,9 +81,19 @@ pub fn apply(
     actor: &Value,
 ) -> Result<Report> {
     let nodes = nodes.into_iter().map(Slot::from).collect();
-    let run = Run { works, nodes, order, plan, tx, policy, cut_off: CutOff::of(works, tx)? };
+    let mut run =
+        Run { works, nodes, order, plan, tx, policy, cut_off: CutOff::of(works, tx)?, since: BTreeMap::new() };
     works.progress.tell(&Event::Begin { total: plan.steps.len() });
-    let board = Mutex::new(Board::new(&run));
+    let mut board = Board::new(&run);
+    if plan.dropped().next().is_some() {
+        let before = run.look();
+        run.take_back_dropped(&mut board);
+        run.since = run.look();
+        // What was not as the plan saw it before anything went is not excused by that.
+        let was_planned = |id: &ResourceId| plan.step(id).map(|step| &step.seen) == before.get(id);
+        run.since.retain(|id, _| was_planned(id));
+    }
+    let board = Mutex::new(board);
     let changed = Condvar::new();
     std::thread::scope(|scope| {
         let workers = policy.workers.min(run.nodes.len()).max(1);
@@ -160,6 +173,7 @@ struct Board {
     applied: Vec<Applied>,
     failures: Vec<Failure>,
     deviations: Vec<String>,
+    kept: Vec<String>,
     fatal: Option<Error>,
 }
 
@@ -175,6 +189,7 @@ impl Board {
             applied: Vec::new(),
             failures: Vec::new(),
             deviations: Vec::new(),
+            kept: Vec::new(),
             fatal: None,
         }
     }
@@ -188,6 +203,8 @@ struct Run<'a> {
     tx: TransactionId,
     policy: &'a Policy,
     cut_off: CutOff,
+    /// What the plan changes, as it was once everything that nothing asks for any more had been taken back.
+    since: BTreeMap<ResourceId, super::State>,
 }
 
 /// What came of one step.
@@ -309,7 +326,6 @@ impl Run<'_> {
         }
         self.refuse_if_moved(at, resource, &seen, board)?;
         let change = resource.compare(&seen)?;
-        let context = works.context();
         let mut intent = Intent {
             tx: self.tx,
             resource: id.clone(),
@@ -321,6 +337,8 @@ impl Run<'_> {
             after: change.after.0.clone(),
             notify: Vec::new(),
             undo: None,
+            recipe: self.recipe(at, resource),
+            removes: None,
             now: began,
         };
         if change.action == Action::Keep {
@@ -345,58 +363,24 @@ impl Run<'_> {
             return Ok(Done::NotBegun);
         }
         works.progress.tell(&Event::StepBegins { id, module: &node.module, summary: &change.summary });
-        let undo = resource.capture(&context, &seen, &change)?;
         intent.notify = debts::owed(works, &node.notify)?;
-        let (step, undo) = write_down(works, intent, undo)?;
-        let made = resource.apply(&context, &seen, &change).and_then(|()| {
-            let seen = resource.observe(works.host)?;
-            let left = resource.compare(&seen)?;
-            if left.is_needed() {
-                return Err(Error::NotVerified { id: id.clone(), left: left.summary });
+        match make(works, intent, cut_off.as_ref(), resource, &seen, &change) {
+            Ok(seen) => {
+                self.note_deviation(id, &seen, board);
+                works.progress.tell(&Event::StepDone { id, module: &node.module });
+                let seconds = (works.now() - began) as f64 / 1e9;
+                Ok(Done::Changed(Applied {
+                    id: id.clone(),
+                    module: node.module.clone(),
+                    summary: change.summary,
+                    seconds,
+                }))
             }
-            Ok(seen)
-        });
-        let settled = works.undoers.decode(&undo).and_then(|undo| undo.settle(&context));
-        let made = match made {
-            Ok(seen) => seen,
             Err(error) => {
-                let text = error.to_string();
-                // What comes on top of it must not take its place.
-                if let Err(second) = self.note_failure(step, &node.module, id, settled, &text) {
-                    tracing::warn!("{id} failed, and that was not written down whole: {second}");
-                }
-                events::failed(self.tx, &node.module, id, &text);
-                works.progress.tell(&Event::StepFailed { id, module: &node.module, error: &text });
-                return Err(error);
+                works.progress.tell(&Event::StepFailed { id, module: &node.module, error: &error.to_string() });
+                Err(error)
             }
-        };
-        let settled = settled?;
-        // Before the step is marked: a crash in between owes it twice, which is paid once.
-        debts::owe_settled(works, self.tx, &node.module, id, settled.as_ref())?;
-        if let Some(first) = cut_off.filter(|first| first.id != step) {
-            works.journal.set_step(first.id, StepState::Verified, None, None, works.now())?;
         }
-        works.journal.set_step(step, StepState::Verified, settled.as_ref(), None, works.now())?;
-        self.note_deviation(id, &made, board);
-        events::applied(self.tx, &node.module, id, &change.summary);
-        works.progress.tell(&Event::StepDone { id, module: &node.module });
-        let seconds = (works.now() - began) as f64 / 1e9;
-        Ok(Done::Changed(Applied { id: id.clone(), module: node.module.clone(), summary: change.summary, seconds }))
-    }
-
-    /// Writes down that a step failed. What was configured before that, and held back, is owed too.
-    fn note_failure(
-        &self,
-        step: i64,
-        module: &str,
-        id: &ResourceId,
-        settled: Result<Option<Value>>,
-        text: &str,
-    ) -> Result<()> {
-        let settled = settled?;
-        debts::owe_settled(self.works, self.tx, module, id, settled.as_ref())?;
-        let now = self.works.now();
-        Ok(self.works.journal.set_step(step, StepState::Intent, settled.as_ref(), Some(text), now)?)
     }
 
     /// Makes a step whole that was cut off; `None` when more is to do than it had set out to.
@@ -423,6 +407,71 @@ impl Run<'_> {
         }
     }
 
+    /// What makes it anew, as far as it is made now.
+    fn recipe(&self, at: usize, resource: &dyn Resource) -> Option<Value> {
+        let recipe = self.nodes[at].node.recipe.as_ref()?;
+        let shared = resource.shared_by();
+        let recipe = if shared.is_empty() { recipe.clone() } else { recipe.of_modules(&shared) };
+        serde_json::to_value(recipe).ok()
+    }
+
+    /// What the plan changes, as it is now. What can't be looked at tells so when its turn comes.
+    fn look(&self) -> BTreeMap<ResourceId, super::State> {
+        let planned = self.nodes.iter().map(Slot::resource).filter(|resource| self.plan.step(resource.id()).is_some());
+        planned.filter_map(|one| Some((one.id().clone(), one.observe(self.works.host).ok()?))).collect()
+    }
+
+    /// Takes back what nothing asks for any more, before anything is made: what comes may need its place.
+    fn take_back_dropped(&self, board: &mut Board) {
+        let works = self.works;
+        let (mut all, mut rests) = (Vec::new(), Rests::new());
+        for (planned, dropped) in self.plan.dropped() {
+            match removal::leaving(works, planned, dropped, &mut rests) {
+                Ok(Some(_)) => all.push((planned, dropped)),
+                Ok(None) => {}
+                Err(error) => self.removal_failed(planned, error, board),
+            }
+        }
+        for (planned, dropped) in all {
+            if self.policy.is_stopped() {
+                board.stopped = true;
+            }
+            if board.stopped || board.failed_modules.contains(&planned.module) {
+                continue;
+            }
+            let (id, module, summary, began) = (&planned.id, &planned.module, &planned.change.summary, works.now());
+            works.progress.tell(&Event::StepBegins { id, module, summary });
+            match removal::take_back(works, self.tx, planned, dropped) {
+                Ok(removed) => {
+                    works.progress.tell(&Event::StepDone { id, module });
+                    board.kept.extend(removed.kept);
+                    if removed.changed {
+                        let seconds = (works.now() - began) as f64 / 1e9;
+                        let (id, module, summary) = (id.clone(), module.clone(), summary.clone());
+                        board.applied.push(Applied { id, module, summary, seconds });
+                    }
+                }
+                Err(error) => {
+                    works.progress.tell(&Event::StepFailed { id, module, error: &error.to_string() });
+                    self.removal_failed(planned, error, board);
+                }
+            }
+        }
+    }
+
+    fn removal_failed(&self, planned: &Step, error: Error, board: &mut Board) {
+        events::failed(self.tx, &planned.module, &planned.id, &error.to_string());
+        if let Error::Journal(journal) = &error {
+            board.stopped = true;
+            if !journal.is_full() {
+                board.fatal = Some(error);
+                return;
+            }
+        }
+        self.fail_module(&planned.module, board);
+        board.failures.push(Failure { id: planned.id.clone(), module: planned.module.clone(), error });
+    }
+
     /// A resource that nothing changed before in this run must still be as the plan saw it.
     fn refuse_if_moved(
         &self,
@@ -433,7 +482,8 @@ impl Run<'_> {
     ) -> Result<()> {
         let id = resource.id();
         let Some(step) = self.plan.step(id) else { return Ok(()) };
-        if step.seen == *seen {
+        // What was taken back at the beginning may have changed what this one sees.
+        if step.seen == *seen || self.since.get(id) == Some(seen) {
             return Ok(());
         }
         let board = lock(board);
@@ -624,6 +674,7 @@ fn finish(run: &Run<'_>, actor: &Value, mut board: Board) -> Result<Report> {
         failures: board.failures,
         failed_modules: board.failed_modules,
         deviations: board.deviations,
+        kept: board.kept,
         rollbacks,
         unpaid,
     })

@@ -16,7 +16,11 @@ pub(super) struct CutOff(Mutex<BTreeMap<ResourceId, StepRow>>);
 impl CutOff {
     /// As the journal has them before the transaction goes on; none of one that only begins.
     pub fn of(works: &Works<'_>, tx: TransactionId) -> Result<Self> {
-        let steps = works.journal.steps(tx)?.into_iter().filter(|step| step.state == StepState::Intent);
+        let steps = works
+            .journal
+            .steps(tx)?
+            .into_iter()
+            .filter(|step| step.state == StepState::Intent && step.removes.is_none());
         Ok(CutOff(Mutex::new(steps.map(|step| (step.resource.clone(), step)).collect())))
     }
 

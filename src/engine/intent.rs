@@ -1,13 +1,75 @@
-//! Writing a step down before it changes anything: as a step of its own, or, in a transaction that goes on after it was
-//! cut off, as one with the step that was cut off.
+//! Making one change: written down before it changes anything, made, verified, marked. It is a step of its own, or, in a
+//! transaction that goes on after it was cut off, one with the step that was cut off.
 
-use super::{Error, Result, UndoRecord, Works, events};
-use crate::journal::{Intent, StepRow};
+use super::{Change, Error, Resource, Result, State, UndoRecord, Works, debts, events};
+use crate::base::ids::{ResourceId, TransactionId};
+use crate::journal::{Intent, StepRow, StepState};
+use serde_json::Value;
+
+/// Captures what undoing needs, commits `intent` with it, makes the change, and looks whether anything is left of it.
+/// Returns what is in force then. A step of it that was `cut_off` is made by that, too.
+pub(super) fn make(
+    works: &Works<'_>,
+    intent: Intent,
+    cut_off: Option<&StepRow>,
+    resource: &dyn Resource,
+    seen: &State,
+    change: &Change,
+) -> Result<State> {
+    let context = works.context();
+    let (tx, module, id) = (intent.tx, intent.module.clone(), resource.id());
+    let undo = resource.capture(&context, seen, change)?;
+    let (step, undo) = write_down(works, intent, undo)?;
+    let made = resource.apply(&context, seen, change).and_then(|()| {
+        let seen = resource.observe(works.host)?;
+        let left = resource.compare(&seen)?;
+        if left.is_needed() {
+            return Err(Error::NotVerified { id: id.clone(), left: left.summary });
+        }
+        Ok(seen)
+    });
+    let settled = works.undoers.decode(&undo).and_then(|undo| undo.settle(&context));
+    let made = match made {
+        Ok(seen) => seen,
+        Err(error) => {
+            let text = error.to_string();
+            // What comes on top of it must not take its place.
+            if let Err(second) = note_failure(works, (tx, step), &module, id, settled, &text) {
+                tracing::warn!("{id} failed, and that was not written down whole: {second}");
+            }
+            events::failed(tx, &module, id, &text);
+            return Err(error);
+        }
+    };
+    let settled = settled?;
+    // Before the step is marked: a crash in between owes it twice, which is paid once.
+    debts::owe_settled(works, tx, &module, id, settled.as_ref())?;
+    if let Some(first) = cut_off.filter(|first| first.id != step) {
+        works.journal.set_step(first.id, StepState::Verified, None, None, works.now())?;
+    }
+    works.journal.set_step(step, StepState::Verified, settled.as_ref(), None, works.now())?;
+    events::applied(tx, &module, id, &change.summary);
+    Ok(made)
+}
+
+/// Writes down that a step failed. What was configured before that, and held back, is owed too.
+fn note_failure(
+    works: &Works<'_>,
+    (tx, step): (TransactionId, i64),
+    module: &str,
+    id: &ResourceId,
+    settled: Result<Option<Value>>,
+    text: &str,
+) -> Result<()> {
+    let settled = settled?;
+    debts::owe_settled(works, tx, module, id, settled.as_ref())?;
+    Ok(works.journal.set_step(step, StepState::Intent, settled.as_ref(), Some(text), works.now())?)
+}
 
 /// Commits `intent` with how to take it back. When a step of the same transaction on the same resource was cut off, and
 /// its kind can make one record of both, that step's record is the one that changes. Returns the step's number and the
 /// record that stands.
-pub(super) fn write_down(works: &Works<'_>, mut intent: Intent, undo: UndoRecord) -> Result<(i64, UndoRecord)> {
+fn write_down(works: &Works<'_>, mut intent: Intent, undo: UndoRecord) -> Result<(i64, UndoRecord)> {
     if let Some(step) = works.journal.cut_off(intent.tx, &intent.resource)?
         && let Some(undo) = extended(works, &step, &undo)?
     {

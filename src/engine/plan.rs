@@ -1,12 +1,15 @@
 //! The plan: what would change, in order, before anything does. Made by the same observing and comparing that the
 //! apply does, so it is complete, and its hash names exactly this set of changes on exactly this host.
 
+use super::dropped::Found;
 use super::graph::Order;
+use super::undo::Wishes;
 use super::{Action, Change, Debt, Node, Result, State};
 use crate::base::digest::Digest;
-use crate::base::ids::ResourceId;
+use crate::base::ids::{ResourceId, TransactionId};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// One change ahead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,29 @@ pub struct Step {
     /// What is owed afterwards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<Debt>,
+    /// Which earlier step is taken back, because nothing asks for it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Dropped>,
+}
+
+/// An earlier step that nothing asks for any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// The step of the journal.
+    pub step: i64,
+    /// Its transaction.
+    pub transaction: TransactionId,
+    /// When that began, nanoseconds since the epoch.
+    pub since: i64,
+    /// The profile that asked for it then, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Of a step that several share, the things that go.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<String>,
+    /// Those of them that stay, by the module that wants them, too.
+    #[serde(default, skip_serializing_if = "Wishes::is_empty")]
+    pub heirs: Wishes,
 }
 
 /// What would change, in order.
@@ -69,9 +95,33 @@ impl Plan {
                 seen,
                 access: !node.access.is_empty(),
                 notify: node.notify.clone(),
+                dropped: None,
             });
         }
         Ok(Plan { hash: hash(&steps), steps, unchanged, notes })
+    }
+
+    /// The same plan, which first takes back what nothing asks for any more.
+    #[must_use]
+    pub fn after_taking_back(mut self, found: Found) -> Self {
+        let mut steps = found.steps;
+        steps.append(&mut self.steps);
+        self.notes.extend(found.notes);
+        Plan { hash: hash(&steps), steps, ..self }
+    }
+
+    /// The same plan without this detail where the resource is one of `ids`.
+    #[must_use]
+    pub fn without_detail(mut self, detail: &str, ids: &BTreeSet<ResourceId>) -> Self {
+        for step in self.steps.iter_mut().filter(|step| ids.contains(&step.id)) {
+            step.change.details.retain(|line| line != detail);
+        }
+        Plan { hash: hash(&self.steps), ..self }
+    }
+
+    /// What is taken back first.
+    pub fn dropped(&self) -> impl Iterator<Item = (&Step, &Dropped)> {
+        self.steps.iter().filter_map(|step| Some((step, step.dropped.as_ref()?)))
     }
 
     /// Whether nothing is to do.
@@ -79,16 +129,19 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// The step of a resource.
+    /// The step that makes a resource.
     pub fn step(&self, id: &ResourceId) -> Option<&Step> {
-        self.steps.iter().find(|step| step.id == *id)
+        self.steps.iter().find(|step| step.id == *id && step.dropped.is_none())
     }
 
     /// The resources whose change differs from, or is missing in, `other`: why two hashes differ.
     pub fn differs_in(&self, other: &Plan) -> Vec<ResourceId> {
         let mut ids: Vec<ResourceId> =
-            self.steps.iter().filter(|step| other.step(&step.id) != Some(step)).map(|s| s.id.clone()).collect();
-        ids.extend(other.steps.iter().filter(|step| self.step(&step.id).is_none()).map(|s| s.id.clone()));
+            self.steps.iter().filter(|step| !other.steps.contains(step)).map(|s| s.id.clone()).collect();
+        let others = other.steps.iter().filter(|step| !self.steps.contains(step)).map(|s| s.id.clone());
+        ids.extend(others);
+        let mut told = BTreeSet::new();
+        ids.retain(|id| told.insert(id.clone()));
         ids
     }
 

@@ -1,6 +1,6 @@
 //! The contract of a resource: the smallest thing that can be compared, changed, verified and undone.
 
-use super::{Progress, Result, UndoRecord};
+use super::{Progress, Recipe, Result, UndoRecord};
 use crate::base::ids::ResourceId;
 use crate::host::Host;
 use crate::journal::Objects;
@@ -232,4 +232,6 @@ pub struct Node {
     pub priority: i32,
     /// Where it is written: `file:line` of the manifest, for messages.
     pub origin: String,
+    /// What makes it anew; `None` where nothing can.
+    pub recipe: Option<Recipe>,
 }

@@ -1,6 +1,6 @@
 //! Taking back what stands: newest first, on to the end whatever fails, each outcome committed as it happens.
 
-use super::{Debt, Error, Health, Outcome, Result, Scope, UndoRecord, Works, debts, events};
+use super::{Debt, Error, Health, Outcome, Result, Scope, UndoRecord, Works, debts, events, removal};
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::{Begin, StepRow, StepState, TransactionKind, TransactionRow, TransactionState, UndoEntry};
 use serde::{Deserialize, Serialize};
@@ -85,8 +85,21 @@ pub fn select(works: &Works<'_>, target: &Target) -> Result<Selection> {
         }
         Target::To(id) => steps.retain(|step| step.tx > *id),
         Target::Only(id) | Target::ModuleOf(_, id) => steps.retain(|step| step.tx == *id),
-        Target::Module(_) => {}
         Target::CutOff(id) => steps.retain(|step| step.tx == *id && step.state == StepState::Intent),
+        // What the profile had dropped of it is gone already.
+        Target::Module(_) => steps.retain(|step| step.removes.is_none()),
+    }
+    for step in steps.iter_mut().filter(|step| step.removes.is_some()) {
+        // What it took back goes, too: it is not made anew for that.
+        if let Some(removed) = step.removes.map(|number| works.journal.step(number)).transpose()?.flatten() {
+            let goes = match target {
+                Target::To(id) => removed.tx > *id,
+                _ => removed.tx == step.tx,
+            };
+            if goes {
+                (step.removes, step.undo) = (None, None);
+            }
+        }
     }
     if let Scope::Module(name) = &scope {
         // Who shares a step counts, not in whose name it was made: once a module is out of it, it has no more to undo.
@@ -103,6 +116,10 @@ pub fn describe(works: &Works<'_>, selection: &Selection) -> Result<Vec<(Resourc
     let context = works.context();
     let mut all = Vec::new();
     for step in &selection.steps {
+        if step.removes.is_some() {
+            all.push((step.resource.clone(), vec!["make it anew, as it was when it was taken back".to_owned()]));
+            continue;
+        }
         let described = record(step).and_then(|record| match record {
             Some(record) => works.undoers.decode(&record)?.describe(&context, &scope_of(step, &selection.scope)),
             None => Ok(Vec::new()),
@@ -139,6 +156,10 @@ pub(super) fn roll_back_at_once(
 
 /// Whether undoing a step may have to wait for others.
 pub(super) fn may_wait(works: &Works<'_>, step: &StepRow) -> bool {
+    // What makes something anew waits as what made it first.
+    if let Some(first) = step.removes {
+        return works.journal.step(first).is_ok_and(|first| first.is_some_and(|first| may_wait(works, &first)));
+    }
     let undo = record(step).and_then(|record| record.map(|record| works.undoers.decode(&record)).transpose());
     // What can't be read fails when it is tried, and waits for nobody.
     undo.is_ok_and(|undo| undo.is_some_and(|undo| undo.may_wait()))
@@ -207,6 +228,7 @@ pub(super) fn take_back(
         .collect::<Result<Vec<Debt>>>()?;
     let notify = debts::owed(works, &notify)?;
     let outcome = match record(step) {
+        _ if step.removes.is_some() => removal::remake(works, step, step.removes.unwrap_or_default()),
         Err(error) => Err(error),
         Ok(None) => Ok(Outcome::AlreadyGone),
         Ok(Some(record)) => {
@@ -249,6 +271,7 @@ pub(super) fn take_back(
         outcome: word,
         lines: &lines,
         rest: rest.as_ref(),
+        by: None,
         shared: shared.as_deref(),
         notify: &notify,
         now: works.now(),
@@ -293,10 +316,11 @@ fn scope_of(step: &StepRow, scope: &Scope) -> Scope {
     }
 }
 
-fn record(step: &StepRow) -> Result<Option<UndoRecord>> {
-    step.undo
-        .clone()
-        .map(serde_json::from_value)
-        .transpose()
-        .map_err(|e| Error::BadRecord { kind: step.resource.to_string(), why: e.to_string() })
+pub(super) fn record(step: &StepRow) -> Result<Option<UndoRecord>> {
+    step.undo.clone().map(|undo| read_record(undo, &step.resource)).transpose()
+}
+
+/// The record that the step of `resource` keeps.
+pub(super) fn read_record(undo: Value, resource: &ResourceId) -> Result<UndoRecord> {
+    serde_json::from_value(undo).map_err(|e| Error::BadRecord { kind: resource.to_string(), why: e.to_string() })
 }

@@ -12,7 +12,7 @@ pub const MARGIN: u64 = 64 << 20;
 /// Refuses with `disk-full` when they take more than there is.
 pub fn check(host: &dyn Host, nodes: &[Node], plan: &Plan) -> Result<()> {
     let mut devices: BTreeMap<u64, (u64, u64, Vec<String>)> = BTreeMap::new();
-    for step in &plan.steps {
+    for step in plan.steps.iter().filter(|step| step.dropped.is_none()) {
         let Some(node) = nodes.iter().find(|node| *node.resource.id() == step.id) else { continue };
         for (path, bytes) in node.resource.room(&step.seen, &step.change)? {
             let space = host.space(&path)?;

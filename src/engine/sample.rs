@@ -33,6 +33,7 @@ pub(super) fn node(id: &str, needs: &[&str]) -> Node {
         access: Vec::new(),
         priority: 0,
         origin: "sample:1".into(),
+        recipe: None,
     }
 }
 

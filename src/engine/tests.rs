@@ -65,6 +65,8 @@ pub(super) fn cut_off(works: &Works<'_>, id: &ResourceId, undo: Value, after: Va
         after,
         notify: vec![],
         undo: Some(json!({"kind": "word", "version": 1, "data": undo})),
+        recipe: None,
+        removes: None,
         now: 1,
     };
     works.journal.intend(&intent).unwrap();
@@ -432,6 +434,8 @@ fn a_module_that_is_out_of_a_shared_step_takes_nothing_more_of_it_back() {
             after: Value::Null,
             notify: vec![],
             undo: None,
+            recipe: None,
+            removes: None,
             now: 1,
         };
         works.journal.intend(&intent).unwrap();
@@ -620,6 +624,8 @@ fn a_record_that_nobody_can_read_keeps_no_other_step_from_being_taken_back() {
                 after: Value::Null,
                 notify: vec![],
                 undo: Some(undo),
+                recipe: None,
+                removes: None,
                 now: 1,
             };
             works.journal.intend(&intent).unwrap();

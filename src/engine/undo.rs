@@ -1,6 +1,7 @@
 //! Taking a change back: records that outlive versions, and the contract of undoing them.
 
-use super::{Context, Result};
+use super::recipe::{Kitchen, Recipe};
+use super::{Context, Error, Node, Resource, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,8 @@ pub enum Scope {
     Whole,
     /// Only what this module asked for (of a step that several share).
     Module(String),
+    /// Only these things, by name, that this module asked for (of a step that several share).
+    Names(String, BTreeSet<String>),
 }
 
 /// How undoing one step ended. A failure is an `Err`, and the rollback goes on to the next step.
@@ -75,6 +78,16 @@ pub trait Undo: Send + Debug {
         false
     }
 
+    /// What each module asked for, of a thing that several share.
+    fn wishes(&self) -> Wishes {
+        Wishes::new()
+    }
+
+    /// The record of what is left once `scope` has gone; `None` where nothing is, or no part can go alone.
+    fn without(&self, _scope: &Scope) -> Result<Option<UndoRecord>> {
+        Ok(None)
+    }
+
     /// The same record with modules of `wishes` in it that want what `leaving` alone had asked for, and what each of them
     /// takes over; `None` when none does.
     fn hand_over(&self, _leaving: &str, _wishes: &Wishes) -> Result<Option<(UndoRecord, Heirs)>> {
@@ -100,23 +113,51 @@ pub type Decode = fn(version: u32, data: &Value) -> Result<Box<dyn Undo>>;
 
 /// All kinds of undo records that this program can read.
 #[derive(Debug, Clone, Default)]
-pub struct Undoers(BTreeMap<&'static str, Decode>);
+pub struct Undoers {
+    kinds: BTreeMap<&'static str, Decode>,
+    kitchen: Option<Kitchen>,
+}
 
 impl Undoers {
     /// With these kinds.
     pub fn new(kinds: &[(&'static str, Decode)]) -> Self {
-        Undoers(kinds.iter().copied().collect())
+        Undoers { kinds: kinds.iter().copied().collect(), kitchen: None }
+    }
+
+    /// And with how what was taken back is made anew.
+    #[must_use]
+    pub fn remaking(self, kitchen: Kitchen) -> Self {
+        Undoers { kitchen: Some(kitchen), ..self }
+    }
+
+    fn kitchen(&self) -> Result<&Kitchen> {
+        self.kitchen.as_ref().ok_or_else(|| Error::refused("internal", "make something anew", "nothing is known of it"))
+    }
+
+    /// The node of a recipe.
+    pub(super) fn remake(&self, context: &Context<'_>, recipe: &Recipe) -> Result<Node> {
+        (self.kitchen()?.remake)(context, recipe)
+    }
+
+    /// What a resource is now beside its recipe.
+    pub(super) fn picture(
+        &self,
+        context: &Context<'_>,
+        resource: &dyn Resource,
+        recipe: &mut Recipe,
+    ) -> Result<UndoRecord> {
+        (self.kitchen()?.picture)(context, resource, recipe)
     }
 
     /// The kinds, sorted.
     pub fn kinds(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.0.keys().copied()
+        self.kinds.keys().copied()
     }
 
     /// The undo of a record; an error when its kind or version is unknown (the host was last changed by a newer
     /// version of the program).
     pub fn decode(&self, record: &UndoRecord) -> Result<Box<dyn Undo>> {
-        match self.0.get(record.kind.as_str()) {
+        match self.kinds.get(record.kind.as_str()) {
             Some(decode) => decode(record.version, &record.data),
             None => Err(super::Error::UnknownRecord { kind: record.kind.clone(), version: record.version }),
         }

@@ -18,6 +18,8 @@ pub use confirmation::{ConfirmationRow, ConfirmationState, Ending, Moment};
 pub use error::{Error, Result};
 pub use objects::Objects;
 pub use record::{BaselineReason, BaselineRow};
-pub use record::{DebtRow, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
+pub use record::{
+    DebtRow, RequestRow, StepOutline, StepRow, StepState, TransactionKind, TransactionRow, TransactionState,
+};
 pub use store::{Begin, Intent, Journal, UndoEntry};
 pub use watch::{Watch, Write};

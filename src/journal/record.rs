@@ -120,6 +120,38 @@ pub struct StepRow {
     pub ended: Option<i64>,
     /// Why it failed.
     pub error: Option<String>,
+    /// What makes it anew (the engine's recipe, as JSON); `None` in steps of older versions.
+    pub recipe: Option<Value>,
+    /// The step that this one takes back, because nothing asks for it any more.
+    pub removes: Option<i64>,
+}
+
+/// A step in few words, as far as it is known without reading what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepOutline {
+    /// Its number.
+    pub id: i64,
+    /// The transaction that it belongs to.
+    pub tx: TransactionId,
+    /// What it changed.
+    pub resource: ResourceId,
+    /// The module that asked for it.
+    pub module: String,
+    /// Whether several modules share it.
+    pub is_shared: bool,
+}
+
+/// What a transaction was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestRow {
+    /// Its number.
+    pub id: TransactionId,
+    /// What it does.
+    pub kind: TransactionKind,
+    /// What was asked for: profile, modules, options of the command.
+    pub request: Value,
+    /// When it began, nanoseconds since the epoch.
+    pub started: i64,
 }
 
 /// One act owed.

@@ -42,6 +42,10 @@ const STEPS: &[Step] = &[
         stand_in: "CREATE TEMP TABLE confirmations (tx INTEGER, state TEXT, resources TEXT, modules TEXT,
             timeout INTEGER, since INTEGER, boot TEXT, uptime INTEGER, ended INTEGER, by TEXT, why TEXT);",
     },
+    Step {
+        change: "ALTER TABLE steps ADD COLUMN recipe TEXT; ALTER TABLE steps ADD COLUMN removes INTEGER REFERENCES steps(id);",
+        stand_in: "CREATE TEMP VIEW steps AS SELECT *, NULL AS recipe, NULL AS removes FROM main.steps;",
+    },
 ];
 
 const FIRST: &str = "

@@ -1,6 +1,8 @@
 //! Writing and reading the journal. Every write is committed with `synchronous=FULL` when it returns.
 
-use super::record::{DebtRow, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
+use super::record::{
+    DebtRow, RequestRow, StepOutline, StepRow, StepState, TransactionKind, TransactionRow, TransactionState,
+};
 use super::{Error, Objects, Result, Watch, Write, ballast, schema};
 use crate::base::ids::{ResourceId, TransactionId};
 use rusqlite::{Connection, OpenFlags, Row, params};
@@ -60,6 +62,10 @@ pub struct Intent {
     pub notify: Vec<Value>,
     /// How to take it back.
     pub undo: Option<Value>,
+    /// What makes it anew.
+    pub recipe: Option<Value>,
+    /// The step that this one takes back.
+    pub removes: Option<i64>,
     /// When.
     pub now: i64,
 }
@@ -180,8 +186,9 @@ impl Journal {
         let mut connection = self.to_write("intent")?;
         let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         change.execute(
-            "INSERT INTO steps (tx, resource, module, shared, action, summary, before, after, notify, undo, state, started)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'intent', ?11)",
+            "INSERT INTO steps (tx, resource, module, shared, action, summary, before, after, notify, undo, state, started,
+                recipe, removes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'intent', ?11, ?12, ?13)",
             params![
                 intent.tx.0,
                 intent.resource.as_str(),
@@ -193,7 +200,9 @@ impl Journal {
                 json(&intent.after)?,
                 json(&intent.notify)?,
                 intent.undo.as_ref().map(json).transpose()?,
-                intent.now
+                intent.now,
+                intent.recipe.as_ref().map(json).transpose()?,
+                intent.removes
             ],
         )?;
         let step = change.last_insert_rowid();
@@ -202,11 +211,11 @@ impl Journal {
         Ok(step)
     }
 
-    /// The step of `tx` on `resource` that was begun and is not marked as made, the newest when there are several.
+    /// The step of `tx` that makes `resource`, was begun and is not marked as made, the newest when there are several.
     pub fn cut_off(&self, tx: TransactionId, resource: &ResourceId) -> Result<Option<StepRow>> {
         let connection = self.connection();
         let mut query = connection.prepare(&format!(
-            "{STEP} WHERE tx = ?1 AND resource = ?2 AND state = 'intent' ORDER BY id DESC LIMIT 1"
+            "{STEP} WHERE tx = ?1 AND resource = ?2 AND state = 'intent' AND removes IS NULL ORDER BY id DESC LIMIT 1"
         ))?;
         let mut rows = query.query_map(params![tx.0, resource.as_str()], step_row)?;
         Ok(rows.next().transpose()?)
@@ -219,14 +228,16 @@ impl Journal {
         let mut connection = self.connection();
         let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         change.execute(
-            "UPDATE steps SET shared = ?2, after = ?3, notify = ?4, undo = ?5, settled = NULL, ended = NULL, error = NULL
+            "UPDATE steps SET shared = ?2, after = ?3, notify = ?4, undo = ?5, recipe = ?6, settled = NULL, ended = NULL,
+                error = NULL
              WHERE id = ?1",
             params![
                 step,
                 json(&intent.shared)?,
                 json(&intent.after)?,
                 json(&intent.notify)?,
-                intent.undo.as_ref().map(json).transpose()?
+                intent.undo.as_ref().map(json).transpose()?,
+                intent.recipe.as_ref().map(json).transpose()?
             ],
         )?;
         insert_debts(&change, intent)?;
@@ -274,6 +285,13 @@ impl Journal {
                 undo.shared.map(json).transpose()?
             ],
         )?;
+        if let Some((removal, settled)) = undo.by {
+            change.execute(
+                "UPDATE steps SET state = 'verified', settled = COALESCE(?2, settled), error = NULL, ended = ?3
+                 WHERE id = ?1",
+                params![removal, settled.map(json).transpose()?, undo.now],
+            )?;
+        }
         let reason = format!("{} was taken back", undo.step.resource);
         for debt in undo.notify {
             insert_debt(&change, undo.tx, &undo.step.module, debt, &reason, undo.now)?;
@@ -370,6 +388,59 @@ impl Journal {
         Ok(rows.next().transpose()?)
     }
 
+    /// The steps that stand and make something, newest first, without what they hold.
+    pub fn outline(&self) -> Result<Vec<StepOutline>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(
+            "SELECT id, tx, resource, module, shared != '[]' FROM steps
+             WHERE state IN ('intent', 'verified', 'undo-failed') AND removes IS NULL ORDER BY id DESC",
+        )?;
+        let rows = query.query_map([], |row| {
+            let id: String = row.get(2)?;
+            Ok(StepOutline {
+                id: row.get(0)?,
+                tx: TransactionId(row.get(1)?),
+                resource: ResourceId::parse(&id).ok_or_else(|| bad(2, format!("resource id {id:?}")))?,
+                module: row.get(3)?,
+                is_shared: row.get(4)?,
+            })
+        })?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// The undo record of a step, without all else that it holds.
+    pub fn undo_of(&self, step: i64) -> Result<Option<Value>> {
+        let connection = self.connection();
+        let mut query = connection.prepare("SELECT undo FROM steps WHERE id = ?1 AND undo IS NOT NULL")?;
+        let mut rows = query.query_map([step], |row| parse(row, 0))?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// The step of `tx` that takes the step `removes` back for `module`, when it was begun and is not marked as made.
+    pub fn cut_off_removal(&self, tx: TransactionId, removes: i64, module: &str) -> Result<Option<StepRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!(
+            "{STEP} WHERE tx = ?1 AND removes = ?2 AND module = ?3 AND state = 'intent' ORDER BY id DESC LIMIT 1"
+        ))?;
+        let mut rows = query.query_map(params![tx.0, removes, module], step_row)?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// What each transaction was asked for, oldest first.
+    pub fn requests(&self) -> Result<Vec<RequestRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare("SELECT id, kind, request, started FROM transactions ORDER BY id")?;
+        let rows = query.query_map([], |row| {
+            Ok(RequestRow {
+                id: TransactionId(row.get(0)?),
+                kind: parse_word(row, 1)?,
+                request: parse(row, 2)?,
+                started: row.get(3)?,
+            })
+        })?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
     /// The lines that taking back each step of a transaction left: `(step, outcome, lines)`.
     pub fn undos(&self, tx: TransactionId) -> Result<Vec<(i64, String, Vec<String>)>> {
         let connection = self.connection();
@@ -394,6 +465,8 @@ pub struct UndoEntry<'a> {
     pub lines: &'a [String],
     /// The undo record of the rest, when only a part is back.
     pub rest: Option<&'a Value>,
+    /// The step of an install that took it back, which is made with this, and what its own settling found.
+    pub by: Option<(i64, Option<&'a Value>)>,
     /// The modules that still share the step.
     pub shared: Option<&'a [String]>,
     /// What is owed now that it is taken back.
@@ -405,7 +478,7 @@ pub struct UndoEntry<'a> {
 const TRANSACTION: &str =
     "SELECT id, kind, state, undoes, request, plan, actor, version, started, ended, error FROM transactions";
 const STEP: &str = "SELECT id, tx, resource, module, shared, action, summary, before, after, notify, undo, settled,
-    state, started, ended, error FROM steps";
+    state, started, ended, error, recipe, removes FROM steps";
 
 /// What the change of a step will owe.
 fn insert_debts(connection: &Connection, intent: &Intent) -> Result<()> {
@@ -472,6 +545,8 @@ fn step_row(row: &Row<'_>) -> rusqlite::Result<StepRow> {
         started: row.get(13)?,
         ended: row.get(14)?,
         error: row.get(15)?,
+        recipe: optional(16)?,
+        removes: row.get(17)?,
     })
 }
 
@@ -526,6 +601,8 @@ mod tests {
                 after: json!(1),
                 notify: vec![json!({"kind": "reload", "unit": "a.service"})],
                 undo: Some(json!({"kind": "paths", "version": 1, "data": {}})),
+                recipe: None,
+                removes: None,
                 now: 2,
             })
             .unwrap();

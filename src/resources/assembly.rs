@@ -10,7 +10,7 @@ use super::unit::survey::UnitSurvey;
 use super::whole::{Whole, Wholes};
 use super::{
     authorized_key, block, command, directory, download, file, firewall, generated, group, hostname, kernel_module,
-    locale, member, swap, symlink, sysctl, timezone, unit, user,
+    locale, member, recipe, swap, symlink, sysctl, timezone, unit, user,
 };
 use crate::base::ids::ResourceId;
 use crate::engine::{Error, Node, Resource, Result};
@@ -27,6 +27,8 @@ pub struct Assembly {
     pub lock_wait: Duration,
     /// What people's way in depends on.
     pub access: AccessRules,
+    /// Whether files are checked before they are switched.
+    pub is_checked: bool,
 }
 
 /// What comes of all specs.
@@ -65,7 +67,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
     let mut ahead = Vec::new();
     let mut nodes = Vec::new();
     let mut settings: BTreeMap<String, Vec<Spec>> = BTreeMap::new();
-    let wholes = Wholes::of(specs)?;
+    let wholes = if assembly.is_checked { Wholes::of(specs)? } else { Wholes::default() };
     let mut checked = BTreeSet::new();
     for (at, spec) in specs.iter().enumerate().filter(|(_, spec)| !is_claim(spec)) {
         if spec.kind == "sysctl" {
@@ -80,7 +82,8 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
         }
         names.insert(spec.id(), resource.id().clone());
         orders.insert(resource.id().clone(), spec.packages);
-        nodes.push(Node { access: concerned([spec], assembly), ..node(spec, resource) });
+        let recipe = Some(recipe::write([spec], &assembly.keep_open));
+        nodes.push(Node { access: concerned([spec], assembly), recipe, ..node(spec, resource) });
     }
     for (module, specs) in settings {
         let fields: Vec<_> = specs.iter().map(|spec| (spec.name.clone(), spec.fields.clone())).collect();
@@ -92,6 +95,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
         merged.needs = specs.iter().flat_map(|spec| spec.needs.clone()).collect();
         merged.notify = specs.iter().flat_map(|spec| spec.notify.clone()).collect();
         merged.access = concerned(specs.iter(), assembly);
+        merged.recipe = Some(recipe::write(&specs, &assembly.keep_open));
         nodes.push(merged);
     }
     let has_packages = !claimed.is_empty();
@@ -126,6 +130,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
             access: concerned(claimed.iter().copied(), assembly),
             priority,
             origin,
+            recipe: Some(recipe::write(claimed.iter().copied(), &assembly.keep_open)),
         });
         set
     });
@@ -151,6 +156,7 @@ fn node(spec: &Spec, resource: Box<dyn Resource>) -> Node {
         access: Vec::new(),
         priority: spec.priority,
         origin: spec.origin.clone(),
+        recipe: None,
     }
 }
 

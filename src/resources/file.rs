@@ -14,6 +14,9 @@ use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// A detail of a change: somebody else made what was there, as far as its bytes show.
+pub const FOREIGN: &str = "replaces a file that vps-configurator did not write";
+
 /// A file of which we own every byte.
 #[derive(Debug)]
 pub struct File {
@@ -112,7 +115,7 @@ impl File {
         let summary = format!("write {} bytes, {}", bytes.len(), wanted_owned.words());
         let mut change = Change::new(Action::Update, summary, self.wanted().state().0);
         if !self.is_ours(text.map(String::as_str)) {
-            details.insert(0, "replaces a file that vps-configurator did not write".to_owned());
+            details.insert(0, FOREIGN.to_owned());
         }
         change.details = details;
         change.diff = text.and_then(|old| self.diff(old));

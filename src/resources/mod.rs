@@ -26,6 +26,7 @@ pub mod owner;
 pub mod package;
 pub mod part;
 pub mod preimage;
+pub mod recipe;
 pub mod registry;
 pub mod schema;
 pub mod seen;

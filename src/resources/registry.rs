@@ -1,5 +1,6 @@
 //! What the engine needs to know of all kinds: how their changes are undone, and who pays debts.
 
+use super::recipe::KITCHEN;
 use super::{
     command, firewall, group, hostname, kernel_module, locale, member, package, preimage, swap, sysctl, unit, user,
 };
@@ -26,6 +27,7 @@ pub fn undoers() -> Undoers {
         (unit::UNDO, unit::decode),
         (user::UNDO, user::decode),
     ])
+    .remaking(KITCHEN)
 }
 
 /// The timer that wakes up after as many seconds as its instance says (`systemd/vps-configurator-revert@.timer`).

@@ -1,18 +1,22 @@
 //! What a module asks for, before it becomes a resource: a kind, a name, and fields whose templates are rendered.
 
-use super::schema::PackageOrder;
+use super::schema::{self, PackageOrder};
 use crate::base::ids::ResourceId;
 use crate::engine::Debt;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
+/// The name of a kind. (Written out, serde would want to borrow it from what it reads.)
+pub type KindName = &'static str;
+
 /// One resource that a module asks for. Fields are checked against the kind's schema and have its types: a boolean, a
 /// number, text, a list of texts, a mapping to texts. A field that was not given is not there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// The kind, a name in [`KINDS`](super::schema::KINDS).
-    pub kind: &'static str,
+    #[serde(deserialize_with = "known")]
+    pub kind: KindName,
     /// The name. A list of packages is one spec for each.
     pub name: String,
     /// The fields. `template` has become `content`; `key` of an `apt_source` is the key's text.
@@ -22,7 +26,7 @@ pub struct Spec {
     /// What is owed after a change.
     pub notify: Vec<Debt>,
     /// Whether people's way in depends on it, where the manifest says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<bool>,
     /// How it stands to the package transaction (the edge is made where packages become one resource).
     pub packages: PackageOrder,
@@ -35,6 +39,12 @@ pub struct Spec {
     pub origin: String,
     /// The module's folder.
     pub dir: PathBuf,
+}
+
+/// The name of a kind that there is.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    schema::kind(&name).map(|kind| kind.name).ok_or_else(|| de::Error::custom(format!("no kind is called {name}")))
 }
 
 impl Spec {

@@ -5,7 +5,7 @@ use super::home::{self, Listing};
 use super::preimage::clear_debris;
 use crate::base::digest::Digest;
 use crate::base::paths::{GROUP, GSHADOW, PASSWD, SHADOW, SUBGID, SUBUID};
-use crate::engine::{Context, Error, Outcome, Result, Scope, Undo};
+use crate::engine::{Context, Error, Outcome, Result, Scope, Undo, UndoRecord};
 use crate::host::{Host, read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,6 +46,19 @@ pub fn decode(version: u32, data: &Value) -> Result<Box<dyn Undo>> {
 }
 
 impl UndoUser {
+    /// What sets the lines of a user to what they are now.
+    pub(super) fn of_present(context: &Context<'_>, name: &str) -> Result<UndoRecord> {
+        let undo = UndoUser {
+            name: name.to_owned(),
+            created: false,
+            before: Lines::of(context.host, &OF_A_USER, name)?.keep(context)?,
+            group_made: false,
+            home_made: false,
+            home: PathBuf::new(),
+        };
+        Ok(UndoRecord::new(UNDO, super::preimage::to_data(UNDO, &undo)?))
+    }
+
     fn after(after: Option<&Value>) -> Result<Option<After>> {
         let read = |value: &Value| serde_json::from_value(value.clone());
         after.map(read).transpose().map_err(|e| Error::BadRecord { kind: UNDO.to_owned(), why: e.to_string() })
@@ -196,7 +209,7 @@ impl Undo for UndoUser {
         match self.home_now(context.host, None)? {
             None => {}
             Some(Ok(_)) => lines.push(format!("remove {}", self.home.display())),
-            Some(Err(why)) => lines.push(format!("keep {why}")),
+            Some(Err(why)) => lines.push(format!("keep {why}, unless that goes before it")),
         }
         Ok(lines)
     }

@@ -4,6 +4,7 @@
 mod support;
 
 mod beginner;
+mod dropped;
 mod heirs;
 mod json;
 mod refusals;

@@ -15,7 +15,13 @@ pub fn cases() -> Vec<Case> {
         install.push_str(" --set apply.workers=1");
         Case { name: name.to_owned(), install, tree, but: None }
     };
+    let dropped = |name: &str, tree: fn(&str) -> Tree| {
+        let install = "install --profile small --yes --set apply.workers=1".to_owned();
+        Case { name: name.to_owned(), install, tree, but: None }
+    };
     vec![
+        dropped("dropped: a file, a unit, a user", dropped_files),
+        dropped("dropped: packages, their files, their unit", dropped_packages),
         case("a group: file, checker, restart, probe", &["case"], group),
         case("a group that comes up and dies", &["case"], group_that_dies),
         case("people: group, user, member, key, sudo", &["case"], people),
@@ -65,5 +71,31 @@ fn people(_: &str) -> Tree {
 "
         ),
     );
+    tree
+}
+
+/// A host on which a module stands that the profile no longer asks for.
+fn dropped_files(_: &str) -> Tree {
+    let tree = Tree::new();
+    running(&tree, "");
+    let resources = "resources:
+  - {file: /etc/theirs.conf, content: \"ours\\n\", notify: [restart own.service]}
+  - {unit: own.service, enabled: false, active: true}
+  - {user: anna, shell: /bin/zsh, comment: Anna}
+";
+    dropping(tree, "case", Some(resources))
+}
+
+fn dropped_packages(_: &str) -> Tree {
+    dropping(Tree::new(), "web", None)
+}
+
+fn dropping(tree: Tree, module: &str, resources: Option<&str>) -> Tree {
+    if let Some(resources) = resources {
+        tree.module(module, resources);
+    }
+    tree.enable(&[module]);
+    tree.call("install --profile small --yes").ends(0);
+    tree.enable(&[]);
     tree
 }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use vps_configurator::base::digest::Digest;
+use vps_configurator::base::ids::TransactionId;
 use vps_configurator::cli::args::Args;
 use vps_configurator::cli::commands::{self, Outcome};
 use vps_configurator::cli::exit::Exit;
@@ -159,7 +160,19 @@ impl Ground {
 
     /// How many steps stand.
     pub fn standing(&self) -> usize {
-        self.journal().map_or(0, |journal| journal.standing().unwrap().len())
+        self.standing_since(TransactionId(0))
+    }
+
+    /// How many steps of transactions newer than this one stand.
+    pub fn standing_since(&self, tx: TransactionId) -> usize {
+        let standing = self.journal().map(|journal| journal.standing().unwrap()).unwrap_or_default();
+        standing.iter().filter(|step| step.tx > tx).count()
+    }
+
+    /// The newest transaction, 0 where there is none.
+    pub fn newest(&self) -> TransactionId {
+        let rows = self.journal().map(|journal| journal.transactions().unwrap()).unwrap_or_default();
+        rows.iter().map(|row| row.id).max().unwrap_or(TransactionId(0))
     }
 
     /// Nothing is under way, nothing is owed, no undo is incomplete, and nothing half-made or held back is left behind.

@@ -15,6 +15,7 @@ use std::panic::catch_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use vps_configurator::base::digest::Digest;
+use vps_configurator::base::ids::TransactionId;
 use vps_configurator::journal::{StepState, TransactionState};
 
 /// What is put on a host, and where it is put.
@@ -55,12 +56,15 @@ impl std::ops::AddAssign for Count {
 
 /// After how many of the errors, and of the deaths, of a case there is a second fault, at every effect that follows.
 const DOUBLE: usize = 1;
-const ROLL_BACK: &str = "rollback --to 0 --yes";
 
 /// A case under way: how the host was before, and how it is when nothing goes wrong.
 struct Play<'a> {
     case: &'a Case,
     base: Ground,
+    /// The newest transaction on the host before, 0 where there is none.
+    since: TransactionId,
+    /// What takes back all that came after it.
+    roll_back: String,
     before: Listing,
     installed: Ground,
     after: Listing,
@@ -76,14 +80,16 @@ struct Play<'a> {
 pub fn play(case: &Case) -> Count {
     let base = Ground::new((case.tree)(&case.name));
     let before = case.listing(&base);
+    let since = base.newest();
+    let roll_back = format!("rollback --to {since} --yes");
     let installed = base.twin();
     let known = Known::default();
     let clean = installed.watch(&case.install, &known);
     let state = installed.states().last().copied().unwrap_or_else(|| panic!("{}: {:?}", case.name, clean.outcome));
     installed.must_be_settled(&format!("{}, without a fault", case.name));
     let after = case.listing(&installed);
-    let mut play =
-        Play { case, base, before, installed, after, state, count: Count::default(), known, tried: HashSet::new() };
+    let (count, tried) = (Count::default(), HashSet::new());
+    let mut play = Play { case, base, since, roll_back, before, installed, after, state, count, known, tried };
     if state == TransactionState::Done {
         clean.must_be_done(&case.name);
         assert!(!differences(&play.before, &play.after).is_empty(), "{}: it changes nothing", case.name);
@@ -140,7 +146,7 @@ impl Play<'_> {
         let ground = ground.twin();
         self.run(&ground, "recover").must_be_done(when);
         ground.must_be_settled(when);
-        let wanted = if ground.standing() == 0 { &self.before } else { &self.after };
+        let wanted = if ground.standing_since(self.since) == 0 { &self.before } else { &self.after };
         self.must_be(&ground, wanted, when);
     }
 
@@ -150,7 +156,7 @@ impl Play<'_> {
         let run = self.run(&ground, line);
         ground.must_be_settled(&format!("{when} ({:?})", run.outcome));
         let state = ground.states().into_iter().rev().find(|state| *state != TransactionState::Undone);
-        let is_back = ground.standing() == 0;
+        let is_back = ground.standing_since(self.since) == 0;
         if is_back {
             // It was being taken back when the power went.
             self.must_be(&ground, &self.before, &format!("{when}, taken back"));
@@ -158,16 +164,17 @@ impl Play<'_> {
             assert_eq!(state, Some(self.state), "{when}: {:?}", run.outcome);
             self.must_be(&ground, &self.after, &format!("{when}, finished"));
         }
-        if self.is_new(&ground, ROLL_BACK) {
-            self.run(&ground, ROLL_BACK).must_be_done(&format!("{when}, then the rollback"));
+        if self.is_new(&ground, &self.roll_back.clone()) {
+            self.run(&ground, &self.roll_back.clone()).must_be_done(&format!("{when}, then the rollback"));
             self.must_be_back(&ground, &format!("{when}, then the rollback"));
         }
     }
 
     fn undone(&mut self, ground: Ground, number: usize, when: &str) {
-        let line = if number.is_multiple_of(2) { "recover --direction undo" } else { ROLL_BACK };
+        let line =
+            if number.is_multiple_of(2) { "recover --direction undo".to_owned() } else { self.roll_back.clone() };
         let when = format!("{when}, then `{line}`");
-        self.run(&ground, line).must_be_done(&when);
+        self.run(&ground, &line).must_be_done(&when);
         self.must_be_back(&ground, &when);
     }
 
@@ -180,7 +187,7 @@ impl Play<'_> {
     #[track_caller]
     fn must_be_back(&self, ground: &Ground, when: &str) {
         self.must_be(ground, &self.before, when);
-        assert_eq!(ground.standing(), 0, "{when}: steps stand");
+        assert_eq!(ground.standing_since(self.since), 0, "{when}: steps stand");
         ground.must_be_settled(when);
     }
 
@@ -218,7 +225,7 @@ impl Play<'_> {
                 continue;
             }
             let other = ground.twin();
-            self.run(&other, ROLL_BACK).must_be_done(&when);
+            self.run(&other, &self.roll_back.clone()).must_be_done(&when);
             // What a boot does: it takes our own temporary files away, also where nothing stood.
             self.run(&other, "recover").must_be_done(&when);
             self.must_be_back(&other, &when);
@@ -232,8 +239,8 @@ impl Play<'_> {
 
     fn deaths_in_the_rollback(&mut self) -> u64 {
         let ground = self.installed.twin();
-        self.is_new(&ground, ROLL_BACK);
-        let run = ground.watch(ROLL_BACK, &Known::default());
+        self.is_new(&ground, &self.roll_back.clone());
+        let run = ground.watch(&self.roll_back.clone(), &Known::default());
         let when = format!("{}: a rollback", self.case.name);
         run.must_be_done(&when);
         self.must_be_back(&ground, &when);
@@ -257,7 +264,7 @@ impl Play<'_> {
         for number in 1..=effects {
             self.count.points += 1;
             let ground = self.installed.twin();
-            let run = ground.fail(ROLL_BACK, number);
+            let run = ground.fail(&self.roll_back.clone(), number);
             self.count.runs += 1;
             let when = format!("{}: an error at effect {number} of the rollback ({:?})", self.case.name, run.outcome);
             let stuck = ground.journal().map_or(0, |journal| {
@@ -273,7 +280,7 @@ impl Play<'_> {
             if ground.is_cut_off() {
                 self.run(&ground, "recover").must_be_done(&when);
             }
-            self.run(&ground, ROLL_BACK).must_be_done(&format!("{when}, then once more"));
+            self.run(&ground, &self.roll_back.clone()).must_be_done(&format!("{when}, then once more"));
             self.must_be_back(&ground, &format!("{when}, then once more"));
         }
     }

@@ -7,7 +7,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use support::listing::differences;
+use support::listing::{Listing, differences};
 use support::snapshot::{compare, steady};
 use support::tree::{Tree, copy};
 
@@ -43,8 +43,26 @@ fn plays(case: &Path) {
 
     let again = tree.call("install --profile case --yes --json").ends(0).json();
     assert_eq!(again["changes"], 0, "{name}: nothing is left to do");
+    drops(&tree, name, &before);
     tree.call("rollback --yes").ends(0);
     tree.must_be(&before, &format!("{name}: the rollback"));
+}
+
+/// The profile drops the module: all of it goes, and comes again when that is taken back.
+fn drops(tree: &Tree, name: &str, before: &Listing) {
+    let with = tree.listing();
+    let dropping = "--profile case --set modules.case.enabled=false";
+    tree.call(&format!("plan {dropping}")).ends(4);
+    tree.must_be(&with, &format!("{name}: a plan that drops it"));
+    let done = tree.call(&format!("install {dropping} --yes --json")).ends(0).json();
+    assert_eq!(done["deviations"], serde_json::json!([]), "{name}: what is dropped");
+    tree.must_be(before, &format!("{name}: dropped"));
+    let again = tree.call(&format!("install {dropping} --yes --json")).ends(0).json();
+    assert_eq!(again["changes"], 0, "{name}: nothing is left to drop");
+    tree.call("rollback --yes").ends(0);
+    tree.must_be(&with, &format!("{name}: brought back"));
+    let again = tree.call("install --profile case --yes --json").ends(0).json();
+    assert_eq!(again["changes"], 0, "{name}: all of it is back");
 }
 
 /// Long contents (a swap file) by their length.

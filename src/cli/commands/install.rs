@@ -24,6 +24,7 @@ use crate::engine::{Resource, Works, confirm, debts};
 use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, ConfirmationRow, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
+use crate::resources::package::PackageSet;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
@@ -86,7 +87,7 @@ pub fn resume(session: &Session<'_>, lock: Box<dyn Guard>, resume: Resume) -> Ou
 fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
     let setup = Setup::make(session, select)?;
     let plan = setup.plan(session)?;
-    setup.check_room(session, &plan)?;
+    setup.check(session, &plan)?;
     let arming = Arming::of(session, &setup, &plan, asked);
     if session.output.is_json() {
         session.output.value(&json!({
@@ -129,7 +130,7 @@ fn carry_out(
     }
     refuse_while_one_waits(session, &works, resumed)?;
     session.require_writable()?;
-    setup.check_room(session, &plan)?;
+    setup.check(session, &plan)?;
     if order.download_only {
         if let Some(packages) = &setup.packages {
             packages.download(session.host, &progress)?;
@@ -314,7 +315,8 @@ fn once_packages_are_ready(
     setup: &Setup,
     plan: &Plan,
 ) -> Result<Option<Plan>, Problem> {
-    let Some(packages) = setup.packages.as_ref().filter(|packages| plan.step(packages.id()).is_some()) else {
+    let changes = |packages: &&PackageSet| plan.steps.iter().any(|step| step.id == *packages.id());
+    let Some(packages) = setup.packages.as_ref().filter(changes) else {
         return Ok(None);
     };
     let ready = packages.make_ready(works.host, works.progress);

@@ -20,7 +20,7 @@ pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
     session.require_debian_13()?;
     let setup = Setup::make(session, &flags.select)?;
     let plan = setup.plan(session)?;
-    setup.check_room(session, &plan)?;
+    setup.check(session, &plan)?;
     let arming = Arming::of(session, &setup, &plan, Asked::default());
     let value = json!({
         "format": 1, "profile": setup.profile, "request": setup.request, "modules": setup.modules, "plan": plan,

@@ -168,7 +168,8 @@ fn left_without(session: &Session<'_>, works: &Works<'_>, name: &str) -> Result<
         gone.extend(more);
     }
     gone.remove(name);
-    let standing = works.journal.standing()?;
+    let mut standing = works.journal.standing()?;
+    standing.retain(|step| step.removes.is_none());
     gone.retain(|module| standing.iter().any(|step| step.module == *module || step.shared.contains(module)));
     Ok((!gone.is_empty()).then(|| {
         let names = gone.into_iter().collect::<Vec<_>>().join(", ");

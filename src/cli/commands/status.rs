@@ -29,7 +29,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
     let stuck = standing.iter().any(|step| step.state == crate::journal::StepState::UndoFailed);
     let last = rows.iter().find(|row| row.kind == TransactionKind::Install && row.state != TransactionState::Undone);
     let mut modules: Vec<String> = Vec::new();
-    for step in &standing {
+    for step in standing.iter().filter(|step| step.removes.is_none()) {
         let names = if step.shared.is_empty() { vec![step.module.clone()] } else { step.shared.clone() };
         modules.extend(names);
     }

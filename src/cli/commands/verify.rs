@@ -143,7 +143,9 @@ fn drifted<'a>(
     }
     let standing = journal.map(Journal::standing).transpose()?.unwrap_or_default();
     let one = |step: &'a Step| -> Result<Drifted<'a>, Problem> {
-        let last = standing.iter().find(|row| row.resource == step.id && row.state == StepState::Verified);
+        let mut asked_for = standing.iter().filter(|_| step.dropped.is_none());
+        let last =
+            asked_for.find(|row| row.resource == step.id && row.state == StepState::Verified && row.removes.is_none());
         let last = match (last, journal) {
             (Some(row), Some(journal)) => journal.transaction(row.tx)?.map(|tx| (row.clone(), tx)),
             _ => None,

@@ -6,7 +6,54 @@ use crate::base::paths;
 use crate::engine::Result;
 use crate::host::accounts::{Accounts, User};
 use crate::host::{Command, Error, Host, read_text};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// What of people's ways in is taken as gone already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Accounts.
+    pub users: BTreeSet<String>,
+    /// Groups.
+    pub groups: BTreeSet<String>,
+    /// Users in groups.
+    pub members: BTreeSet<(String, String)>,
+    /// Keys, whole lines, by user.
+    pub keys: BTreeMap<String, BTreeSet<String>>,
+    /// Files, and all below them.
+    pub paths: Vec<PathBuf>,
+    /// What was in files of sudo.
+    pub sudoers: Vec<String>,
+    /// Whether the configuration of the SSH server is among the files.
+    pub touches_sshd: bool,
+    /// Whether it said where keys lie.
+    pub moves_keys: bool,
+    /// Whether sudo itself goes.
+    pub sudo: bool,
+    /// Whether the SSH server itself goes.
+    pub sshd: bool,
+}
+
+impl Gone {
+    /// Whether somebody who was in the group sudo still is.
+    pub fn leaves_in_sudo(&self, name: &str) -> bool {
+        !self.sudo && !self.groups.contains("sudo") && !self.members.contains(&(name.to_owned(), "sudo".to_owned()))
+    }
+
+    /// Whether it is not certain that sudo will still know somebody whom it knows now: a rule that goes names him, or
+    /// nobody by name.
+    pub fn may_concern(&self, name: &str) -> bool {
+        let is_word = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+        let of_many = |line: &str| line.starts_with(['%', '+']) || line.starts_with("ALL") || line.contains("_Alias");
+        let names = |text: &String| {
+            text.lines().map(str::trim).any(of_many) || text.split(|c| !is_word(c)).any(|word| word == name)
+        };
+        self.sudo
+            || !self.groups.is_empty()
+            || self.members.iter().any(|(user, _)| user == name)
+            || self.sudoers.iter().any(names)
+    }
+}
 
 /// How people log in now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,8 +76,8 @@ pub struct Access {
 
 impl Access {
     /// How people log in to this host; `None` when no SSH server is there. `admins`: those who are known to be in the
-    /// group sudo.
-    pub fn see(session: &Session<'_>, people: &[String], admins: &[String]) -> Result<Option<Self>> {
+    /// group sudo. `gone` is left out.
+    pub fn see(session: &Session<'_>, people: &[String], admins: &[String], gone: &Gone) -> Result<Option<Self>> {
         let host = session.host;
         let text = match host.look(&Command::new("sshd").arg("-T")) {
             Ok(output) => output.text(),
@@ -44,13 +91,17 @@ impl Access {
         let shadow = read_text(host, paths::SHADOW)?;
         let today = i64::try_from(host.now() / 86_400_000_000_000).unwrap_or(i64::MAX);
         let files = key_files(&text);
-        for user in people.iter().map(String::as_str).chain(["root"]).filter_map(|name| accounts.user(name)) {
+        let people = people.iter().filter(|name| !gone.users.contains(*name));
+        for user in people.map(String::as_str).chain(["root"]).filter_map(|name| accounts.user(name)) {
             let is_open = !is_expired(&shadow, &user.name, today);
             access.people.push(Person {
                 name: user.name.clone(),
-                key: is_open && files.iter().any(|file| has_key(host, &of_user(file, user))),
+                key: is_open && files.iter().any(|file| has_key(host, &of_user(file, user), &user.name, gone)),
                 password: is_open && has_password(&shadow, &user.name),
-                sudo: if admins.contains(&user.name) { Sudo::WithPassword } else { Sudo::Nothing },
+                sudo: match admins.contains(&user.name) && gone.leaves_in_sudo(&user.name) {
+                    true => Sudo::WithPassword,
+                    false => Sudo::Nothing,
+                },
             });
         }
         for login in session.logins().iter().filter(|login| login.is_remote) {
@@ -103,10 +154,15 @@ fn of_user(file: &str, user: &User) -> PathBuf {
 }
 
 /// What can't be read is taken for a key: this is to warn, not to be in the way.
-fn has_key(host: &dyn Host, path: &Path) -> bool {
+fn has_key(host: &dyn Host, path: &Path, user: &str, gone: &Gone) -> bool {
+    if gone.paths.iter().any(|gone| path.starts_with(gone)) {
+        return false;
+    }
+    let stays = |line: &&str| !gone.keys.get(user).is_some_and(|keys| keys.contains(line.trim()));
+    let left = |content: &[u8]| String::from_utf8_lossy(content).lines().filter(stays).collect::<Vec<_>>().join("\n");
     match host.meta(path) {
         Ok(None) => false,
-        Ok(Some(_)) => host.read(path).map_or(true, |content| gives_shell(&String::from_utf8_lossy(&content))),
+        Ok(Some(_)) => host.read(path).map_or(true, |content| gives_shell(&left(&content))),
         Err(_) => true,
     }
 }
@@ -157,6 +213,24 @@ mod tests {
         );
         assert_eq!(key_files("authorizedkeysfile none\n"), [""; 0]);
         assert_eq!(key_files("").len(), 2);
+    }
+
+    #[test]
+    fn what_goes_is_left_out_and_what_is_not_certain_counts_as_gone() {
+        let rule = |text: &str| Gone { sudoers: vec![text.into()], ..Gone::default() };
+        assert!(rule("# ours\nmia ALL=(ALL) ALL\n").may_concern("mia"));
+        assert!(!rule("# ours\nmia ALL=(ALL) ALL\n").may_concern("ada"));
+        assert!(rule("%team ALL=(ALL) ALL\n").may_concern("ada") && rule("User_Alias X = eve\n").may_concern("ada"));
+        let member = Gone { members: [("mia".to_owned(), "sudo".to_owned())].into(), ..Gone::default() };
+        assert!(!member.leaves_in_sudo("mia") && member.leaves_in_sudo("ada"));
+        assert!(member.may_concern("mia") && !member.may_concern("ada"));
+        let dir = tempfile::tempdir().unwrap();
+        let host = crate::host::RealHost::new(dir.path().into());
+        std::fs::write(dir.path().join("keys"), "ssh-ed25519 AAAA mia\n").unwrap();
+        let has = |gone: &Gone| has_key(&host, Path::new("/keys"), "mia", gone);
+        let keys = |line: &str| Gone { keys: [("mia".to_owned(), [line.to_owned()].into())].into(), ..Gone::default() };
+        assert!(has(&Gone::default()) && has(&keys("ssh-ed25519 BBBB mia")));
+        assert!(!has(&keys("ssh-ed25519 AAAA mia")) && !has(&Gone { paths: vec!["/".into()], ..Gone::default() }));
     }
 
     #[test]

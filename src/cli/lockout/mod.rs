@@ -2,6 +2,7 @@
 //! told beforehand is tried afterwards (`knock`), and what nobody can try but a person must be confirmed.
 
 mod access;
+pub mod dropped;
 mod people;
 mod wanted;
 
@@ -12,7 +13,7 @@ use crate::base::pattern::is_like;
 use crate::host::login::Login;
 use crate::modules::facts::Facts;
 use crate::resources::Spec;
-use access::{Access, shuts_root};
+use access::{Access, Gone, shuts_root};
 use people::{Doors, Person, Sudo};
 use std::net::IpAddr;
 use wanted::Lines;
@@ -24,7 +25,7 @@ pub fn check(session: &Session<'_>, specs: &[Spec], facts: &Facts) -> Result<(),
     if !is_possible(&asked) {
         return Ok(());
     }
-    let Some(access) = Access::see(session, &facts.users, &facts.admins)? else { return Ok(()) };
+    let Some(access) = Access::see(session, &facts.users, &facts.admins, &Gone::default())? else { return Ok(()) };
     let after = Lines::after(session.host, specs)?;
     refuse_people(&asked, &access, &people::after(&access.people, specs), &|name| Sudo::ask(session.host, name))?;
     refuse_lists(&asked, &after, &access)?;
@@ -82,9 +83,16 @@ fn refuse_people(asked: &Lines, access: &Access, people: &[Person], ask: &dyn Fn
         root_password: !only_key && (access.root_password || asked.has("permitrootlogin", "yes")),
         other: access.other,
     };
+    let Err(others) = let_somebody_in(&doors, people, ask) else { return Ok(()) };
+    let why: Vec<String> = std::iter::once(what.to_owned()).chain(others).collect();
+    Err(problem(why.join("\n")).fix(fix[0]).fix(fix[1]))
+}
+
+/// Whether somebody could come in and become root; where nobody could, what those lack who nearly could.
+fn let_somebody_in(doors: &Doors, people: &[Person], ask: &dyn Fn(&str) -> Sudo) -> Result<(), Vec<String>> {
     // An administrator who knows root's password becomes root by su(1), too.
     let by_su = people.iter().any(|person| person.name == "root" && person.password);
-    let mut why = vec![what.to_owned()];
+    let mut why = Vec::new();
     for person in people {
         let (name, is_root) = (&person.name, person.name == "root");
         let is_in = doors.let_in(person);
@@ -108,7 +116,7 @@ fn refuse_people(asked: &Lines, access: &Access, people: &[Person], ask: &dyn Fn
             _ => return Ok(()),
         }
     }
-    Err(problem(why.join("\n")).fix(fix[0]).fix(fix[1]))
+    Err(why)
 }
 
 /// Lists of users and groups that would leave out somebody who is logged in. Only what is certain is refused: patterns

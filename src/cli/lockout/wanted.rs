@@ -4,7 +4,7 @@
 use crate::host::{Host, Result, read_text};
 use crate::resources::Spec;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The main file.
 const CONFIG: &str = "/etc/ssh/sshd_config";
@@ -23,6 +23,11 @@ impl Lines {
 
     /// All that there would be: what modules ask for, and the files that they leave alone.
     pub fn after(host: &dyn Host, specs: &[Spec]) -> Result<Self> {
+        Lines::after_without(host, specs, &[])
+    }
+
+    /// The same, when files at `gone` and below go first.
+    pub fn after_without(host: &dyn Host, specs: &[Spec], gone: &[PathBuf]) -> Result<Self> {
         let mut files = BTreeMap::from([(CONFIG.to_owned(), read_text(host, CONFIG)?)]);
         for name in host.list(Path::new(DROP_INS))? {
             let path = format!("{DROP_INS}/{}", name.to_string_lossy());
@@ -30,6 +35,7 @@ impl Lines {
                 files.insert(path.clone(), read_text(host, &path)?);
             }
         }
+        files.retain(|path, _| !gone.iter().any(|gone| Path::new(path).starts_with(gone)));
         for spec in concerned(specs) {
             let content = spec.text("content").unwrap_or_default();
             let file = files.entry(spec.name.clone()).or_default();
@@ -52,9 +58,13 @@ impl Lines {
     }
 }
 
+/// Whether sshd reads the file at this path.
+pub fn is_config(path: &str) -> bool {
+    path == CONFIG || path.starts_with(DROP_INS) && path.ends_with(".conf")
+}
+
 fn concerned(specs: &[Spec]) -> impl Iterator<Item = &Spec> {
-    let is_config = |name: &str| name == CONFIG || name.starts_with(DROP_INS) && name.ends_with(".conf");
-    specs.iter().filter(move |spec| matches!(spec.kind, "file" | "block") && is_config(&spec.name))
+    specs.iter().filter(|spec| matches!(spec.kind, "file" | "block") && is_config(&spec.name))
 }
 
 fn parse(text: &str) -> Vec<(String, String)> {

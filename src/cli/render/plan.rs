@@ -6,7 +6,7 @@ use crate::base::size;
 use crate::cli::arming::Arming;
 use crate::cli::output::Output;
 use crate::engine::Action;
-use crate::engine::plan::{Plan, Step};
+use crate::engine::plan::{Dropped, Plan, Step};
 use serde_json::Value;
 
 /// Shows the plan, as the output wants it. `arming`: what of it must be confirmed.
@@ -27,7 +27,7 @@ fn text(plan: &Plan, profile: &str, arming: Option<&Arming>, colour: bool, verbo
             text.push_str(&format!("\n{owner}\n"));
             module = owner;
         }
-        text.push_str(&one(step, colour, verbose));
+        text.push_str(&one(step, profile, colour, verbose));
     }
     for note in &plan.notes {
         text.push_str(&wrap("  ", note));
@@ -49,7 +49,7 @@ fn text(plan: &Plan, profile: &str, arming: Option<&Arming>, colour: bool, verbo
     text
 }
 
-fn one(step: &Step, colour: bool, verbose: bool) -> String {
+fn one(step: &Step, profile: &str, colour: bool, verbose: bool) -> String {
     let sign = match step.change.action {
         Action::Create => paint("+", "32", colour),
         Action::Remove => paint("-", "31", colour),
@@ -57,6 +57,9 @@ fn one(step: &Step, colour: bool, verbose: bool) -> String {
     };
     let note = if step.change.irreversible { " (cannot be taken back)" } else { "" };
     let mut text = wrap(&format!("  {sign} "), &format!("{}: {}{note}", step.id, step.change.summary));
+    if let Some(dropped) = &step.dropped {
+        text.push_str(&wrap("      ", &reason(dropped, profile)));
+    }
     let details = &step.change.details;
     let shown = if verbose { details.len() } else { details.len().min(400) };
     for line in &details[..shown] {
@@ -82,6 +85,16 @@ fn one(step: &Step, colour: bool, verbose: bool) -> String {
         text.push_str(&format!("      then {debt}\n"));
     }
     text
+}
+
+/// Why something is taken back.
+fn reason(dropped: &Dropped, profile: &str) -> String {
+    let stays = |name: &&String| dropped.heirs.values().any(|names| names.contains(*name));
+    let names: Vec<&str> = dropped.names.iter().filter(|name| !stays(name)).map(String::as_str).collect();
+    let what = if names.is_empty() { "it".to_owned() } else { names.join(", ") };
+    let before = dropped.profile.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let (transaction, since) = (dropped.transaction, time::minute(dropped.since));
+    format!("profile {profile} does not ask for {what}; transaction {transaction}{before} did, {since}")
 }
 
 /// One line of sums: changes, packages with their bytes.
@@ -119,7 +132,7 @@ pub struct Packages {
 
 /// The package transaction of a plan, read from what the package resource saw.
 pub fn packages(plan: &Plan) -> Option<Packages> {
-    let step = plan.steps.iter().find(|step| step.id.kind() == "package")?;
+    let step = plan.steps.iter().find(|step| step.id.kind() == "package" && step.dropped.is_none())?;
     let solution = step.seen.0.get("solution")?;
     let count = |list: &str| solution.get(list).and_then(Value::as_array).map_or(0, Vec::len);
     let bytes = |field: &str| solution.get(field).and_then(Value::as_u64).unwrap_or(0);

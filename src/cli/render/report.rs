@@ -72,6 +72,7 @@ pub fn json(result: &Result<'_>) -> Value {
         "modules_skipped": result.available - result.modules.len() + failed,
         "plan": result.plan.hash,
         "deviations": result.report.map_or(&[][..], |r| &r.deviations),
+        "kept": result.report.map_or(&[][..], |r| &r.kept),
         "summary": summary,
         "steps": result.report.map(|r| r.applied.iter().map(|step| json!({
             "resource": step.id, "module": step.module, "summary": step.summary, "seconds": step.seconds
@@ -133,7 +134,7 @@ pub fn text(result: &Result<'_>) -> String {
     for line in &report.deviations {
         text.push_str(&wrap("  ", &format!("deviation: {line}")));
     }
-    for line in report.rollbacks.iter().flat_map(|r| &r.kept) {
+    for line in report.kept.iter().chain(report.rollbacks.iter().flat_map(|r| &r.kept)) {
         text.push_str(&wrap("  ", &format!("kept: {line}")));
     }
     for debt in &report.unpaid {

@@ -220,6 +220,42 @@ impl Record {
         match scope {
             Scope::Whole => true,
             Scope::Module(module) => self.modules().into_iter().all(|m| m == module),
+            Scope::Names(module, names) => {
+                let is_all = |(m, claims): (&String, &BTreeMap<String, Before>)| {
+                    m == module && claims.keys().all(|name| names.contains(name))
+                };
+                self.security.is_empty() && self.claims.iter().all(is_all)
+            }
+        }
+    }
+
+    /// The rest of the record once `scope` has gone.
+    pub(super) fn without(&self, scope: &Scope) -> Record {
+        let mut rest = self.clone();
+        match scope {
+            Scope::Whole => rest = Record::default(),
+            Scope::Module(module) => {
+                rest.claims.remove(module);
+                rest.security.remove(module);
+            }
+            Scope::Names(module, names) => {
+                if let Some(claims) = rest.claims.get_mut(module) {
+                    claims.retain(|name, _| !names.contains(name));
+                }
+                rest.claims.retain(|_, claims| !claims.is_empty());
+            }
+        }
+        rest
+    }
+
+    /// What of a scope nobody else asked for.
+    pub(super) fn only_in(&self, scope: &Scope) -> BTreeMap<&String, &Before> {
+        match scope {
+            Scope::Whole => self.claims.values().flatten().collect(),
+            Scope::Module(module) => self.only_of(module),
+            Scope::Names(module, names) => {
+                self.only_of(module).into_iter().filter(|(name, _)| names.contains(*name)).collect()
+            }
         }
     }
 

@@ -226,14 +226,15 @@ impl Record {
         Ok(kept)
     }
 
-    fn undo_module(&self, context: &Context<'_>, module: &str, mut settled: Settled) -> Result<Outcome> {
+    fn undo_part(&self, context: &Context<'_>, scope: &Scope, mut settled: Settled) -> Result<Outcome> {
         let host = context.host;
-        if !self.modules().into_iter().any(|m| m == module) {
+        let rest = Record::without(self, scope);
+        if rest == *self {
             return Ok(Outcome::AlreadyGone);
         }
         let database = Database::read(host)?;
         let was_manual = |b: &Before| matches!(b, Before::Installed { auto: false, .. });
-        let dropped = self.only_of(module).into_iter().filter(|(_, b)| !was_manual(b)).map(|(n, _)| n);
+        let dropped = self.only_in(scope).into_iter().filter(|(_, b)| !was_manual(b)).map(|(n, _)| n);
         let auto: Vec<String> = dropped.filter(|n| database.installed(n).is_some_and(|p| !p.auto)).cloned().collect();
         mark(host, "auto", &auto)?;
         let mut removal = self.module_removal(context, &Database::read(host)?)?;
@@ -250,9 +251,7 @@ impl Record {
         for line in &removal.kept {
             context.progress.tell(&Event::Note { line });
         }
-        let mut rest = self.clone();
-        rest.claims.remove(module);
-        rest.security.remove(module);
+        let mut rest = rest;
         rest.new.retain(|i| !removal.purge.contains(&i.name));
         (rest.settled, rest.resumed) = (Some(settled), None);
         Ok(Outcome::Partly(rest.to_undo_record()?))
@@ -273,6 +272,18 @@ fn is_generated(path: &Path) -> bool {
 }
 
 impl Undo for Record {
+    fn without(&self, scope: &Scope) -> Result<Option<UndoRecord>> {
+        match self.is_whole(scope) {
+            true => Ok(None),
+            false => Record::without(self, scope).to_undo_record().map(Some),
+        }
+    }
+
+    fn wishes(&self) -> Wishes {
+        let names = |module: &String| self.claims.get(module).into_iter().flat_map(|claims| claims.keys()).cloned();
+        self.modules().into_iter().map(|module| (module.clone(), names(module).collect())).collect()
+    }
+
     fn hand_over(&self, leaving: &str, wishes: &Wishes) -> Result<Option<(UndoRecord, Heirs)>> {
         let left = self.only_of(leaving);
         let (mut record, mut heirs) = (self.clone(), Heirs::new());
@@ -289,8 +300,10 @@ impl Undo for Record {
         let database = Database::read(context.host)?;
         let mut lines = Vec::new();
         let removal = match scope {
-            Scope::Module(module) if !self.is_whole(scope) => {
-                let names: Vec<String> = self.only_of(module).into_keys().cloned().collect();
+            Scope::Module(_) | Scope::Names(..) if !self.is_whole(scope) => {
+                let was_manual = |b: &Before| matches!(b, Before::Installed { auto: false, .. });
+                let dropped = self.only_in(scope).into_iter().filter(|(_, b)| !was_manual(b));
+                let names: Vec<String> = dropped.map(|(name, _)| name.clone()).collect();
                 if !names.is_empty() {
                     lines.push(format!("no longer wanted: {}; they go with what only they need", names.join(", ")));
                 }
@@ -317,7 +330,7 @@ impl Undo for Record {
         let settled = self.heal(context, self.settled(after)?)?;
         release_guard(host)?;
         match scope {
-            Scope::Module(module) if !self.is_whole(scope) => self.undo_module(context, module, settled),
+            Scope::Module(_) | Scope::Names(..) if !self.is_whole(scope) => self.undo_part(context, scope, settled),
             _ => self.undo_whole(context, &settled),
         }
     }

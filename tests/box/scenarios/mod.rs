@@ -7,6 +7,7 @@ mod confirm;
 mod courtesy;
 mod dpkg;
 mod drift;
+mod dropped;
 mod harness;
 mod kills;
 pub mod kinds;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Scenario> {
         beginner::SCENARIOS,
         confirm::SCENARIOS,
         courtesy::SCENARIOS,
+        dropped::SCENARIOS,
         if long { dpkg::LONG } else { &[] },
         if long { drift::LONG } else { &[] },
         bad_days::SCENARIOS,
