@@ -10,15 +10,17 @@ use crate::cli::session::Session;
 use crate::engine::plan::{Plan, Step};
 use crate::engine::{Recipe, Result};
 use crate::host::{Host, Kind, read_text};
+use crate::journal::StepRow;
 use crate::modules::facts::Facts;
 use crate::resources::Spec;
 use crate::resources::firewall::rule::Rule;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const WHY: &str =
     "what the profile no longer asks for is the last way in: afterwards nobody could log in and become root";
 /// Below this sudo reads what people may.
 const SUDOERS: &str = "/etc/sudoers";
+const SUDOERS_D: &str = "/etc/sudoers.d";
 
 /// Refuses a plan after which nobody could log in and become root, while somebody can now.
 pub fn check(session: &Session<'_>, plan: &Plan, specs: &[Spec], facts: &Facts) -> std::result::Result<(), Problem> {
@@ -79,15 +81,26 @@ fn shuts(plan: &Plan, specs: &[Spec], port: u16) -> bool {
 /// What of the way in goes.
 fn gone(session: &Session<'_>, plan: &Plan) -> std::result::Result<Gone, Problem> {
     let mut gone = Gone::default();
-    let mut journal = None;
+    let row = |step| -> std::result::Result<Option<StepRow>, Problem> {
+        Ok(session.journal_to_read()?.map(|journal| journal.step(step)).transpose()?.flatten())
+    };
     for (step, dropped) in plan.dropped() {
         let name = step.id.name();
         match step.id.kind() {
-            "user" => drop(gone.users.insert(name.to_owned())),
-            "group" => drop(gone.groups.insert(name.to_owned())),
-            "member" => drop(name.split_once('/').map(|(user, group)| {
-                gone.members.insert((user.to_owned(), group.to_owned()));
-            })),
+            // Who was there before stays.
+            "user" if row(dropped.step)?.is_none_or(|row| row.action == "create") => {
+                gone.users.insert(name.to_owned());
+            }
+            "group" if may_rule(session.host, name)? => {
+                gone.groups.insert(name.to_owned());
+            }
+            "member" => {
+                if let Some((user, group)) = name.split_once('/')
+                    && may_rule(session.host, group)?
+                {
+                    gone.members.insert((user.to_owned(), group.to_owned()));
+                }
+            }
             "package" => {
                 let stays = |name: &&String| dropped.heirs.values().any(|names| names.contains(*name));
                 for name in dropped.names.iter().filter(|name| !stays(name)) {
@@ -96,12 +109,8 @@ fn gone(session: &Session<'_>, plan: &Plan) -> std::result::Result<Gone, Problem
                 }
             }
             "authorized_key" => {
-                if journal.is_none() {
-                    journal = session.journal_to_read()?;
-                }
-                let row = journal.as_ref().map(|journal| journal.step(dropped.step)).transpose()?.flatten();
                 let user = name.split('#').next().unwrap_or(name);
-                let keys = row.and_then(|row| row.recipe).map(|recipe| keys_of(&recipe)).transpose()?;
+                let keys = row(dropped.step)?.and_then(|row| row.recipe).map(|recipe| keys_of(&recipe)).transpose()?;
                 gone.keys.entry(user.to_owned()).or_default().extend(keys.unwrap_or_default());
             }
             "file" | "block" | "symlink" | "directory" | "generated" | "download" => {
@@ -113,6 +122,18 @@ fn gone(session: &Session<'_>, plan: &Plan) -> std::result::Result<Gone, Problem
     Ok(gone)
 }
 
+/// Whether a group makes its members administrators, or a rule of sudo is about it.
+fn may_rule(host: &dyn Host, group: &str) -> Result<bool> {
+    let mut files = vec![PathBuf::from(SUDOERS)];
+    files.extend(host.list(Path::new(SUDOERS_D))?.iter().map(|name| Path::new(SUDOERS_D).join(name)));
+    for file in files {
+        if read_text(host, file.to_string_lossy().as_ref())?.contains(&format!("%{group}")) {
+            return Ok(true);
+        }
+    }
+    Ok(group == "sudo")
+}
+
 fn see_path(host: &dyn Host, step: &Step, gone: &mut Gone) -> Result<()> {
     let name = step.id.name();
     let path = name.split('#').next().unwrap_or(name);
@@ -121,7 +142,7 @@ fn see_path(host: &dyn Host, step: &Step, gone: &mut Gone) -> Result<()> {
         gone.touches_sshd = true;
         gone.moves_keys |= !is_file || read_text(host, path)?.to_lowercase().contains("authorizedkeysfile");
     }
-    if path == SUDOERS || path.starts_with("/etc/sudoers.d") {
+    if path == SUDOERS || path.starts_with(SUDOERS_D) {
         // A directory, a link: whom it is about is not known.
         gone.sudoers.push(if is_file { read_text(host, path)? } else { "%".to_owned() });
     }
@@ -134,4 +155,20 @@ fn keys_of(recipe: &serde_json::Value) -> Result<Vec<String>> {
     let recipe = Recipe::read(recipe)?;
     let lists = recipe.parts.iter().filter_map(|part| part.spec["fields"]["keys"].as_array());
     Ok(lists.flatten().filter_map(|key| Some(key.as_str()?.trim().to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::RealHost;
+
+    #[test]
+    fn a_group_counts_when_sudo_has_a_rule_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = RealHost::new(dir.path().into());
+        assert!(may_rule(&host, "sudo").unwrap() && !may_rule(&host, "dev").unwrap());
+        std::fs::create_dir_all(dir.path().join("etc/sudoers.d")).unwrap();
+        std::fs::write(dir.path().join("etc/sudoers.d/team"), "%team ALL=(ALL) ALL\n").unwrap();
+        assert!(may_rule(&host, "team").unwrap() && !may_rule(&host, "dev").unwrap());
+    }
 }
