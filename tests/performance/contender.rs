@@ -44,6 +44,7 @@ impl Contender {
 }
 
 /// All of them, bare apt first; one that pip can't bring is told in the report and left out.
+/// With `VPS_BENCH_PEERS=skip` only the first two.
 pub fn contenders(stage: &Stage, report: &mut Report) -> Vec<Contender> {
     take_files(stage);
     let apt = format!(
@@ -54,6 +55,10 @@ pub fn contenders(stage: &Stage, report: &mut Report) -> Vec<Contender> {
         plain("vps-configurator install", "vps-configurator install --profile beginner --yes", false),
         plain("bash script", &format!("bash {WORK}/bash/converge.sh"), false),
     ];
+    if std::env::var("VPS_BENCH_PEERS").is_ok_and(|value| value == "skip") {
+        all.truncate(2);
+        return all;
+    }
     let python = format!("cd {WORK} && PYTHONDONTWRITEBYTECODE= PYTHONPATH={PEERS} python3 -m");
     let scripts = [
         ("pyinfra", "pyinfra --yes @local pyinfra/deploy.py"),
