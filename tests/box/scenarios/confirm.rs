@@ -276,7 +276,7 @@ fn replaced() {
         // The way back must not be taken away.
         let removal = server.machine.sh("DEBIAN_FRONTEND=noninteractive apt-get remove -qqy vps-configurator");
         let said = format!("{}{}", removal.stdout, removal.stderr);
-        assert!(!removal.success() && said.contains("waits to be confirmed"), "{said}");
+        assert!(!removal.success() && said.contains("waits for its confirmation"), "{said}");
         server.machine.ok("dpkg --configure -a && dpkg -s vps-configurator | grep -q 'install ok installed'");
     } else {
         server
