@@ -33,6 +33,8 @@ resources:
     notify: [restart echo.service]
   - file: /etc/systemd/system/echo.service
     content: |
+      [Unit]
+      StartLimitIntervalSec=0
       [Service]
       Type=exec
       EnvironmentFile=/etc/echo.env
