@@ -24,6 +24,7 @@ impl Wish {
             install: "install --profile small --module case --set modules.case.enabled=true --yes".to_owned(),
             tree,
             but: self.but,
+            second: 0,
         }
     }
 }

@@ -13,11 +13,11 @@ pub fn cases() -> Vec<Case> {
         }
         // One after the other, so that the kill points are the same ones each time.
         install.push_str(" --set apply.workers=1");
-        Case { name: name.to_owned(), install, tree, but: None }
+        Case { name: name.to_owned(), install, tree, but: None, second: 1 }
     };
     let dropped = |name: &str, tree: fn(&str) -> Tree| {
         let install = "install --profile small --yes --set apply.workers=1".to_owned();
-        Case { name: name.to_owned(), install, tree, but: None }
+        Case { name: name.to_owned(), install, tree, but: None, second: 1 }
     };
     vec![
         dropped("dropped: a file, a unit, a user", dropped_files),

@@ -3,8 +3,8 @@
 //! host is finished or taken back, and looked at.
 //!
 //! Dying after an effect is dying before the next one, so that is no point of its own; and what is like a host from which
-//! both ways were tried is not tried again. Two faults in one life are too many to combine all: of the first ones few are
-//! taken, others in each case, with all that can follow; `CRASH_ALL=1` takes all.
+//! both ways were tried is not tried again. Two faults in one life are too many to combine all: of the first ones of composed
+//! plans few are taken, others in each, with all that can follow; `CRASH_ALL=1` takes all of every case.
 
 use crate::ground::{Ground, Known, Point, Run};
 use crate::likeness::likeness;
@@ -27,6 +27,8 @@ pub struct Case {
     pub tree: fn(&str) -> Tree,
     /// Paths that begin so need not come back.
     pub but: Option<&'static str>,
+    /// After how many of the errors, and of the deaths, there is a second fault, at every effect that follows.
+    pub second: usize,
 }
 
 impl Case {
@@ -53,9 +55,6 @@ impl std::ops::AddAssign for Count {
         self.runs += other.runs;
     }
 }
-
-/// After how many of the errors, and of the deaths, of a case there is a second fault, at every effect that follows.
-const DOUBLE: usize = 1;
 
 /// A case under way: how the host was before, and how it is when nothing goes wrong.
 struct Play<'a> {
@@ -109,8 +108,8 @@ impl Play<'_> {
 
     /// Whether the first fault number `at` of `all` is one after which there is a second one.
     fn takes(&self, at: usize, all: usize) -> bool {
-        let apart = (all / DOUBLE).max(1);
-        self.all() || (at + self.case.name.len()).is_multiple_of(apart)
+        let apart = all.checked_div(self.case.second).map(|apart| apart.max(1));
+        self.all() || apart.is_some_and(|apart| (at + self.case.name.len()).is_multiple_of(apart))
     }
 
     /// Whether it is the first time that what follows from `line` is looked at on a host like this.
