@@ -158,11 +158,6 @@ impl Ground {
         self.states().contains(&TransactionState::Running)
     }
 
-    /// How many steps stand.
-    pub fn standing(&self) -> usize {
-        self.standing_since(TransactionId(0))
-    }
-
     /// How many steps of transactions newer than this one stand.
     pub fn standing_since(&self, tx: TransactionId) -> usize {
         let standing = self.journal().map(|journal| journal.standing().unwrap()).unwrap_or_default();

@@ -11,16 +11,17 @@ use vps_configurator::base::digest::Digest;
 
 /// What no run looks at, with its reason.
 const ASIDE: &[&str] = &[
-    "/run/vps-configurator/lock",  // whose lock it was
-    "/run/vps-configurator/view-", // a view of a program that runs
-    "/run/vps-calls",              // the calls that simulated programs note
-    "/run/apt.calls",              // the same
-    "/run/vps-boot",               // the same
-    "/var/log/vps-configurator",   // reports
-    "/usr/sbin/",                  // the simulated programs
-    "/usr/share/",                 // what packages ship
-    "/usr/lib/apt/",               // the same
-    "/var/lib/fake-repo/",         // the archive is not the host
+    "/run/vps-configurator/lock",        // whose lock it was
+    "/run/vps-configurator/view-",       // a view of a program that runs
+    "/var/lib/vps-configurator/ballast", // room that nobody reads
+    "/run/vps-calls",                    // the calls that simulated programs note
+    "/run/apt.calls",                    // the same
+    "/run/vps-boot",                     // the same
+    "/var/log/vps-configurator",         // reports
+    "/usr/sbin/",                        // the simulated programs
+    "/usr/share/",                       // what packages ship
+    "/usr/lib/apt/",                     // the same
+    "/var/lib/fake-repo/",               // the archive is not the host
 ];
 
 /// The tables of the journal.
