@@ -23,7 +23,12 @@ fn available(state: &Path) -> u64 {
 /// Keeps the room, where there is plenty. Without it everything goes on all the same.
 pub(super) fn keep(state: &Path) {
     let path = place(state);
-    if path.exists() || available(state) < PLENTY * SIZE {
+    let found = fs::metadata(&path).map(|meta| meta.len());
+    if matches!(found, Ok(SIZE)) || available(state) < PLENTY * SIZE {
+        return;
+    }
+    // One that a crash cut off while it was made.
+    if found.is_ok() && fs::remove_file(&path).is_err() {
         return;
     }
     let made =
