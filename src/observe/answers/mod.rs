@@ -74,7 +74,7 @@ impl<'a> Remembering<'a> {
         let text = serde_json::to_vec(&state.kept).unwrap_or_default();
         let cache = Path::new(paths::CACHE);
         let made = match self.host.meta(cache) {
-            Ok(None) => self.host.make_directory(cache, &Attributes::root(0o750)),
+            Ok(None) => self.host.make_directory(cache, &Attributes::root(paths::CACHE_MODE)),
             other => other.map(drop),
         };
         let written = made.and_then(|()| self.host.write(Path::new(paths::ANSWERED), &text, &Attributes::root(0o600)));
