@@ -97,7 +97,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
     Ok(exit)
 }
 
-/// A unit and how to bring it up to date, then what it has of which files.
+/// A unit, what it has of which files, and how to bring it up to date.
 fn outdated_lines(found: &Outdated) -> String {
     let has = match found.part {
         Part::Programs => "runs programs that an upgrade has replaced",
@@ -105,7 +105,7 @@ fn outdated_lines(found: &Outdated) -> String {
         Part::UnitFile => "is not what its unit file says now",
     };
     let files: String = found.files.iter().map(|file| format!("             {file}\n")).collect();
-    format!("Outdated:  {}: {}\n           {has}:\n{files}", found.unit, found.remedy)
+    format!("Outdated:  {}\n           {has}:\n{files}           {}\n", found.unit, found.remedy)
 }
 
 fn outdated_json(found: &Outdated) -> Value {
