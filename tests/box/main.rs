@@ -31,11 +31,15 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|scenario| {
             let run = scenario.run;
+            let unable = scenarios::unable(&scenario);
+            if let (Some(why), false, true) = (unable, arguments.list, wanted(&arguments, scenario.name)) {
+                eprintln!("box: not run, because {why}: {}", scenario.name);
+            }
             Trial::test(scenario.name, move || {
                 run();
                 Ok(())
             })
-            .with_ignored_flag(skip)
+            .with_ignored_flag(skip || unable.is_some())
         })
         .collect();
     if skip {

@@ -2,14 +2,14 @@
 
 use crate::harness::Machine;
 use crate::harness::record::{Options, Record};
-use crate::harness::{Snapshot, Trouble, base, carry, clean, diff, exec, host, launch, leader, net, teardown};
+use crate::harness::{Snapshot, Trouble, base, carry, clean, diff, drive, exec, host, launch, leader, net, teardown};
 use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 verbs:
   base                    make the base image, if there is no fresh one
-  up NAME [--nested] [--real DIR]...
+  up NAME [--drive] [--nested] [--real DIR]...
                           boot a box; after `kill`, boot it again with the same disk
   run NAME -- CMD ARG...  run a command in it: its stdin, stdout, stderr and exit code
   shell NAME              a root shell in it
@@ -85,12 +85,16 @@ fn up(name: &str, words: &[&str]) -> Result<(), Trouble> {
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         match *word {
+            "--drive" => options.drive = true,
             "--nested" => options.nested = true,
             "--real" => options.real.push(rest.next().ok_or("--real needs a folder of the box")?.into()),
             other => return Err(format!("up doesn't know {other:?}\n{USAGE}")),
         }
     }
     host::ready()?;
+    if let (true, Some(why)) = (options.drive, drive::missing()) {
+        return Err(format!("no drive of its own: {why}"));
+    }
     clean::dead_owners()?;
     let record = match Record::load(name) {
         Ok(record) if leader::find(&record).is_some() => {

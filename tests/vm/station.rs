@@ -44,7 +44,9 @@ impl Station {
         }
         let record = match Record::load(NAME) {
             Ok(record) => record,
-            Err(_) => launch::create(NAME, "station", None, Options { nested: false, real: vec![FOLDER.into()] })?,
+            Err(_) => {
+                launch::create(NAME, "station", None, Options { real: vec![FOLDER.into()], ..Options::default() })?
+            }
         };
         if leader::find(&record).is_none() {
             launch::start(&record)?;

@@ -1,7 +1,7 @@
 //! A box's disk: an empty layer on the base, the few real folders in it, and what makes this server this one.
 
-use super::Trouble;
 use super::record::Record;
+use super::{Trouble, drive};
 use nix::mount::{MsFlags, mount};
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// Mounts it; the first time it also gets its identity.
 pub fn ready(record: &Record) -> Result<(), Trouble> {
-    mount_layers(record)?;
+    if !mounted(&record.disk()) {
+        if record.options.drive { drive::mount(record) } else { mount_layers(record) }?;
+    }
     let mark = record.folder().join("personal");
     if !mark.exists() {
         personalise(record)?;
@@ -22,9 +24,6 @@ pub fn ready(record: &Record) -> Result<(), Trouble> {
 fn mount_layers(record: &Record) -> Result<(), Trouble> {
     let folder = record.folder();
     let disk = record.disk();
-    if mounted(&disk) {
-        return Ok(());
-    }
     let layers = format!(
         "lowerdir={},upperdir={},workdir={},redirect_dir=on",
         record.base.display(),
@@ -95,7 +94,11 @@ fn resolver() -> Result<String, Trouble> {
 }
 
 /// A nested box keeps its state under /var/tmp, and an overlay can't lie on the overlay that the box itself is.
+/// A drive of its own is a real file system all over.
 pub fn real_folders(record: &Record) -> Vec<PathBuf> {
+    if record.options.drive {
+        return Vec::new();
+    }
     let mut folders = record.options.real.clone();
     if record.options.nested {
         folders.push("/var/tmp".into());

@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 
 /// A program the harness runs on this side, and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("mke2fs", "e2fsprogs"),
     ("mmdebstrap", "mmdebstrap"),
+    ("perl", "perl-base"),
     ("systemd-nspawn", "systemd-container"),
     ("nft", "nftables"),
     ("iptables-nft-save", "iptables"),

@@ -1,7 +1,7 @@
 //! Makes a box's disk and starts `systemd-nspawn` on it.
 
 use super::record::{Options, Owner, Record, check_name, hex};
-use super::{Trouble, base, disk, host, net, place};
+use super::{Trouble, base, disk, drive, host, net, place};
 use std::fs::{self, File, OpenOptions};
 use std::process::{Command, Stdio};
 
@@ -12,8 +12,15 @@ use std::process::{Command, Stdio};
 /// - A cgroup may hold processes or children, not both: hence `loop` for this script and `box` for nspawn, which
 ///   splits its own further. `box` is made anew at each boot, because nspawn leaves it split.
 /// - The network namespace is new at each boot, too.
+/// - Its mounts are copies of this machine's: those of other boxes' disks would hold them after these were let go.
 /// - 133 is nspawn's word for "the box asked for a reboot".
 const LAUNCHER: &str = r#"set -eu
+for place in $(cut -d ' ' -f 5 /proc/self/mountinfo); do
+    case $place in
+    "$PWD"/*) ;;
+    "${PWD%/*}"/*/merged) umount -l "$place" ;;
+    esac
+done
 if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
     while umount -R -l /sys/fs/cgroup 2>/dev/null; do :; done
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -83,9 +90,13 @@ pub fn create(id: &str, hostname: &str, owner: Option<Owner>, options: Options) 
         options,
     };
     record.save()?;
-    for name in ["upper", "work", "merged"] {
+    let folders: &[&str] = if record.options.drive { &["merged"] } else { &["upper", "work", "merged"] };
+    for name in folders {
         let path = folder.join(name);
         fs::create_dir(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+    }
+    if record.options.drive {
+        drive::make(&record)?;
     }
     Ok(record)
 }

@@ -1,7 +1,7 @@
 //! Finds a running box: its process 1 as seen from here, and whether it is up.
 
 use super::record::Record;
-use super::{Trouble, exec, host};
+use super::{Trouble, drive, exec, host};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -94,11 +94,16 @@ fn launcher_ended(record: &Record) -> bool {
     record.folder().join("cgroup").exists() && cgroup(record).is_none_or(|path| processes(&path).is_empty())
 }
 
-/// The plug: no process of the box gets to run another instruction. Its disk stays.
+/// The plug: no process of the box gets to run another instruction. Its disk stays; a drive of its own loses what it
+/// hadn't been sent.
 pub fn cut_power(record: &Record) -> Result<(), Trouble> {
     let leader = find(record).ok_or_else(|| format!("{} is not running", record.id))?;
+    if record.options.drive {
+        drive::cut(record)?;
+    }
     kill(Pid::from_raw(leader), Signal::SIGKILL).map_err(|error| format!("cannot kill process {leader}: {error}"))?;
-    wait_until_down(record)
+    wait_until_down(record)?;
+    if record.options.drive { drive::let_go(record) } else { Ok(()) }
 }
 
 /// Until the last process of box and launcher is gone.

@@ -2,7 +2,7 @@
 
 use super::record::{Options, Owner, Record};
 use super::serve::Server;
-use super::{Output, Snapshot, Trouble, carry, diff, exec, launch, leader, net, teardown};
+use super::{Output, Snapshot, Trouble, carry, diff, drive, exec, launch, leader, net, teardown};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,6 +27,12 @@ impl Plan {
     /// This folder of the box lies on a real file system, not on the overlay.
     pub fn real(mut self, folder: &str) -> Self {
         self.options.real.push(folder.into());
+        self
+    }
+
+    /// Its disk loses what wasn't written out when its power is cut.
+    pub fn drive(mut self) -> Self {
+        self.options.drive = true;
         self
     }
 
@@ -126,11 +132,15 @@ impl Machine {
         net::subnet(self.record.number).outside
     }
 
-    /// SIGKILL of its process 1: everything in it stops at once. The disk keeps what was written.
-    ///
-    /// The kernel goes on, so writes that weren't synced survive, too; losing those takes the virtual machine.
+    /// Everything in it stops at once. The disk keeps what was written, synced or not; a drive of its own loses what it
+    /// hadn't been sent.
     pub fn power_cut(&self) {
         sure(leader::cut_power(&self.record));
+    }
+
+    /// How many writes its own drive has had since it was switched on.
+    pub fn writes(&self) -> u64 {
+        sure(drive::writes(&self.record))
     }
 
     /// After a power cut: the same disk, a new boot.

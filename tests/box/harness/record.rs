@@ -15,6 +15,9 @@ pub struct Options {
     /// have its upper layer on another overlayfs, which docker's storage and nested boxes would need.
     #[serde(default)]
     pub real: Vec<PathBuf>,
+    /// Its whole disk is a file system of its own, whose power can be cut (`drive`).
+    #[serde(default)]
+    pub drive: bool,
 }
 
 /// A process that can be told from a later one with the same number.

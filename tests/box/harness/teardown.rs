@@ -1,7 +1,7 @@
 //! Takes a box away, whatever state it is in. Every step may find its work done already.
 
 use super::record::Record;
-use super::{Trouble, disk, host, leader, net, place};
+use super::{Trouble, disk, drive, host, leader, net, place};
 use nix::mount::{MntFlags, umount2};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +14,10 @@ pub fn remove(record: &Record) -> Result<(), Trouble> {
     // nspawn's lock on the tree, named after device and inode; killed, it leaves the file.
     if let Ok(about) = fs::metadata(&merged) {
         let _ = fs::remove_file(format!("/run/systemd/nspawn/locks/inode-{}:{}", about.dev(), about.ino()));
+    }
+    if record.options.drive && disk::mounted(&merged) {
+        // Nobody wants what it hasn't been sent.
+        let _ = drive::cut(record);
     }
     let mut tries = 0;
     while disk::mounted(&merged) {

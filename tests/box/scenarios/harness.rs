@@ -15,6 +15,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "files and folders go in and come out as they were", run: copies },
     Scenario { name: "apt in the box reads what this side serves", run: serves },
     Scenario { name: "a power cut stops everything, and the next boot has the disk", run: power_cut },
+    CUT_DRIVE,
     Scenario { name: "a dropped box leaves nothing on this machine", run: drop_leaves_nothing },
     Scenario { name: "the leftovers of a killed run are gone after the next clean", run: leftovers },
 ];
@@ -137,6 +138,35 @@ fn power_cut() {
     machine.ok("ping -qc1 -W5 $(ip route | awk '/default/ { print $3 }')");
 }
 
+/// Where boxes can have one.
+pub const CUT_DRIVE: Scenario =
+    Scenario { name: "a power cut of a drive loses what was not written out, and nothing else", run: cut_drive };
+
+fn cut_drive() {
+    let mut machine = Machine::plan("drive").drive().boot();
+    let other = Machine::boot("beside");
+    machine.ok("cd /root && echo old >replaced && echo kept >synced && sync && echo lost >later && echo more >>synced");
+    machine.ok("cd /root && echo kept >alone && sync alone");
+    machine.ok("cd /root && echo new >replaced.new && mv replaced.new replaced && echo last >last && rm synced");
+    machine.power_cut();
+    machine.boot_again();
+    // One file's sync commits what directories say, but not what lies in other files.
+    assert_eq!(machine.ok("cd /root && head alone replaced synced").matches("kept").count(), 2);
+    assert_eq!(machine.read("/root/replaced"), "old\n");
+    assert_eq!(machine.ok("cd /root && wc -c <later && test ! -e last && wc -l <synced"), "0\n1\n");
+    // And a second time, with a box beside it that was there before.
+    machine.ok("echo once >/root/last");
+    machine.power_cut();
+    machine.boot_again();
+    machine.ok("test ! -e /root/last");
+    drop(other);
+    let record = machine.record().clone();
+    let cgroup = leader::cgroup(&record).expect("it is up");
+    assert!(traces(&record.folder(), record.number, &cgroup).contains(&"loop device".to_owned()));
+    drop(machine);
+    assert_eq!(traces(&record.folder(), record.number, &cgroup), Vec::<String>::new());
+}
+
 fn drop_leaves_nothing() {
     let machine = Machine::boot("gone");
     machine.ok("systemd-run --quiet sleep 1000");
@@ -154,6 +184,9 @@ fn traces(folder: &Path, number: u16, cgroup: &Path) -> Vec<String> {
     let mut note = |there: bool, what: &str| there.then(|| found.push(what.to_owned()));
     note(folder.exists(), "folder");
     note(disk::mounted(&folder.join("merged")), "mount");
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let behind = |device: fs::DirEntry| fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+    note(devices.map(behind).any(|file| Path::new(file.trim()).starts_with(folder)), "loop device");
     note(Path::new("/sys/class/net").join(&tag).exists(), "veth");
     note(cgroup.exists(), "cgroup");
     note(Path::new("/run/netns").join(&tag).exists(), "network namespace");

@@ -22,11 +22,19 @@ mod snapshot;
 mod tools;
 mod workloads;
 
+use crate::harness::drive;
+
 /// One test: its name is a sentence.
 #[derive(Clone, Copy)]
 pub struct Scenario {
     pub name: &'static str,
     pub run: fn(),
+}
+
+/// Why this machine can't run a scenario that others can. None: it can, as far as is known before it is tried.
+pub fn unable(scenario: &Scenario) -> Option<&'static str> {
+    let on_a_drive = [harness::CUT_DRIVE.name];
+    if on_a_drive.contains(&scenario.name) { drive::missing() } else { None }
 }
 
 pub fn all() -> Vec<Scenario> {
