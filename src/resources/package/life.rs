@@ -10,6 +10,7 @@ use crate::resources::bench::{Bench, dies};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 pub(super) fn bench() -> Bench {
     let bench = Bench::new();
@@ -103,6 +104,21 @@ fn packages_come_and_go_with_everything_that_their_scripts_made() {
     assert_eq!(undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap(), Outcome::Undone);
     assert_eq!(tree(&bench), before);
     assert_eq!(undo.undo(&bench.context(), &Scope::Whole, after.as_ref()).unwrap(), Outcome::AlreadyGone);
+}
+
+#[test]
+fn what_scripts_wrote_is_on_the_disk_before_the_step_ends() {
+    let bench = bench();
+    let set = set(&[("b", "web")]);
+    let (seen, change, _) = captured(&bench, &set);
+    let effects = Arc::new(Mutex::new(Vec::new()));
+    let seen_by = Arc::clone(&effects);
+    let host = FakeHost::new(bench.at("/"))
+        .observed(Box::new(move |moment| seen_by.lock().unwrap().push(moment.what.to_owned())));
+    set.apply(&Context { host: &host, ..bench.context() }, &seen, &change).unwrap();
+    let effects = effects.lock().unwrap();
+    assert!(effects.iter().any(|what| what.contains("apt-get")), "{effects:?}");
+    assert_eq!(effects.last().map(String::as_str), Some("sync"));
 }
 
 #[test]

@@ -445,7 +445,9 @@ impl Resource for PackageSet {
         wait_for_locks(host, progress, self.lock_wait)?;
         let done = self.change(context, &seen);
         guard::release_guard(host)?;
-        done
+        done?;
+        // What scripts and triggers wrote, they did not sync, and nobody looks at it again once the step is marked.
+        Ok(host.sync()?)
     }
 
     fn exclusive(&self) -> &'static [&'static str] {
