@@ -1,8 +1,8 @@
 //! Facts of the machine that plans depend on. Read from files; only the ports of ssh take a program.
 
 use super::accounts::Accounts;
-use super::{Command, Error, Host, Result, read_text};
-use crate::base::paths;
+use super::{Command, Error, Host, Result, read_text, sockets};
+use crate::base::{glob, paths};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -86,8 +86,14 @@ pub fn ssh_ports(host: &dyn Host, used: &[u16]) -> Result<BTreeSet<u16>> {
 }
 
 /// Where systemd listens for sshd, or will at the next boot: then the ports that sshd itself names are not in force.
+///
+/// systemctl, which costs as much as all else in a run with nothing to do, is asked only where a socket may be such a one:
+/// systemd then listens itself, or there is a link to start a socket of that name.
 fn socket_ports(host: &dyn Host) -> Result<BTreeSet<u16>> {
     if is_booted(host)? {
+        if !sockets::is_listener(host, 1) && !is_wanted(host)? {
+            return Ok(BTreeSet::new());
+        }
         let show = ["show", "--property=ActiveState,UnitFileState,Listen", SSH_SOCKET, "*ssh*.socket"];
         match host.look(&Command::new("systemctl").args(show)) {
             Ok(output) => return Ok(output.text().split("\n\n").flat_map(parse_socket).collect()),
@@ -114,6 +120,24 @@ fn socket_ports(host: &dyn Host) -> Result<BTreeSet<u16>> {
         }
     }
     Ok(parse_listen_streams(&text))
+}
+
+/// Whether something starts a socket of ssh: a link in the `*.wants` or `*.requires` of the administrator's units
+/// (systemd.unit(5)), for good or until the next boot.
+fn is_wanted(host: &dyn Host) -> Result<bool> {
+    for units in ["/etc/systemd/system", "/run/systemd/system"].map(Path::new) {
+        for name in host.list(units)? {
+            let name = name.to_string_lossy();
+            if !name.ends_with(".wants") && !name.ends_with(".requires") {
+                continue;
+            }
+            let links = host.list(&units.join(&*name))?;
+            if links.iter().map(|link| link.to_string_lossy()).any(|link| glob::matches("*ssh*.socket", &link)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// The ports of one socket in the answer of `systemctl show`; none when it neither listens nor will.
@@ -375,10 +399,53 @@ mod tests {
             ("inactive", "disabled", BTreeSet::from([22])),
             ("failed", "masked", BTreeSet::from([22])),
         ];
+        put(dir.path(), "run/systemd/system/multi-user.target.wants/ssh.socket", "");
         for (state, file, ports) in cases {
             put(dir.path(), "usr/bin/systemctl", &format!("#!/bin/sh\ncat <<'EOF'\n{}EOF\n", answer(state, file)));
             assert_eq!(ssh_ports(&host, &[]).unwrap(), ports, "{state} {file}");
         }
+    }
+
+    #[test]
+    fn systemctl_is_asked_for_sockets_of_ssh_only_where_there_may_be_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let host = RealHost::new(root.into());
+        put(root, "usr/sbin/sshd", "#!/bin/sh\necho port 22\n");
+        let socket = "Listen=[::]:2222 (Stream)\nActiveState=active\nUnitFileState=enabled\n";
+        put(root, "usr/bin/systemctl", &format!("#!/bin/sh\necho \"$*\" >>\"$VPS_ROOT/asked\"\nprintf '{socket}'\n"));
+        std::fs::create_dir_all(root.join("run/systemd/system")).unwrap();
+        let is_asked = || {
+            let found = ssh_ports(&host, &[]).unwrap();
+            let asked = std::fs::remove_file(root.join("asked")).is_ok();
+            assert_eq!(found.contains(&2222), asked, "{found:?}");
+            asked
+        };
+        put(root, "etc/systemd/system/sockets.target.wants/docker.socket", "");
+        put(root, "etc/systemd/system/ssh.socket.wants/sshd-keygen.service", "");
+        put(root, "etc/systemd/system/sockets.target.d/ssh.socket", "");
+        assert!(!is_asked(), "none is started, and nothing listens");
+        put(root, "proc/net/tcp", "sl\n 0: 00000000:0016 00000000:0000 0A a b c d 0 4711\n");
+        put(root, "proc/1/fd/none", "");
+        std::os::unix::fs::symlink("socket:[4710]", root.join("proc/1/fd/8")).unwrap();
+        assert!(!is_asked(), "another process listens");
+        std::os::unix::fs::symlink("socket:[4711]", root.join("proc/1/fd/9")).unwrap();
+        assert!(is_asked(), "systemd listens");
+        put(root, "proc/net/unix", "Num\n0: 2 0 10000 5 1 4711 /run/x\n");
+        assert!(!is_asked(), "in vain: it's a socket of another kind");
+        put(root, "proc/net/unix", "Num\n0: 2 0 10000 5 1 4710 /run/x\n");
+        std::fs::remove_dir_all(root.join("proc/1/fd")).unwrap();
+        put(root, "proc/1/fd", "");
+        assert!(is_asked(), "what systemd holds can't be seen");
+        std::fs::remove_dir_all(root.join("proc")).unwrap();
+        assert!(!is_asked());
+        for links in ["etc/systemd/system/sockets.target.wants", "run/systemd/system/a.requires"] {
+            put(root, &format!("{links}/ssh.socket"), "");
+            assert!(is_asked(), "{links}");
+            std::fs::remove_dir_all(root.join(links)).unwrap();
+        }
+        put(root, "etc/systemd/system/sockets.target.wants/my-ssh-2.socket", "");
+        assert!(is_asked(), "one of the administrator's own");
     }
 
     #[test]

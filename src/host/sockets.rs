@@ -2,6 +2,7 @@
 //! processes.
 
 use super::{Host, Kind, Result, read_text};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Something that listens.
@@ -20,12 +21,14 @@ pub struct Listener {
 /// Everything that listens for TCP or is bound for UDP. A table that can't be read holds nothing: a kernel without IPv6
 /// has none for it.
 pub fn listening(host: &dyn Host) -> Vec<Listener> {
+    ["tcp", "udp"].into_iter().flat_map(|protocol| bound_by(host, protocol)).collect()
+}
+
+fn bound_by(host: &dyn Host, protocol: &'static str) -> Vec<Listener> {
     let mut all = Vec::new();
-    for protocol in ["tcp", "udp"] {
-        for table in [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")] {
-            if let Ok(bytes) = host.read(Path::new(&table)) {
-                all.extend(bound(&String::from_utf8_lossy(&bytes), protocol));
-            }
+    for table in [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")] {
+        if let Ok(bytes) = host.read(Path::new(&table)) {
+            all.extend(bound(&String::from_utf8_lossy(&bytes), protocol));
         }
     }
     all
@@ -53,25 +56,44 @@ pub fn holders(host: &dyn Host, port: u16, protocol: &str) -> Result<Vec<String>
     }
     let mut found = Vec::new();
     for pid in host.list(Path::new("/proc"))? {
-        let process = Path::new("/proc").join(&pid);
-        if !pid.to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
-            continue;
-        }
-        let descriptors = process.join("fd");
+        let pid = pid.to_string_lossy();
         // A process may end while it is looked at.
-        for name in host.list(&descriptors).unwrap_or_default() {
-            let Ok(Some(meta)) = host.meta(&descriptors.join(name)) else { continue };
-            let Kind::Link(target) = meta.kind else { continue };
-            let target = target.to_string_lossy().into_owned();
-            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
-            if inode.is_some_and(|inode| there.iter().any(|one| one.inode == inode)) {
-                found.push(read_text(host, process.join("comm")).unwrap_or_default().trim().to_owned());
-            }
+        let held = if pid.bytes().all(|b| b.is_ascii_digit()) { sockets_of(host, &pid) } else { continue };
+        if held.is_ok_and(|held| there.iter().any(|one| held.contains(&one.inode))) {
+            let comm = Path::new("/proc").join(&*pid).join("comm");
+            found.push(read_text(host, comm).unwrap_or_default().trim().to_owned());
         }
     }
     found.sort();
     found.dedup();
     Ok(if found.is_empty() { vec![UNSEEN.to_owned()] } else { found })
+}
+
+/// Whether the process `pid` listens for TCP. One that can't be looked at may.
+///
+/// The table of TCP costs a walk over all connections that the kernel has room for. It is read only where the process
+/// has a socket that is not in the short tables.
+pub fn is_listener(host: &dyn Host, pid: u32) -> bool {
+    let Ok(mut held) = sockets_of(host, &pid.to_string()) else { return true };
+    for (table, column) in [("/proc/net/unix", 6), ("/proc/net/netlink", 9)] {
+        let text = read_text(host, table).unwrap_or_default();
+        for inode in text.lines().filter_map(|line| line.split_whitespace().nth(column)) {
+            held.remove(inode);
+        }
+    }
+    !held.is_empty() && bound_by(host, "tcp").iter().any(|one| held.contains(&one.inode))
+}
+
+/// The kernel's numbers of the sockets that a process has.
+fn sockets_of(host: &dyn Host, pid: &str) -> Result<BTreeSet<String>> {
+    let descriptors = Path::new("/proc").join(pid).join("fd");
+    let mut all = BTreeSet::new();
+    for name in host.list(&descriptors)? {
+        let Some(Kind::Link(target)) = host.meta(&descriptors.join(name))?.map(|meta| meta.kind) else { continue };
+        let target = target.to_string_lossy();
+        all.extend(target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')).map(str::to_owned));
+    }
+    Ok(all)
 }
 
 /// What is bound, from a table of `/proc/net` (proc_pid_net(5)): of TCP what listens (state 0A).
