@@ -93,7 +93,7 @@ box: repo ## boots a Debian 13 box with the package installed from the signed re
 demo: repo ## build, sign, boot a box, apt install, apply the profile beginner, show the report
 	tests/box/with-packages demo report
 
-vm: repo ## power cuts and reboots of virtual machines with the packages (hours)
+vm: repo ## reboots of a virtual machine with the packages (an hour)
 	cargo test --locked --test vm -- --nocapture
 
 bench: build ## performance ratios, in one run

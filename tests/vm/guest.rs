@@ -1,15 +1,9 @@
 //! A running guest: qemu in the station, on a disk of its own.
-//!
-//! Its power is cut by SIGKILL. What the guest had written but not synced is then lost twice over: its kernel's page
-//! cache dies with it, and the thin layer of its disk (qcow2) finds a newly written block again only if the guest had
-//! asked for a flush afterwards, which is how a disk with a volatile cache behaves.
 
 use crate::agent::Agent;
 use crate::harness::{Output, Shell, Snapshot, Trouble};
 use crate::image::{Image, TOOLS};
 use crate::station::{FOLDER, Station};
-use crate::wire::Wire;
-use serde_json::json;
 use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
@@ -20,7 +14,6 @@ const UNIT: &str = "guest.service";
 
 /// qemu's ports in the station.
 const AGENT: u16 = 4000;
-const MONITOR: u16 = 4001;
 const SSH: u16 = 4022;
 
 /// Longer than any boot, with a recovery in it, on a machine that has other things to do.
@@ -36,7 +29,6 @@ pub struct Guest<'a> {
     disk: (String, &'static str),
     switched_on: Instant,
     agent: RefCell<Agent>,
-    monitor: RefCell<Option<Wire>>,
 }
 
 impl<'a> Guest<'a> {
@@ -62,7 +54,7 @@ impl<'a> Guest<'a> {
 
     fn over(station: &'a Station, image: &'a Image, disk: (String, &'static str)) -> Self {
         let agent = RefCell::new(Agent::at(SocketAddr::from((station.address(), AGENT))));
-        Guest { station, image, disk, switched_on: Instant::now(), agent, monitor: RefCell::new(None) }
+        Guest { station, image, disk, switched_on: Instant::now(), agent }
     }
 
     /// Returns when the guest's agent answers, which is long before the end of the boot.
@@ -84,10 +76,8 @@ impl<'a> Guest<'a> {
              -nic user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{SSH}-:22 \
              -serial file:console.log -device virtio-serial-pci \
              -chardev socket,id=agent,host=0.0.0.0,port={AGENT},server=on,wait=off \
-             -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0 \
-             -qmp tcp:0.0.0.0:{MONITOR},server=on,wait=off"
+             -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0"
         ));
-        self.monitor.replace(None);
         self.agent.replace(Agent::at(SocketAddr::from((self.station.address(), AGENT))));
         if let Err(why) = self.agent.borrow_mut().wait(BOOT) {
             panic!("{why}; the end of its console:\n{}", self.console());
@@ -106,14 +96,6 @@ impl<'a> Guest<'a> {
                      systemctl status --no-pager -n 40 $unit; done; systemctl list-jobs --no-pager")
                 .stdout
         );
-    }
-
-    /// SIGKILL.
-    pub fn cut(&mut self) {
-        self.station.ok(&format!(
-            "systemctl kill --signal=KILL {UNIT}; \
-             for i in $(seq 200); do systemctl is-active -q {UNIT} || exit 0; sleep 0.05; done; exit 1"
-        ));
     }
 
     /// An orderly end; the disk keeps everything.
@@ -141,25 +123,6 @@ impl<'a> Guest<'a> {
     fn depart(&self, how: &str) {
         let soon = "--on-active=1s --timer-property=AccuracySec=100ms";
         self.ok(&format!("systemd-run --quiet {soon} systemctl {how}"));
-    }
-
-    /// How many writes and flushes its disk has had since it was switched on.
-    pub fn writes(&self) -> u64 {
-        let mut monitor = self.monitor.borrow_mut();
-        let limit = Duration::from_secs(900);
-        let mut ask = || -> Result<u64, Trouble> {
-            if monitor.is_none() {
-                let mut wire = Wire::open(SocketAddr::from((self.station.address(), MONITOR)))?;
-                wire.ask(&json!({"execute": "qmp_capabilities"}), limit)?;
-                *monitor = Some(wire);
-            }
-            let wire = monitor.as_mut().ok_or("not connected")?;
-            let all = wire.ask(&json!({"execute": "query-blockstats"}), limit)?;
-            let of_disk = &all[0]["stats"];
-            let count = |key: &str| of_disk[key].as_u64().ok_or_else(|| format!("no {key} in {all}"));
-            Ok(count("wr_operations")? + count("flush_operations")?)
-        };
-        ask().unwrap_or_else(|why| panic!("qemu's monitor: {why}"))
     }
 
     /// Whether a login by SSH works, with the key of the disk.
@@ -201,16 +164,6 @@ impl<'a> Guest<'a> {
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(1));
         }
-    }
-
-    /// Starts a script and doesn't wait for it.
-    pub fn begin(&self, script: &str) -> i64 {
-        self.agent.borrow_mut().begin(script).unwrap_or_else(|why| panic!("{why}"))
-    }
-
-    /// How a script that was begun ended, if it has.
-    pub fn ended(&self, process: i64) -> Option<Output> {
-        self.agent.borrow_mut().ended(process).unwrap_or_else(|why| panic!("{why}"))
     }
 
     fn console(&self) -> String {

@@ -13,10 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A module with a resource of almost every kind and a few packages, whose install takes a third of the time of the
-/// smallest shipped one, and the profile that enables it.
-const SHARE: &str = "tests/vm/share";
-
 /// What turns the root of a box into that of a machine with a kernel. `$1`: the mirror.
 const FURNISH: &str = r#"set -eu
 export DEBIAN_FRONTEND=noninteractive
@@ -81,11 +77,6 @@ impl Image {
         Ok(image)
     }
 
-    /// A file that belongs to it, on this side.
-    pub fn beside(&self, station: &Station, what: &str) -> PathBuf {
-        station.folder().join(format!("{}-{what}", self.name))
-    }
-
     fn make(&self, station: &Station) -> Result<(), Trouble> {
         let repository = project().join("target/repo");
         if repository.join("dists").is_dir() {
@@ -100,7 +91,6 @@ impl Image {
             }
         }
         machine.ok(FURNISH);
-        machine.put(project().join(SHARE), "/etc/vps-configurator");
         machine.put_bytes(public_key(station)?, "/root/.ssh/authorized_keys", 0o600);
         machine.power_cut();
         self.write_disk(station, &machine)?;
@@ -211,7 +201,7 @@ fn key(station: &Station) -> Result<String, Trouble> {
             vec![program, project().join("config"), project().join("systemd")]
         }
     };
-    for part in parts.into_iter().chain([project().join(SHARE)]) {
+    for part in parts {
         add(&mut hash, &part)?;
     }
     Ok(format!("guest-{}", hex(&hash.finalize()[..6])))

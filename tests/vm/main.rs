@@ -1,10 +1,9 @@
-//! Virtual machines: real kernels that lose their power and are rebooted, with the program at work in them.
+//! Virtual machines: real kernels that are rebooted, with the program at work in them.
 //!
 //! One binary for both sides: here it runs the scenarios (`cargo test --test vm`), and in a guest, carried there on a
 //! disk of its own, it looks at the machine that it runs on. See `README.md` beside this file.
 
 mod agent;
-mod cuts;
 mod guest;
 #[allow(dead_code, reason = "the harness of tests/box, of which this suite needs a part")]
 #[path = "../box/harness/mod.rs"]
@@ -15,8 +14,6 @@ mod inside;
 #[path = "../box/scenarios/program.rs"]
 mod program;
 mod reboot;
-mod reference;
-mod round;
 mod station;
 mod wire;
 
@@ -32,20 +29,10 @@ struct Scenario {
     run: fn(&Station, &Image),
 }
 
-const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "power cuts all over an install, its recovery and its way back lose nothing",
-        run: |station, image| cuts::run(station, image, "workshop", false, 16),
-    },
-    Scenario {
-        name: "power cuts in beginner lose nothing",
-        run: |station, image| cuts::run(station, image, "beginner", false, 5),
-    },
-    Scenario {
-        name: "beginner stands after a reboot, and a host that it was taken from is as before after another",
-        run: reboot::beginner,
-    },
-];
+const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "beginner stands after a reboot, and a host that it was taken from is as before after another",
+    run: reboot::beginner,
+}];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

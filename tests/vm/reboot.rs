@@ -1,10 +1,9 @@
 //! What only a machine with a kernel of its own shows: swap, modules, settings of the kernel, and a reboot.
 
 use crate::guest::Guest;
-use crate::harness::Shell;
+use crate::harness::{Shell, Snapshot, Trouble, diff};
 use crate::image::Image;
 use crate::program::{json, must_be_settled, program, start, story};
-use crate::reference::{differences, differences_but_modules};
 use crate::station::Station;
 
 /// Where beginner's own values would leave the host as it is.
@@ -37,6 +36,26 @@ pub fn beginner(station: &Station, image: &Image) {
     must_login(&guest);
     assert_eq!(program(&guest, "status").code, 0);
     must_be(&differences(&before, &guest.snapshot()), "taking it back left, after a reboot");
+}
+
+/// A line for each difference that counts.
+fn differences(wanted: &Snapshot, found: &Snapshot) -> Vec<String> {
+    compare(wanted, found, "")
+}
+
+/// The same before a reboot: a module that the kernel has loaded stays, with the settings that it brought.
+fn differences_but_modules(wanted: &Snapshot, found: &Snapshot) -> Vec<String> {
+    compare(wanted, found, "sysctl:net.netfilter.*   # of a module that is loaded\n")
+}
+
+fn compare(wanted: &Snapshot, found: &Snapshot, more: &str) -> Vec<String> {
+    let exceptions = || -> Result<Vec<_>, Trouble> {
+        let mut all = diff::exceptions()?;
+        all.extend(diff::exceptions_in(include_str!("may-differ.txt"))?);
+        all.extend(diff::exceptions_in(more)?);
+        Ok(all)
+    };
+    diff::compare(wanted, found, &exceptions().unwrap_or_else(|why| panic!("{why}")))
 }
 
 #[track_caller]

@@ -1,4 +1,4 @@
-//! JSON values over a TCP connection, as qemu's monitor and its guest agent speak.
+//! JSON values over a TCP connection, as qemu's guest agent speaks.
 
 use crate::harness::Trouble;
 use serde_json::Value;

@@ -145,7 +145,17 @@ impl Machine {
 
     /// After a power cut: the same disk, a new boot.
     pub fn boot_again(&mut self) {
+        self.power_on();
+        self.wait_until_up();
+    }
+
+    /// The beginning of a boot.
+    pub fn power_on(&mut self) {
         sure(launch::start(&self.record));
+    }
+
+    /// The end of it.
+    pub fn wait_until_up(&mut self) {
         self.failed_units = sure(leader::wait_until_up(&self.record));
     }
 
@@ -175,9 +185,19 @@ impl Machine {
         sure(Snapshot::take(&self.record))
     }
 
+    /// Its state, and what only a lost disk cache can change.
+    pub fn whole(&self) -> Snapshot {
+        sure(Snapshot::whole(&self.record))
+    }
+
     /// What is not as before, a line each; what may differ by `may-differ.txt` is left out.
     pub fn differences(&self, before: &Snapshot) -> Vec<String> {
-        diff::compare(before, &self.snapshot(), &sure(diff::exceptions()))
+        self.differences_to(before, &self.snapshot())
+    }
+
+    /// The same between two snapshots.
+    pub fn differences_to(&self, before: &Snapshot, after: &Snapshot) -> Vec<String> {
+        diff::compare(before, after, &sure(diff::exceptions()))
     }
 
     #[track_caller]

@@ -13,8 +13,9 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 
 fn beginner() {
     let machine = installed("workstation");
-    let key = authorise(&machine);
-    assert!(login(&machine, &key), "ssh works before");
+    let key = KEY;
+    authorise(&machine, key);
+    assert!(login(&machine, key), "ssh works before");
     let before = machine.snapshot();
     let (plan, planning) = timed(|| json(&machine, 4, "plan --profile beginner"));
     machine.must_be_as_before(&before);
@@ -31,7 +32,7 @@ fn beginner() {
     assert_eq!(json(&machine, 0, "install --profile beginner --yes")["changes"], 0);
     must_be_settled(&machine, "beginner");
     println!("beginner: plan {planning:.1?}, install {installing:.1?}, nothing to do {again:.2?}");
-    in_force(&machine, &key);
+    in_force(&machine, key);
 
     let standing = machine.snapshot();
     let more = "--set modules.system.hostname=workshop --set modules.system.timezone=Europe/Berlin \
@@ -55,7 +56,7 @@ fn beginner() {
     });
     println!("beginner: module by module back in {back:.1?}");
     machine.must_be_as_before(&before);
-    assert!(login(&machine, &key), "ssh works afterwards");
+    assert!(login(&machine, key), "ssh works afterwards");
 }
 
 /// Every promise of the profile, asked of the host itself.
@@ -109,15 +110,18 @@ fn in_force(machine: &Machine, key: &str) {
     assert!(told.contains("MESSAGE_ID") && told.contains("RESOURCE"), "{told}");
 }
 
-/// A key of the test that root of the box accepts; its path in the box, where a reboot forgets it.
-fn authorise(machine: &Machine) -> String {
-    machine.ok("ssh-keygen -q -t ed25519 -N '' -f /run/key && mkdir -p -m 700 /root/.ssh && \
-         cat /run/key.pub >> /root/.ssh/authorized_keys");
-    "/run/key".to_owned()
+/// Where a reboot forgets it.
+const KEY: &str = "/run/key";
+
+/// Makes a key at this path of the box that root of the box accepts.
+pub fn authorise(machine: &Machine, key: &str) {
+    machine.ok(&format!(
+        "mkdir -p -m 700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f {key} && cat {key}.pub >> /root/.ssh/authorized_keys"
+    ));
 }
 
 /// Logs in from this side of the veth pair: with the box's own ssh, in this machine's network.
-fn login(machine: &Machine, key: &str) -> bool {
+pub fn login(machine: &Machine, key: &str) -> bool {
     let leader = exec::leader_of(machine.record()).expect("it is up").to_string();
     let output = Command::new("nsenter")
         .args(["--target", &leader, "--mount", "--", "ssh", "-i", key, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"])

@@ -14,6 +14,7 @@ pub mod kinds;
 mod languages;
 mod modules;
 mod packages;
+mod power;
 mod program;
 mod promise;
 mod servers;
@@ -33,8 +34,8 @@ pub struct Scenario {
 
 /// Why this machine can't run a scenario that others can. None: it can, as far as is known before it is tried.
 pub fn unable(scenario: &Scenario) -> Option<&'static str> {
-    let on_a_drive = [harness::CUT_DRIVE.name];
-    if on_a_drive.contains(&scenario.name) { drive::missing() } else { None }
+    let mut on_a_drive = [&[harness::CUT_DRIVE], power::LONG].concat().into_iter();
+    if on_a_drive.any(|it| it.name == scenario.name) { drive::missing() } else { None }
 }
 
 pub fn all() -> Vec<Scenario> {
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         kinds::SCENARIOS,
         kills::SCENARIOS,
         if long { kills::LONG } else { &[] },
+        if long { power::LONG } else { &[] },
         if long { languages::LONG } else { &[] },
         if long { tools::LONG } else { &[] },
         servers::SCENARIOS,

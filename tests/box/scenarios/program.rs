@@ -1,5 +1,6 @@
 //! The program in a box, as an administrator has it, and what the scenarios of the main job do with it.
 
+use crate::harness::machine::Plan;
 use crate::harness::{Machine, Output, Shell, Snapshot};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,12 @@ modules:
 /// instead, with this tree's modules and units; without either, the binary that cargo built for this test.
 pub fn installed(name: &str) -> Machine {
     // Docker's storage can't lie on an overlay.
-    let mut machine = Machine::plan(name).real("/var/lib/docker").real("/var/lib/containerd").boot();
+    installed_on(Machine::plan(name).real("/var/lib/docker").real("/var/lib/containerd"))
+}
+
+/// The same on a machine of another kind.
+pub fn installed_on(plan: Plan) -> Machine {
+    let mut machine = plan.boot();
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let repository = project.join("target/repo");
     let given = std::env::var_os("VPS_BOX_PROGRAM").map(PathBuf::from);

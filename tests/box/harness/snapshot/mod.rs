@@ -7,6 +7,7 @@
 //! it this binary reads the machine that it runs on.
 
 mod accounts;
+mod depth;
 mod files;
 mod kernel;
 mod packages;
@@ -77,6 +78,19 @@ impl Snapshot {
     /// Of a box.
     pub fn take(record: &Record) -> Result<Self, Trouble> {
         Self::of(&Subject::Box(record, exec::leader_of(record)?))
+    }
+
+    /// Of a box, with what only a lost disk cache can change.
+    #[allow(dead_code, reason = "for scenarios that cut power, which tests/vm has none of")]
+    pub fn whole(record: &Record) -> Result<Self, Trouble> {
+        Self::deep(&Subject::Box(record, exec::leader_of(record)?))
+    }
+
+    /// Of either, likewise.
+    pub fn deep(subject: &Subject<'_>) -> Result<Self, Trouble> {
+        let mut snapshot = Self::of(subject)?;
+        depth::read(subject, &mut snapshot)?;
+        Ok(snapshot)
     }
 
     pub fn of(subject: &Subject<'_>) -> Result<Self, Trouble> {

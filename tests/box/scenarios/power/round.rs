@@ -2,7 +2,7 @@
 //! is printed, and can be run again as it is.
 
 use crate::harness::Trouble;
-use crate::program::Dice;
+use crate::scenarios::program::Dice;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
