@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The kind of record that [`Paths`] writes.
 pub const KIND: &str = "paths";
@@ -430,8 +431,11 @@ pub fn missing_parents(host: &dyn Host, path: &Path) -> Result<Vec<PathBuf>> {
     Ok(missing)
 }
 
-/// Makes the missing parent directories of `path`, 0755 and root's.
+/// Makes the missing parent directories of `path`, 0755 and root's. Workers that miss the same one make it one after the
+/// other, so that the second finds it there.
 pub fn make_parents(host: &dyn Host, path: &Path) -> Result<()> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     for dir in missing_parents(host, path)? {
         host.make_directory(&dir, &Attributes::root(0o755))?;
     }
