@@ -56,7 +56,9 @@ pub fn missing(template: &str, context: &Json) -> Vec<Missing> {
             at = rest.find(close).map_or(template.len(), |end| open + end + 2);
             continue;
         }
-        let (tokens, end) = tokens(template, open + 2, close);
+        // `{%-` and `{{-` take the blanks before them away.
+        let trims = usize::from(rest.as_bytes().get(2) == Some(&b'-'));
+        let (tokens, end) = tokens(template, open + 2 + trims, close);
         at = end;
         if is_tag && tokens.first().is_some_and(|(t, _)| *t == Token::Name("raw")) {
             at = template[end..].find("endraw").map_or(template.len(), |n| end + n);
@@ -291,6 +293,7 @@ mod tests {
         assert_eq!(paths("{% set a = options.ssh %}{% if a.prot %}{% endif %}"), ["a.prot"]);
         assert_eq!(paths("{{ options[\"sise\"] }}"), ["options.sise"]);
         assert_eq!(paths("{{ facts.users | join(sep=wrong.name) }}"), ["wrong.name"]);
+        assert_eq!(paths("{%- if options.ssh -%} {{- typo -}} {%- endif -%} {%- raw %}{{ x }}{% endraw %}"), ["typo"]);
     }
 
     #[test]
