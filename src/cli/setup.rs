@@ -18,7 +18,7 @@ use crate::host::machine::{Machine, ssh_ports};
 use crate::host::sockets;
 use crate::journal::Journal;
 use crate::modules::catalogue::Catalogue;
-use crate::modules::expand::{OptionValues, PortNeed, expand};
+use crate::modules::expand::{NextStep, OptionValues, PortNeed, expand};
 use crate::modules::facts::Facts;
 use crate::modules::probe::Probe;
 use crate::profiles::input::Inputs;
@@ -53,7 +53,7 @@ pub struct Setup {
     /// What proves the modules.
     pub probes: Vec<Probe>,
     /// What the administrator may do next.
-    pub next_steps: Vec<String>,
+    pub next_steps: Vec<NextStep>,
     /// The engine's settings.
     pub settings: Settings,
     /// What was asked for, to be kept with the transaction and with a saved plan.
@@ -127,7 +127,7 @@ impl Setup {
             checked,
             order,
             probes: expansion.probes,
-            next_steps: expansion.next_steps.into_iter().map(|step| step.text).collect(),
+            next_steps: expansion.next_steps,
             settings: configuration.settings,
             policy,
             specs: expansion.specs,

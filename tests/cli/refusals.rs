@@ -338,7 +338,8 @@ fn a_unit_that_does_not_start_takes_its_module_back_and_its_journal_is_shown() {
     tree.module(
         "bad",
         "resources:\n  - file: /etc/systemd/system/bad.service\n    content: \"[Service]\\n# FAKE-FAILS\\n[Install]\\nWantedBy=multi-user.target\\n\"\n\
-         \x20   notify: [daemon-reload]\n  - unit: bad.service\n    enabled: true\n    active: true\n    needs: [\"file:/etc/systemd/system/bad.service\"]\n",
+         \x20   notify: [daemon-reload]\n  - unit: bad.service\n    enabled: true\n    active: true\n    needs: [\"file:/etc/systemd/system/bad.service\"]\n\
+         next_steps: [Look at the bad service]\n",
     );
     tree.enable(&["bad"]);
     tree.put("/run/fake-systemd/journal", "bad[7]: cannot bind: no such port 99999\n");
@@ -347,6 +348,7 @@ fn a_unit_that_does_not_start_takes_its_module_back_and_its_journal_is_shown() {
     is_explained("unit-failed", &tree, &ran, "unit-failed");
     assert!(ran.err.contains("no such port 99999"), "the journal's last lines are shown: {}", ran.err);
     assert!(!tree.has("/etc/systemd/system/bad.service") && tree.has("/etc/base/greeting.conf"));
+    assert!(!ran.out.contains("Look at the bad service"), "there is none to look at: {}", ran.out);
     tree.call("rollback --yes").ends(0);
     tree.must_be(&before, "after the other modules were taken back too");
 }
@@ -572,4 +574,18 @@ fn a_swap_file_for_which_there_is_no_room_is_refused_before_anything_is_begun() 
         assert!(refused.err.contains("state: nothing was changed"), "{}", refused.err);
     }
     assert!(!tree.has("/etc/big"));
+}
+
+#[test]
+fn files_that_miss_the_same_folders_are_written_by_many_workers_at_once() {
+    let tree = Tree::new();
+    let path = |n: u32| format!("/etc/many/{}/in/a/deep/folder/{n}", n / 8);
+    let file = |n: u32| format!("  - file: {}\n    content: \"{n}\"\n", path(n));
+    tree.module("many", &format!("resources:\n{}", (0..160).map(file).collect::<String>()));
+    tree.enable(&["many"]);
+    let before = tree.listing();
+    tree.call("install --workers 16 --yes").ends(0);
+    assert!((0..160).all(|n| tree.has(&path(n))));
+    tree.call("rollback --yes").ends(0);
+    tree.must_be(&before, "the folders went with the files");
 }

@@ -407,6 +407,10 @@ fn tell(
     seconds: f64,
 ) -> Outcome {
     let notes = progress.notes();
+    // Of a module that was taken back there is nothing to do.
+    let stands = |module: &str| made.is_some_and(|made| !made.failed_modules.contains(module));
+    let next_steps: Vec<&str> =
+        setup.next_steps.iter().filter(|step| stands(&step.module)).map(|step| step.text.as_str()).collect();
     let result = report::Result {
         profile: &setup.profile,
         modules: &setup.modules,
@@ -415,7 +419,7 @@ fn tell(
         report: made,
         seconds,
         notes: &notes,
-        next_steps: if made.is_some() { &setup.next_steps } else { &[] },
+        next_steps: &next_steps,
     };
     let mut value = report::json(&result);
     if let Some((row, looked)) = waiting {

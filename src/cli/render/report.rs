@@ -26,7 +26,7 @@ pub struct Result<'a> {
     /// What was waited for, and what was brought in order on the way.
     pub notes: &'a [String],
     /// What the administrator may do next.
-    pub next_steps: &'a [String],
+    pub next_steps: &'a [&'a str],
 }
 
 /// The result for programs.
