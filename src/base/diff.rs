@@ -12,16 +12,20 @@ pub fn unified(old: &str, new: &str, old_name: &str, new_name: &str) -> String {
     if old == new {
         return String::new();
     }
-    let lines = old.lines().count() + new.lines().count();
-    let algorithm = if lines > SHORTEST_UP_TO { Algorithm::Patience } else { Algorithm::Myers };
     TextDiff::configure()
-        .algorithm(algorithm)
+        .algorithm(algorithm(old, new))
         .diff_lines(old, new)
         .unified_diff()
         .context_radius(3)
         .header(old_name, new_name)
         .missing_newline_hint(true)
         .to_string()
+}
+
+/// The algorithm that compares these two texts in bounded time.
+pub(super) fn algorithm(old: &str, new: &str) -> Algorithm {
+    let lines = old.lines().count() + new.lines().count();
+    if lines > SHORTEST_UP_TO { Algorithm::Patience } else { Algorithm::Myers }
 }
 
 #[cfg(test)]

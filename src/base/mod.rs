@@ -1,4 +1,4 @@
-//! Words that all layers share: ids, paths, digests, text differences and patterns, sizes, YAML with positions.
+//! Words that all layers share: ids, paths, digests, text differences, merges and patterns, sizes, YAML with positions.
 //!
 //! Pure: nothing in here touches the machine.
 
@@ -6,6 +6,7 @@ pub mod diff;
 pub mod digest;
 pub mod glob;
 pub mod ids;
+pub mod merge;
 pub mod paths;
 pub mod pattern;
 pub mod size;

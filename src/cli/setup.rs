@@ -21,6 +21,7 @@ use crate::modules::catalogue::Catalogue;
 use crate::modules::expand::{NextStep, OptionValues, PortNeed, expand};
 use crate::modules::facts::Facts;
 use crate::modules::probe::Probe;
+use crate::observe::drift::Keeper;
 use crate::profiles::input::Inputs;
 use crate::profiles::settings::Settings;
 use crate::profiles::{Configuration, check};
@@ -29,9 +30,11 @@ use crate::resources::access::AccessRules;
 use crate::resources::assembly::{Assembled, Assembly, assemble};
 use crate::resources::file::FOREIGN;
 use crate::resources::package::PackageSet;
+use crate::resources::written::Written;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Everything that is known before a plan is made.
 #[derive(Debug)]
@@ -68,6 +71,7 @@ pub struct Setup {
     pub policy: Policy,
     specs: Vec<Spec>,
     facts: Facts,
+    written: Arc<Written>,
 }
 
 impl Setup {
@@ -94,6 +98,7 @@ impl Setup {
         let expansion = expand(&catalogue, &modules, &values, &facts)?;
         lockout::check(session, &expansion.specs, &facts)?;
         free_ports(session, &expansion.ports)?;
+        let written = Arc::new(Written::default());
         let Assembled { nodes, packages, checked } = assemble(
             &expansion.specs,
             &Assembly {
@@ -101,6 +106,7 @@ impl Setup {
                 lock_wait: configuration.settings.lock_wait,
                 access: AccessRules::load(session.host)?,
                 is_checked: true,
+                written: Arc::clone(&written),
             },
         )?;
         let order = Order::of(&nodes)?;
@@ -132,6 +138,7 @@ impl Setup {
             policy,
             specs: expansion.specs,
             facts,
+            written,
         })
     }
 
@@ -167,8 +174,12 @@ impl Setup {
     /// Plans, on a host that refuses every effect.
     pub fn plan(&self, session: &Session<'_>) -> Result<Plan, Problem> {
         let host = ReadOnly(session.host);
+        let journal = session.journal_to_read()?;
+        if let Some(journal) = &journal {
+            self.written.read(journal, &Keeper::new(&host, journal, Vec::new()).accepted_edits()?)?;
+        }
         let mut plan = Plan::make(&self.nodes, &self.order, &host)?;
-        if let Some(journal) = session.journal_to_read()? {
+        if let Some(journal) = journal {
             if self.is_whole {
                 plan = plan.after_taking_back(self.dropped(session, &journal, &host)?);
             }

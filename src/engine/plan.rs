@@ -56,6 +56,22 @@ pub struct Dropped {
     pub heirs: Wishes,
 }
 
+/// Something that is not as wanted, and is left as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Left {
+    /// What.
+    pub id: ResourceId,
+    /// For which module.
+    pub module: String,
+    /// Why it stays.
+    pub summary: String,
+    /// Where it differs, and what can be done about it.
+    pub details: Vec<String>,
+    /// The difference from what is there to what is wanted, where it may be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+}
+
 /// What would change, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -65,6 +81,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// How many resources are as wanted already.
     pub unchanged: usize,
+    /// What is not as wanted, and stays so, for somebody else changed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
     /// What does not apply to this host, and why: no swap in a container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -76,11 +95,18 @@ impl Plan {
         let mut steps = Vec::new();
         let mut unchanged = 0;
         let mut notes = Vec::new();
+        let mut left = Vec::new();
         for &at in &order.sequence {
             let node = &nodes[at];
             let seen = node.resource.observe(host)?;
             let change = node.resource.compare(&seen)?;
             if change.action == Action::Keep {
+                if !change.details.is_empty() {
+                    let Change { summary, details, diff, .. } = change;
+                    let (id, module) = (node.resource.id().clone(), node.module.clone());
+                    left.push(Left { id, module, summary, details, diff });
+                    continue;
+                }
                 if !change.summary.is_empty() {
                     notes.push(format!("{}: {}", node.resource.id(), change.summary));
                 }
@@ -98,7 +124,7 @@ impl Plan {
                 dropped: None,
             });
         }
-        Ok(Plan { hash: hash(&steps), steps, unchanged, notes })
+        Ok(Plan { hash: hash(&steps), steps, unchanged, left, notes })
     }
 
     /// The same plan, which first takes back what nothing asks for any more.
@@ -124,7 +150,7 @@ impl Plan {
         self.steps.iter().filter_map(|step| Some((step, step.dropped.as_ref()?)))
     }
 
-    /// Whether nothing is to do.
+    /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }

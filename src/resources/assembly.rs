@@ -8,6 +8,7 @@ use super::schema::PackageOrder;
 use super::spec::Spec;
 use super::unit::survey::UnitSurvey;
 use super::whole::{Whole, Wholes};
+use super::written::Written;
 use super::{
     authorized_key, block, command, directory, download, file, firewall, generated, group, hostname, kernel_module,
     locale, member, recipe, swap, symlink, sysctl, timezone, unit, user,
@@ -29,6 +30,8 @@ pub struct Assembly {
     pub access: AccessRules,
     /// Whether files are checked before they are switched.
     pub is_checked: bool,
+    /// What we wrote before, by which an edit of somebody's is told from it.
+    pub written: Arc<Written>,
 }
 
 /// What comes of all specs.
@@ -67,7 +70,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
     let mut ahead = Vec::new();
     let mut nodes = Vec::new();
     let mut settings: BTreeMap<String, Vec<Spec>> = BTreeMap::new();
-    let wholes = if assembly.is_checked { Wholes::of(specs)? } else { Wholes::default() };
+    let wholes = if assembly.is_checked { Wholes::of(specs, &assembly.written)? } else { Wholes::default() };
     let mut checked = BTreeSet::new();
     for (at, spec) in specs.iter().enumerate().filter(|(_, spec)| !is_claim(spec)) {
         if spec.kind == "sysctl" {
@@ -179,7 +182,7 @@ fn build(
         "command" => command::Run::from_spec(name, fields, module),
         "directory" => directory::Directory::from_spec(name, fields, module),
         "download" => download::Download::from_spec(name, fields, module),
-        "file" => file::File::from_spec(name, fields, module, whole),
+        "file" => file::File::from_spec(name, fields, module, whole, &assembly.written),
         "firewall" => firewall::Firewall::from_spec(name, fields, module, &assembly.keep_open),
         "firewall_rule" => firewall::one::FirewallRule::from_spec(name, fields, module, &assembly.keep_open),
         "generated" => generated::Generated::from_spec(name, fields, module),

@@ -3,10 +3,12 @@
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
 use super::whole::{Draft, Whole};
+use super::written::{Past, Verdict, Written};
 use super::{fields, insert, owner};
 use crate::base::diff;
 use crate::base::digest::Digest;
 use crate::base::ids::ResourceId;
+use crate::base::merge::{Clash, edits, first};
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::{Attributes, Host};
 use serde::Deserialize;
@@ -17,6 +19,9 @@ use std::sync::Arc;
 /// A detail of a change: somebody else made what was there, as far as its bytes show.
 pub const FOREIGN: &str = "replaces a file that vps-configurator did not write";
 
+/// How a detail of a change, or the summary of one that is none, begins where somebody edited the file.
+pub const EDITED: &str = "edited by hand since";
+
 /// A file of which we own every byte.
 #[derive(Debug)]
 pub struct File {
@@ -24,6 +29,7 @@ pub struct File {
     path: PathBuf,
     fields: Fields,
     whole: Option<Arc<Whole>>,
+    written: Arc<Written>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,9 +55,8 @@ struct Fields {
 }
 
 /// What the file will be.
-pub fn draft(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Draft> {
-    let Fields { content, mode, owner, group, create_only, inserts, .. } = fields::read("file", name, fields, module)?;
-    Ok(Draft::File { content, mode, owner, group, create_only, inserts })
+pub fn draft(name: &str, fields: &Map<String, Value>, module: &str, written: &Arc<Written>) -> Result<Draft> {
+    Ok(Draft::File(Box::new(File::read(name, fields, module, None, written)?)))
 }
 
 fn plain_mode() -> u32 {
@@ -60,26 +65,36 @@ fn plain_mode() -> u32 {
 
 impl File {
     /// The file `name` as a manifest declares it, its template already rendered into `content`; `whole` is what it is
-    /// checked with.
+    /// checked with, `written` what is known of the file that we wrote before.
     pub fn from_spec(
         name: &str,
         fields: &Map<String, Value>,
         module: &str,
         whole: Option<Arc<Whole>>,
+        written: &Arc<Written>,
     ) -> Result<Box<dyn Resource>> {
+        Ok(Box::new(File::read(name, fields, module, whole, written)?))
+    }
+
+    fn read(
+        name: &str,
+        fields: &Map<String, Value>,
+        module: &str,
+        whole: Option<Arc<Whole>>,
+        written: &Arc<Written>,
+    ) -> Result<File> {
         let path = fields::path("file", name, module)?;
         let mut fields: Fields = fields::read("file", name, fields, module)?;
         fields.secret |= fields.inserts;
-        Ok(Box::new(File { id: ResourceId::new("file", name), path, fields, whole }))
+        Ok(File { id: ResourceId::new("file", name), path, fields, whole, written: Arc::clone(written) })
     }
 
     fn wanted(&self) -> Seen {
-        let owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
-        Seen::file(self.fields.content.as_bytes(), owned, self.fields.secret)
+        Seen::file(self.fields.content.as_bytes(), self.owned(), self.fields.secret)
     }
 
-    /// The content as it stands in the file.
-    fn content(&self, host: &dyn Host) -> Result<String> {
+    /// What is wanted, as it stands in the file.
+    fn filled(&self, host: &dyn Host) -> Result<String> {
         let what = format!("cannot write {}", self.path.display());
         if self.fields.inserts {
             insert::required(host, &self.fields.content, &what)
@@ -88,15 +103,59 @@ impl File {
         }
     }
 
+    /// What becomes of the content that was found.
+    fn judge(&self, found: &Digest, text: Option<&str>) -> (Verdict, Option<Arc<Past>>) {
+        let past = self.written.of(&self.id);
+        let verdict = past.as_ref().map_or(Verdict::Wanted, |past| past.judge(&self.fields.content, found, text));
+        (verdict, past)
+    }
+
+    /// What the file will be; `None` when what is there stays.
+    pub(super) fn candidate(&self, host: &dyn Host) -> Result<Option<(Vec<u8>, Attributes)>> {
+        // Before its owner is made, root stands in: checkers ask who else may write it.
+        let attributes = || self.attributes(host).unwrap_or(Attributes::root(self.fields.mode));
+        Ok(self.becomes(host)?.map(|content| (content, attributes())))
+    }
+
+    /// What the file will hold; `None` when what is there stays.
+    fn becomes(&self, host: &dyn Host) -> Result<Option<Vec<u8>>> {
+        if self.fields.create_only && host.meta(&self.path)?.is_some() {
+            return Ok(None);
+        }
+        if let Seen::File { digest, text, .. } = Seen::at(host, &self.path, self.fields.secret)? {
+            match self.judge(&digest, text.as_deref()).0 {
+                Verdict::Merged(text) => return Ok(Some(text.into_bytes())),
+                Verdict::Mended(text) if text != self.fields.content => return Ok(Some(text.into_bytes())),
+                Verdict::Stands | Verdict::Meets(_) => return Ok(None),
+                Verdict::Mended(_) | Verdict::Wanted => {}
+            }
+        }
+        Ok(Some(self.filled(host)?.into_bytes()))
+    }
+
+    /// The same, with what is there where that stays.
+    fn content(&self, host: &dyn Host) -> Result<Vec<u8>> {
+        match self.becomes(host)? {
+            Some(content) => Ok(content),
+            None => Ok(host.read(&self.path)?),
+        }
+    }
+
     fn attributes(&self, host: &dyn Host) -> Result<Attributes> {
         owner::attributes(host, self.fields.mode, &self.fields.owner, &self.fields.group)
     }
 
-    /// The difference from `old` to what is wanted; `None` when that is secret, or no text.
-    fn diff(&self, old: &str) -> Option<String> {
-        let Seen::File { text: Some(new), .. } = self.wanted() else { return None };
+    /// The difference from `old` to `new`; `None` when the file is secret, or no text.
+    fn diff(&self, old: &str, new: &str) -> Option<String> {
+        let Seen::File { text: Some(_), .. } = Seen::file(new.as_bytes(), self.owned(), self.fields.secret) else {
+            return None;
+        };
         let name = self.path.to_string_lossy();
-        Some(diff::unified(old, &new, &name, &name))
+        Some(diff::unified(old, new, &name, &name))
+    }
+
+    fn owned(&self) -> Owned {
+        Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group)
     }
 
     /// Whether the file that was seen bears our name: in its own, or in its first lines as all that we write does.
@@ -105,22 +164,86 @@ impl File {
         self.path.to_string_lossy().contains("vps-configurator") || text.is_some_and(named)
     }
 
-    fn replace_file(&self, digest: &Digest, owned: &Owned, text: Option<&String>) -> Change {
-        let bytes = self.fields.content.as_bytes();
-        let wanted_owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
-        let mut details = owned.changes(&wanted_owned);
-        if *digest == Digest::of(bytes) {
-            return Change::new(Action::Update, format!("set {}", details.join(", ")), self.wanted().state().0);
+    /// What becomes of a file that is there.
+    fn change(&self, digest: &Digest, owned: &Owned, text: Option<&str>) -> Change {
+        let (verdict, past) = self.judge(digest, text);
+        let since = past.as_ref().map(|past| format!("{EDITED} transaction {}", past.tx)).unwrap_or_default();
+        match verdict {
+            Verdict::Wanted => {
+                let mut change = self.replace(digest, owned, text, &self.fields.content);
+                if *digest != Digest::of(self.fields.content.as_bytes()) && !self.is_ours(text) {
+                    change.details.insert(0, FOREIGN.to_owned());
+                }
+                change
+            }
+            Verdict::Mended(mended) => {
+                let mut change = self.replace(digest, owned, text, &mended);
+                change.details.insert(0, format!("{since}: that goes; a rollback brings it back"));
+                change
+            }
+            Verdict::Merged(merged) => {
+                let mut change = self.replace(digest, owned, text, &merged);
+                change.details.insert(0, format!("{since}: those lines are kept, and merged with what is wanted now"));
+                change
+            }
+            Verdict::Stands => {
+                let count = past.as_ref().zip(text).map_or(0, |(past, text)| edits(&past.base, text).len());
+                let places = if count == 0 { String::new() } else { format!(", in {count} places") };
+                self.leave(digest, owned, text, format!("{since}{places}: that stays"))
+            }
+            Verdict::Meets(clashes) => {
+                let summary = format!("{since}, and is not as wanted now: it stays as it is");
+                let mut change = self.leave(digest, owned, text, summary);
+                change.details.extend(clashes.iter().map(told));
+                if clashes.is_empty() {
+                    change.details.push("it can't be merged: no text, too long, or secret".to_owned());
+                }
+                change.details.push(format!(
+                    "take over what is wanted by hand, or move {} away; then install again",
+                    self.path.display()
+                ));
+                change.diff = text.and_then(|text| self.diff(text, &self.fields.content));
+                change
+            }
         }
-        let summary = format!("write {} bytes, {}", bytes.len(), wanted_owned.words());
-        let mut change = Change::new(Action::Update, summary, self.wanted().state().0);
-        if !self.is_ours(text.map(String::as_str)) {
-            details.insert(0, FOREIGN.to_owned());
+    }
+
+    /// This content, with the owner and mode that are wanted.
+    fn with_text(&self, digest: &Digest, text: Option<&str>) -> Seen {
+        Seen::File { digest: digest.clone(), owned: self.owned(), text: text.map(str::to_owned) }
+    }
+
+    /// Nothing but owner and mode changes, and those only where they differ.
+    fn leave(&self, digest: &Digest, owned: &Owned, text: Option<&str>, summary: String) -> Change {
+        let differs = owned.changes(&self.owned());
+        let after = self.with_text(digest, text).state();
+        if differs.is_empty() {
+            return Change { summary, ..Change::keep(&after) };
         }
-        change.details = details;
-        change.diff = text.and_then(|old| self.diff(old));
+        let mut change = Change::new(Action::Update, format!("set {}", differs.join(", ")), after.0);
+        change.details.push(summary);
         change
     }
+
+    /// The file gets this content, and the owner and mode that are wanted.
+    fn replace(&self, digest: &Digest, owned: &Owned, text: Option<&str>, new: &str) -> Change {
+        let bytes = new.as_bytes();
+        let after = Seen::file(bytes, self.owned(), self.fields.secret).state();
+        let details = owned.changes(&self.owned());
+        if *digest == Digest::of(bytes) {
+            return Change::new(Action::Update, format!("set {}", details.join(", ")), after.0);
+        }
+        let summary = format!("write {} bytes, {}", bytes.len(), self.owned().words());
+        let mut change = Change::new(Action::Update, summary, after.0);
+        change.details = details;
+        change.diff = text.and_then(|old| self.diff(old, new));
+        change
+    }
+}
+
+/// A place where both sides meet, in one line.
+fn told(clash: &Clash) -> String {
+    format!("line {}: there is {}; wanted is {}", clash.line, first(&clash.theirs), first(&clash.ours))
 }
 
 impl Resource for File {
@@ -151,16 +274,15 @@ impl Resource for File {
         }
         match &found {
             Seen::File { .. } | Seen::Link { .. } if self.fields.create_only => Ok(Change::keep(seen)),
-            Seen::File { digest, owned, text } => Ok(self.replace_file(digest, owned, text.as_ref())),
+            Seen::File { digest, owned, text } => Ok(self.change(digest, owned, text.as_deref())),
             Seen::Absent | Seen::Link { .. } => {
-                let owned = Owned::new(self.fields.mode, &self.fields.owner, &self.fields.group);
-                let summary = format!("write {} bytes, {}", self.fields.content.len(), owned.words());
+                let summary = format!("write {} bytes, {}", self.fields.content.len(), self.owned().words());
                 let action = if found == Seen::Absent { Action::Create } else { Action::Update };
                 let mut change = Change::new(action, summary, self.wanted().state().0);
                 if action == Action::Update {
                     change.details.push(format!("replaces {}", found.words()));
                 }
-                change.diff = self.diff("");
+                change.diff = self.diff("", &self.fields.content);
                 Ok(change)
             }
             Seen::Directory { .. } | Seen::Other => Err(Error::refused(
@@ -173,14 +295,14 @@ impl Resource for File {
     }
 
     fn capture(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<UndoRecord> {
-        let after = Image::file(self.content(context.host)?.as_bytes(), self.attributes(context.host)?);
+        let after = Image::file(&self.content(context.host)?, self.attributes(context.host)?);
         Paths::capture(context, &[Intent::new(&self.path, after)])?.record()
     }
 
     fn apply(&self, context: &Context<'_>, _seen: &State, _change: &Change) -> Result<()> {
         let attributes = self.attributes(context.host)?;
         let content = self.content(context.host)?;
-        let put = || put(context.host, &self.path, content.as_bytes(), &attributes);
+        let put = || put(context.host, &self.path, &content, &attributes);
         Whole::around(self.whole.as_deref(), context, &self.path, &put)
     }
 }
@@ -209,8 +331,9 @@ mod tests {
 
     fn file(name: &str, fields: Value) -> Box<dyn Resource> {
         let spec = Spec::sample("file", name, fields);
-        let whole = Wholes::of(std::slice::from_ref(&spec)).unwrap().of_spec(0);
-        File::from_spec(name, &spec.fields, "test", whole).unwrap()
+        let written = Arc::default();
+        let whole = Wholes::of(std::slice::from_ref(&spec), &written).unwrap().of_spec(0);
+        File::from_spec(name, &spec.fields, "test", whole, &written).unwrap()
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod unit;
 pub mod user;
 pub mod user_undo;
 pub mod whole;
+pub mod written;
 
 #[cfg(test)]
 mod bench;

@@ -14,6 +14,7 @@ use crate::host::read_text;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How recipes of our kinds are followed.
 pub const KITCHEN: Kitchen = Kitchen { remake, picture };
@@ -49,6 +50,7 @@ fn remake(context: &Context<'_>, recipe: &Recipe) -> Result<Node> {
         lock_wait: LOCK_WAIT,
         access: AccessRules::load(context.host).map_err(|e| bad(e.to_string()))?,
         is_checked: false,
+        written: Arc::default(),
     };
     let mut nodes = assemble(&specs, &assembly)?.nodes;
     match (nodes.pop(), nodes.is_empty()) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Text longer than this (bytes) is compared by its digest alone and shown without a diff.
-const LONGEST_TEXT: usize = 256 * 1024;
+pub(super) const LONGEST_TEXT: usize = 256 * 1024;
 
 /// What is at a path, with owners by name so that a plan can be made before an account exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

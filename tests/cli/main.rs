@@ -5,6 +5,7 @@ mod support;
 
 mod beginner;
 mod dropped;
+mod edited;
 mod heirs;
 mod json;
 mod refusals;

@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
         dropped("dropped: packages, their files, their unit", dropped_packages),
         case("a group: file, checker, restart, probe", &["case"], group),
         case("a group that comes up and dies", &["case"], group_that_dies),
+        dropped("an edited file is merged, and read by its unit", edited_file),
         case("people: group, user, member, key, sudo", &["case"], people),
         case("packages: they, their files, their unit", &["web"], |_| Tree::new()),
     ]
@@ -84,6 +85,23 @@ fn dropped_files(_: &str) -> Tree {
   - {user: anna, shell: /bin/zsh, comment: Anna}
 ";
     dropping(tree, "case", Some(resources))
+}
+
+/// A host on which somebody edited a file of ours that is now wanted otherwise.
+fn edited_file(_: &str) -> Tree {
+    let tree = Tree::new();
+    running(&tree, "");
+    let of = |first: &str| {
+        let content = format!("{first}\\nsecond\\nthird\\n");
+        let file = format!("file: /etc/theirs.conf, content: \"{content}\", notify: [restart own.service]");
+        tree.module("case", &format!("resources:\n  - {{{file}, check: [visudo, -cf, \"{{path}}\"]}}\n"));
+    };
+    of("first");
+    tree.enable(&["case"]);
+    tree.call("install --profile small --yes").ends(0);
+    tree.put("/etc/theirs.conf", "first\nsecond\nthird\nby hand\n");
+    of("another");
+    tree
 }
 
 fn dropped_packages(_: &str) -> Tree {

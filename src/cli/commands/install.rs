@@ -457,7 +457,7 @@ fn tell(
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(if plan.left.is_empty() { Exit::Done } else { Exit::Findings })
 }
 
 /// Why an install did not come to its end, if it didn't.

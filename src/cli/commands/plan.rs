@@ -14,7 +14,7 @@ use std::io::{Error, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Runs it. Exit 0 when nothing is to do, 4 when changes are pending.
+/// Runs it. Exit 0 when nothing is to do, 4 when changes are pending or something is left that is not as wanted.
 pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
     session.require_root()?;
     session.require_debian_13()?;
@@ -41,7 +41,7 @@ pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
             session.output.text(&format!("Saved: vps-configurator install --plan {}\n", path.display()));
         }
     }
-    Ok(if plan.is_empty() { Exit::Done } else { Exit::Findings })
+    Ok(if plan.is_empty() && plan.left.is_empty() { Exit::Done } else { Exit::Findings })
 }
 
 /// Writes the file anew, for its owner alone: it holds what was set on the command line, which may be secret, whatever

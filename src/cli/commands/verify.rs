@@ -16,9 +16,10 @@ use crate::engine::resource::Node;
 use crate::journal::{Journal, StepState, TransactionKind, TransactionRow, TransactionState};
 use crate::modules::probing::{ProbeResult, Prober, Verdict};
 use crate::observe::answers::{List, Remembering};
-use crate::observe::drift::{Comparison, Keeper};
+use crate::observe::drift::{Comparison, EDITS, Finding, Keeper};
 use libsystemd::daemon::{self, NotifyState};
 use serde_json::json;
+use std::path::Path;
 
 /// What a line of the system journal about findings is known by.
 const FOUND: &str = "5f2d4d5d7d8a4f0f9a0c6b1f3f6d2a11";
@@ -53,10 +54,13 @@ fn prove(session: &Session<'_>, flags: &Verify) -> Outcome {
         _ => None,
     };
     let owned = setup.nodes.iter().flat_map(|node| node.resource.paths()).collect();
-    let comparison = match &keeper {
+    let mut comparison = match &keeper {
         Some(keeper) => keeper.compare(&owned, flags.deep)?,
         None => None,
     };
+    if let Some(comparison) = &mut comparison {
+        comparison.findings.retain(|finding| !is_drift(finding, &plan));
+    }
     let drifted = drifted(session, journal.as_ref(), &setup, &plan)?;
     // What was seen while another run began its work is neither remembered nor told.
     session.require_quiet()?;
@@ -65,7 +69,7 @@ fn prove(session: &Session<'_>, flags: &Verify) -> Outcome {
     }
     let found = comparison.as_ref().map_or(0, |comparison| comparison.findings.len());
     let blind = comparison.as_ref().map_or(0, |comparison| comparison.blind().count());
-    let differs = !plan.is_empty() || failed > 0 || found > 0;
+    let differs = !plan.is_empty() || !plan.left.is_empty() || failed > 0 || found > 0;
     let exit = if differs || blind > 0 { Exit::Findings } else { Exit::Done };
     announce(&plan, comparison.as_ref(), failed, blind);
     if session.output.is_json() {
@@ -80,6 +84,7 @@ fn prove(session: &Session<'_>, flags: &Verify) -> Outcome {
             "findings": comparison.iter().flat_map(|c| &c.findings).map(finding_json).collect::<Vec<_>>(),
             "baseline": comparison.as_ref().map(baseline_json),
             "not_compared": comparison.as_ref().map(|c| &c.unknown),
+            "left": plan.left,
             "unchanged": plan.unchanged,
             "probes": results.iter().map(|result| json!({
                 "module": result.module, "name": result.name, "verdict": word(&result.verdict), "why": why(&result.verdict)
@@ -101,6 +106,9 @@ fn prove(session: &Session<'_>, flags: &Verify) -> Outcome {
         text.push_str("Drift:\n");
         text.extend(drifted.iter().map(Drifted::text));
         text.push_str(&format!("{}\n", page::sums(&plan)));
+    }
+    if !plan.left.is_empty() {
+        text.push_str(&page::left(&plan, session.output.has_colour(), session.output.is_verbose()));
     }
     text.extend(comparison.as_ref().map(findings_text));
     if plan.is_empty() {
@@ -157,21 +165,29 @@ fn drifted<'a>(
     plan.steps.iter().map(one).collect()
 }
 
+/// Whether an edit of a file of ours is told with that file already.
+fn is_drift(finding: &Finding, plan: &Plan) -> bool {
+    let mut ids = plan.steps.iter().map(|step| &step.id).chain(plan.left.iter().map(|left| &left.id));
+    let file = finding.file.as_deref().filter(|_| finding.territory() == EDITS);
+    file.is_some_and(|file| ids.any(|id| id.kind() == "file" && file == Path::new(id.name())))
+}
+
 /// Tells the system journal and whoever watches the unit, so that an alert says how much was found.
 fn announce(plan: &Plan, comparison: Option<&Comparison>, failed: usize, blind: usize) {
+    let drifted = plan.steps.len() + plan.left.len();
     let findings = comparison.map_or(&[][..], |comparison| comparison.findings.as_slice());
-    let mut text =
-        format!("{} resources drifted, {} findings, {failed} probes failed", plan.steps.len(), findings.len());
+    let mut text = format!("{drifted} resources drifted, {} findings, {failed} probes failed", findings.len());
     if blind > 0 {
         text.push_str(&format!(", {blind} places could not be looked at"));
     }
     // Without systemd nobody listens, and that is no failure.
     let _ = daemon::notify(false, &[NotifyState::Status(text.clone())]);
-    if plan.is_empty() && findings.is_empty() && failed + blind == 0 {
+    if drifted == 0 && findings.is_empty() && failed + blind == 0 {
         return;
     }
     story::begin(false);
-    let drift = plan.steps.iter().map(|step| step.id.as_str());
+    let left = plan.left.iter().map(|left| left.id.as_str());
+    let drift = plan.steps.iter().map(|step| step.id.as_str()).chain(left);
     let blind = comparison.into_iter().flat_map(Comparison::blind).map(String::as_str);
     let ids: Vec<&str> = drift.chain(findings.iter().map(|finding| finding.id.as_str())).chain(blind).collect();
     tracing::warn!(MESSAGE_ID = FOUND, "verify: {text}: {}", ids.join(", "));

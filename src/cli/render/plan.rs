@@ -16,8 +16,12 @@ pub fn show(output: &Output, plan: &Plan, profile: &str, arming: Option<&Arming>
 
 /// The plan as text. `verbose` shows every diff whole; else the first lines of each.
 fn text(plan: &Plan, profile: &str, arming: Option<&Arming>, colour: bool, verbose: bool) -> String {
-    if plan.is_empty() {
+    if plan.is_empty() && plan.left.is_empty() {
         return format!("Nothing to do: the host is as {profile} says ({} resources checked).\n", plan.unchanged);
+    }
+    if plan.is_empty() {
+        let text = left(plan, colour, verbose);
+        return format!("{text}\nNothing else to do: {} resources are as {profile} says.\n", plan.unchanged);
     }
     let mut text = format!("Plan for profile {profile}\n");
     let mut module = "";
@@ -28,6 +32,9 @@ fn text(plan: &Plan, profile: &str, arming: Option<&Arming>, colour: bool, verbo
             module = owner;
         }
         text.push_str(&one(step, profile, colour, verbose));
+    }
+    if !plan.left.is_empty() {
+        text.push_str(&format!("\n{}", left(plan, colour, verbose)));
     }
     for note in &plan.notes {
         text.push_str(&wrap("  ", note));
@@ -65,24 +72,42 @@ fn one(step: &Step, profile: &str, colour: bool, verbose: bool) -> String {
     for line in &details[..shown] {
         text.push_str(&wrap("      ", line));
     }
-    if let Some(diff) = &step.change.diff {
-        let lines: Vec<&str> =
-            diff.lines().skip_while(|line| line.starts_with("---") || line.starts_with("+++")).collect();
-        let shown = if verbose { lines.len() } else { lines.len().min(24) };
-        for line in &lines[..shown] {
-            let line = match line.chars().next() {
-                Some('+') => paint(line, "32", colour),
-                Some('-') => paint(line, "31", colour),
-                _ => (*line).to_owned(),
-            };
-            text.push_str(&format!("      {line}\n"));
-        }
-        if shown < lines.len() {
-            text.push_str(&format!("      ... {} more lines (--verbose)\n", lines.len() - shown));
-        }
-    }
+    text.extend(step.change.diff.as_ref().map(|diff| difference(diff, colour, verbose)));
     for debt in &step.notify {
         text.push_str(&format!("      then {debt}\n"));
+    }
+    text
+}
+
+/// What is not as wanted, and stays as it is: with both sides, for somebody must choose.
+pub fn left(plan: &Plan, colour: bool, verbose: bool) -> String {
+    let mut text = String::from("Not as wanted, and left as it is:\n");
+    for one in &plan.left {
+        let sign = paint("!", "31", colour);
+        text.push_str(&wrap(&format!("  {sign} "), &format!("{} [{}]: {}", one.id, one.module, one.summary)));
+        for line in &one.details {
+            text.push_str(&wrap("      ", line));
+        }
+        text.extend(one.diff.as_ref().map(|diff| difference(diff, colour, verbose)));
+    }
+    text
+}
+
+/// A diff without its head; all of it, or its first lines.
+fn difference(diff: &str, colour: bool, verbose: bool) -> String {
+    let lines: Vec<&str> = diff.lines().skip_while(|line| line.starts_with("---") || line.starts_with("+++")).collect();
+    let shown = if verbose { lines.len() } else { lines.len().min(24) };
+    let mut text = String::new();
+    for line in &lines[..shown] {
+        let line = match line.chars().next() {
+            Some('+') => paint(line, "32", colour),
+            Some('-') => paint(line, "31", colour),
+            _ => (*line).to_owned(),
+        };
+        text.push_str(&format!("      {line}\n"));
+    }
+    if shown < lines.len() {
+        text.push_str(&format!("      ... {} more lines (--verbose)\n", lines.len() - shown));
     }
     text
 }

@@ -1,10 +1,11 @@
 //! The result of an install: JSON for programs (the form of the blueprint, and more), and a page for people.
 
-use super::time;
 use super::wrap::wrap;
+use super::{plan, time};
 use crate::engine::apply::Report;
 use crate::engine::plan::Plan;
 use crate::journal::TransactionState;
+use crate::resources::file::EDITED;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -73,6 +74,8 @@ pub fn json(result: &Result<'_>) -> Value {
         "plan": result.plan.hash,
         "deviations": result.report.map_or(&[][..], |r| &r.deviations),
         "kept": result.report.map_or(&[][..], |r| &r.kept),
+        "edited": edited(result),
+        "left": result.plan.left,
         "summary": summary,
         "steps": result.report.map(|r| r.applied.iter().map(|step| json!({
             "resource": step.id, "module": step.module, "summary": step.summary, "seconds": step.seconds
@@ -88,8 +91,19 @@ pub fn json(result: &Result<'_>) -> Value {
     })
 }
 
+/// What was made of files that somebody had edited: a line each.
+fn edited(result: &Result<'_>) -> Vec<String> {
+    let applied = result.report.iter().flat_map(|report| &report.applied);
+    let lines = applied.filter_map(|step| {
+        let details = &result.plan.step(&step.id)?.change.details;
+        Some(format!("{}: {}", step.id, details.iter().find(|line| line.starts_with(EDITED))?))
+    });
+    lines.collect()
+}
+
 fn status(result: &Result<'_>) -> &'static str {
     match result.report.map(|report| report.state) {
+        None | Some(TransactionState::Done) if !result.plan.left.is_empty() => "findings",
         None | Some(TransactionState::Done) => "success",
         Some(TransactionState::Partial) => "degraded",
         Some(_) => "error",
@@ -99,12 +113,12 @@ fn status(result: &Result<'_>) -> &'static str {
 /// The result for people.
 pub fn text(result: &Result<'_>) -> String {
     let Some(report) = result.report else {
-        return format!(
-            "Nothing to do: the host is as {} says ({} resources checked, {}).\n",
-            result.profile,
-            result.plan.unchanged,
-            time::length(result.seconds)
-        );
+        let (profile, unchanged, took) = (result.profile, result.plan.unchanged, time::length(result.seconds));
+        if !result.plan.left.is_empty() {
+            let left = plan::left(result.plan, false, false);
+            return format!("{left}\nNothing else to do: {unchanged} resources are as {profile} says, {took}.\n");
+        }
+        return format!("Nothing to do: the host is as {profile} says ({unchanged} resources checked, {took}).\n");
     };
     let mut text = match report.state {
         TransactionState::Done => {
@@ -136,6 +150,12 @@ pub fn text(result: &Result<'_>) -> String {
     }
     for line in report.kept.iter().chain(report.rollbacks.iter().flat_map(|r| &r.kept)) {
         text.push_str(&wrap("  ", &format!("kept: {line}")));
+    }
+    for line in edited(result) {
+        text.push_str(&wrap("  ", &line));
+    }
+    if !result.plan.left.is_empty() {
+        text.push_str(&plan::left(result.plan, false, false));
     }
     for debt in &report.unpaid {
         text.push_str(&format!("  owed: {} ({})\n", debt.debt, debt.error));

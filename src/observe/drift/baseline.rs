@@ -1,6 +1,6 @@
 //! What is known of the territories, and how that changes: by a run of ours, by an administrator's word.
 
-use super::{Inventory, Item, Items};
+use super::{EDITS, Inventory, Item, Items};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -43,9 +43,11 @@ pub(super) fn id(territory: &str, name: &str) -> String {
 }
 
 impl Known {
-    /// The first baseline: the host as it was handed to us.
+    /// The first baseline: the host as it was handed to us. Edits of our files are never ours.
     pub fn first(now: &Inventory) -> Known {
-        Known { territories: now.territories.clone(), since: now.since, ..Known::default() }
+        let mut territories = now.territories.clone();
+        territories.entry(EDITS.to_owned()).and_modify(Items::clear);
+        Known { territories, since: now.since, ..Known::default() }
     }
 
     /// What is known after a run of ours, which found `before` and left `after`: what is different between the two is
@@ -53,6 +55,10 @@ impl Known {
     /// never swallows what somebody else did. Territories that couldn't be looked at stay as they were known.
     pub fn after(mut self, before: &Inventory, after: &Inventory) -> Known {
         for (territory, now) in &after.territories {
+            if territory == EDITS {
+                self.forget_gone(now);
+                continue;
+            }
             let Some(known) = self.territories.get_mut(territory) else {
                 // A territory that is looked at from now on.
                 self.territories.insert(territory.clone(), now.clone());
@@ -73,6 +79,15 @@ impl Known {
         }
         self.since = after.since.or(self.since);
         self
+    }
+
+    /// A run makes no edit of a file of ours known; one that it took away needs nobody's word any more.
+    fn forget_gone(&mut self, now: &Items) {
+        let known = self.territories.entry(EDITS.to_owned()).or_default();
+        known.retain(|name, _| now.contains_key(name));
+        self.accepted.retain(|key, _| {
+            key.split_once(':').is_none_or(|(territory, name)| territory != EDITS || known.contains_key(name))
+        });
     }
 
     /// What is known of one thing.

@@ -74,6 +74,10 @@ pub(super) fn findings(
             if matches!(territory.kind, Kind::Files(_)) && finding.file.as_ref().is_some_and(|f| owned.contains(f)) {
                 continue;
             }
+            // Whoever takes an edit of theirs out again has left our file as it was.
+            if territory.kind == Kind::Edits && finding.what == What::Removed {
+                continue;
+            }
             if let Kind::Settings { set_in, .. } = &territory.kind
                 && let Some(place) = settings::set_at(host, set_in, finding.name())?
             {

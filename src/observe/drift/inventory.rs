@@ -1,9 +1,10 @@
 //! What is in each territory now.
 
-use super::{Kind, Territory, accounts, files, kernel_rules, programs, settings};
+use super::{Kind, Territory, accounts, edits, files, kernel_rules, programs, settings};
 use crate::host::{Host, read_text};
 use crate::resources::firewall::rule;
 use crate::resources::package::Database;
+use crate::resources::written::Written;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -58,8 +59,9 @@ pub struct Reach {
 const RULES: [&str; 2] = ["/etc/ufw/user.rules", "/etc/ufw/user6.rules"];
 
 impl Inventory {
-    /// Looks at every territory. One that can't be looked at keeps none of the others from it.
-    pub fn take(host: &dyn Host, territories: &[Territory], reach: &Reach) -> Inventory {
+    /// Looks at every territory. One that can't be looked at keeps none of the others from it. `written`: what is known of
+    /// our own files.
+    pub fn take(host: &dyn Host, territories: &[Territory], written: &Written, reach: &Reach) -> Inventory {
         let mut inventory = Inventory::default();
         for territory in territories {
             let looked = match &territory.kind {
@@ -70,6 +72,7 @@ impl Inventory {
                 Kind::Settings { argv, .. } => settings::look(host, argv),
                 Kind::FirewallRules => firewall_rules(host),
                 Kind::KernelRules { ignore } => kernel_rules::look(host, ignore),
+                Kind::Edits => edits::look(host, written),
                 Kind::Packages => packages(host),
                 Kind::Programs { below, except } => programs::look(host, below, except, reach).map(|(items, since)| {
                     inventory.since = Some(since);

@@ -1,12 +1,13 @@
 //! Keeping the baseline in the journal: pictures before and after each run of ours, comparing in between.
 
 use super::finding::findings;
-use super::{Finding, Inventory, Items, Kind, Known, Reach, Territory};
+use super::{EDITS, Finding, Inventory, Items, Kind, Known, Reach, Territory};
 use crate::base::ids::TransactionId;
 use crate::base::paths;
 use crate::engine::{Error, Result};
 use crate::host::{Attributes, Host, read_if_there};
 use crate::journal::{BaselineReason, BaselineRow, Journal};
+use crate::resources::written::{Accepted, Written};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,21 @@ impl<'a> Keeper<'a> {
         Ok(Some((row, known)))
     }
 
+    /// The edits of files of ours that somebody accepted.
+    pub fn accepted_edits(&self) -> Result<Accepted> {
+        let known = self.known()?.map(|(_, known)| known).unwrap_or_default();
+        Ok(known.territories.get(EDITS).map(|items| items.keys().cloned().collect()).unwrap_or_default())
+    }
+
+    /// What is there now.
+    fn take(&self, reach: &Reach) -> Result<Inventory> {
+        let written = Written::default();
+        if self.territories.iter().any(|territory| territory.kind == Kind::Edits) {
+            written.read(self.journal, &Accepted::new())?;
+        }
+        Ok(Inventory::take(self.host, &self.territories, &written, reach))
+    }
+
     fn load(&self, row: &BaselineRow) -> Result<Known> {
         let text = self.journal.objects().get(&row.known)?;
         serde_json::from_slice(&text).map_err(|e| bad(&e))
@@ -102,14 +118,14 @@ impl<'a> Keeper<'a> {
             return Ok(());
         }
         let Some((row, known)) = self.known()? else { return Ok(()) };
-        let before = Inventory::take(self.host, &self.territories, &self.reach(&row, &known)?);
+        let before = self.take(&self.reach(&row, &known)?)?;
         self.keep(BaselineReason::Before, None, actor, &Known::first(&before))
     }
 
     /// After the run `tx`: what it changed is known from now on. The first time, all there is.
     pub fn end(&self, tx: Option<TransactionId>, actor: &Value) -> Result<()> {
         let Some((_, known)) = self.known()? else {
-            let now = Inventory::take(self.host, &self.territories, &Reach::default());
+            let now = self.take(&Reach::default())?;
             return self.keep(BaselineReason::After, tx, actor, &Known::first(&now));
         };
         let Some(open) = self.journal.open_baseline()? else { return Ok(()) };
@@ -117,7 +133,7 @@ impl<'a> Keeper<'a> {
         // What the run itself unpacked is as it was brought: only what was found before is looked at.
         let mut again = self.programs(&known.territories);
         again.extend(self.programs(&before.territories));
-        let after = Inventory::take(self.host, &self.territories, &Reach { since: None, again, deep: false });
+        let after = self.take(&Reach { since: None, again, deep: false })?;
         let before = Inventory { territories: before.territories, ..Inventory::default() };
         let known = Known { again: self.programs(&after.territories), ..known.after(&before, &after) };
         self.keep(BaselineReason::After, tx, actor, &known)
@@ -128,7 +144,7 @@ impl<'a> Keeper<'a> {
     pub fn compare(&self, owned: &BTreeSet<PathBuf>, deep: bool) -> Result<Option<Comparison>> {
         let Some((baseline, known)) = self.known()? else { return Ok(None) };
         let reach = Reach { deep, ..self.reach(&baseline, &known)? };
-        let now = Inventory::take(self.host, &self.territories, &reach);
+        let now = self.take(&reach)?;
         let findings = findings(self.host, &self.territories, &known, &now, owned)?;
         let mut unknown = now.unknown.clone();
         for territory in &self.territories {

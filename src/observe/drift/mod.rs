@@ -5,13 +5,14 @@
 //! |---|---|
 //! | `territory` | what is looked after: data, `config/territories.yaml` |
 //! | `inventory` | what is there now, territory by territory |
-//! | `accounts`, `files`, `settings`, `kernel_rules`, `programs` | how each kind is looked at |
+//! | `accounts`, `edits`, `files`, `settings`, `kernel_rules`, `programs` | how each kind is looked at |
 //! | `baseline` | what is known, and how a run of ours changes that |
 //! | `finding` | the differences, in words |
 //! | `keeper` | keeping the baseline in the journal, around each run |
 
 mod accounts;
 mod baseline;
+mod edits;
 mod files;
 mod finding;
 mod inventory;
@@ -25,4 +26,4 @@ pub use baseline::{Acceptance, Known};
 pub use finding::{Finding, What};
 pub use inventory::{Inventory, Item, Items, Reach};
 pub use keeper::{Comparison, Keeper, Word};
-pub use territory::{Kind, Territory, load};
+pub use territory::{EDITS, Kind, Territory, load};

@@ -16,6 +16,9 @@ pub struct Territory {
     pub kind: Kind,
 }
 
+/// The name of the territory of [`Kind::Edits`].
+pub const EDITS: &str = "edits";
+
 /// How a territory is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -41,6 +44,8 @@ pub enum Kind {
         /// Patterns of [`glob`](crate::base::glob).
         ignore: Vec<String>,
     },
+    /// What somebody edited in files of ours.
+    Edits,
     /// Packages that are marked as installed by hand.
     Packages,
     /// Files of packages below these directories that are not as their packages brought them.
@@ -88,12 +93,13 @@ fn territory(reader: Reader<'_>, name: &str, node: &Node) -> Option<Territory> {
     };
     let paths = |nodes: Vec<&Node>| -> Vec<PathBuf> { texts(nodes).into_iter().map(PathBuf::from).collect() };
     let mut kinds = Vec::new();
-    for (key, word) in [("accounts", "can-log-in"), ("rules", "ufw"), ("packages", "manual")] {
+    for (key, word) in [("accounts", "can-log-in"), ("rules", "ufw"), ("packages", "manual"), ("edits", "files")] {
         if let Some(node) = fields.take(key) {
             reader.choice(node, [word])?;
             kinds.push(match key {
                 "accounts" => Kind::Accounts,
                 "rules" => Kind::FirewallRules,
+                "edits" => Kind::Edits,
                 _ => Kind::Packages,
             });
         }
@@ -139,8 +145,9 @@ mod tests {
         let all = read(&Source::new("territories.yaml", text)).unwrap();
         let mut kinds: Vec<_> = all.iter().map(|territory| std::mem::discriminant(&territory.kind)).collect();
         kinds.dedup();
-        assert_eq!(kinds.len(), 9, "a kind of its own for each, but for two lists of files");
+        assert_eq!(kinds.len(), 10, "a kind of its own for each, but for two lists of files");
         assert!(all.iter().all(|territory| !territory.summary.is_empty()));
+        assert!(all.iter().all(|territory| (territory.kind == Kind::Edits) == (territory.name == EDITS)));
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use crate::engine::Result;
 use crate::host::{Attributes, Candidate, Host, Kind, Shape};
+use crate::resources::file::{self, File};
 use crate::resources::part::{self, Place};
-use crate::resources::{Spec, block, file, insert, owner, symlink};
+use crate::resources::written::Written;
+use crate::resources::{Spec, block, symlink};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The files of a group as they will be, by path.
 pub type Composed = BTreeMap<PathBuf, Candidate>;
@@ -14,20 +17,7 @@ pub type Composed = BTreeMap<PathBuf, Candidate>;
 #[derive(Debug)]
 pub enum Draft {
     /// A whole file.
-    File {
-        /// All of it.
-        content: String,
-        /// Permission bits.
-        mode: u32,
-        /// The owner's name.
-        owner: String,
-        /// The group's name.
-        group: String,
-        /// Whether one that is there already stays.
-        create_only: bool,
-        /// Whether it names files whose text goes into it.
-        inserts: bool,
-    },
+    File(Box<File>),
     /// A block of ours in a file of others.
     Block {
         /// The word that names it.
@@ -43,10 +33,10 @@ pub enum Draft {
 
 impl Draft {
     /// What a spec says will be at its path; `None` when it is of another kind.
-    pub fn of(spec: &Spec) -> Result<Option<Draft>> {
+    pub fn of(spec: &Spec, written: &Arc<Written>) -> Result<Option<Draft>> {
         let Spec { name, fields, module, .. } = spec;
         Ok(match spec.kind {
-            "file" => Some(file::draft(name, fields, module)?),
+            "file" => Some(file::draft(name, fields, module, written)?),
             "block" => Some(block::draft(name, fields, module)?),
             "symlink" => Some(symlink::draft(name, fields, module)?),
             _ => None,
@@ -56,16 +46,10 @@ impl Draft {
     /// Adds what will be at `path` to what is composed already; looks at the host for the parts that are not ours.
     pub fn compose(&self, host: &dyn Host, path: &Path, composed: &mut Composed) -> Result<()> {
         let (shape, attributes) = match self {
-            Draft::File { create_only: true, .. } if host.meta(path)?.is_some() => return Ok(()),
-            Draft::File { content, mode, owner, group, inserts, .. } => {
-                let content = match inserts {
-                    true => &insert::required(host, content, &format!("cannot write {}", path.display()))?,
-                    false => content,
-                };
-                // Before its owner is made, root stands in: checkers ask who else may write it.
-                let attributes = owner::attributes(host, *mode, owner, group).unwrap_or(Attributes::root(*mode));
-                (Shape::File(content.as_bytes().to_vec()), attributes)
-            }
+            Draft::File(file) => match file.candidate(host)? {
+                Some((content, attributes)) => (Shape::File(content), attributes),
+                None => return Ok(()),
+            },
             Draft::Block { marker, content, at } => {
                 let (text, attributes) = holder(host, path, composed)?;
                 (Shape::File(part::put(&text, marker, content, *at)), attributes)

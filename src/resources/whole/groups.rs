@@ -6,6 +6,7 @@ use super::{Approvals, Check, Draft, Whole};
 use crate::base::ids::ResourceId;
 use crate::engine::Result;
 use crate::resources::Spec;
+use crate::resources::written::Written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -86,7 +87,7 @@ pub struct Wholes(BTreeMap<usize, Arc<Whole>>);
 
 impl Wholes {
     /// The groups among these specs, whose needs are complete.
-    pub fn of(specs: &[Spec]) -> Result<Wholes> {
+    pub fn of(specs: &[Spec], written: &Arc<Written>) -> Result<Wholes> {
         let approvals: Arc<Mutex<Approvals>> = Arc::default();
         let mut wholes = BTreeMap::new();
         for group in groups(specs) {
@@ -97,7 +98,7 @@ impl Wholes {
             for members in late.into_iter().map(|at| BTreeSet::from([at])).chain([together]) {
                 let mut drafts = Vec::new();
                 for &at in &members {
-                    drafts.extend(Draft::of(&specs[at])?.map(|draft| (PathBuf::from(&specs[at].name), draft)));
+                    drafts.extend(Draft::of(&specs[at], written)?.map(|draft| (PathBuf::from(&specs[at].name), draft)));
                 }
                 let about = |check: &Check| match check {
                     Check::File(path, _) | Check::Sshd(path) => drafts.iter().any(|(member, _)| member == path),
@@ -170,7 +171,7 @@ mod tests {
             file("other", "/srv/unchecked.conf", &["app.service"]),
         ];
         specs[2].kind = "directory";
-        let wholes = Wholes::of(&specs).unwrap();
+        let wholes = Wholes::of(&specs, &Arc::default()).unwrap();
         let of = |at| members(&wholes.of_spec(at));
         assert_eq!(of(0), ["/etc/nginx/conf.d/a.conf", "/srv/include.conf", "/etc/nginx/conf.d/b.conf"]);
         assert_eq!((of(1), of(3)), (of(0), of(0)));
@@ -190,7 +191,7 @@ mod tests {
         specs[1].needs.push(ResourceId::new("file", "/etc/nginx/conf.d/a.conf"));
         specs[2].needs.push(ResourceId::new("command", "certificate"));
         specs[3].needs.push(ResourceId::new("file", "/etc/nginx/conf.d/a.conf"));
-        let wholes = Wholes::of(&specs).unwrap();
+        let wholes = Wholes::of(&specs, &Arc::default()).unwrap();
         assert_eq!(members(&wholes.of_spec(2)), ["/etc/nginx/conf.d/b.conf"]);
         assert_eq!(members(&wholes.of_spec(0)), ["/etc/nginx/conf.d/a.conf", "/etc/nginx/conf.d/c.conf"]);
     }

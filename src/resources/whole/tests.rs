@@ -8,6 +8,7 @@ use crate::resources::file::File;
 use crate::resources::symlink::Symlink;
 use crate::resources::{Spec, block::Block};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// nginx, small: each directive once in all of conf.d, and every file that is included is there. Notes each call.
 const NGINX: &str = "echo asked >>\"$VPS_ROOT/run/asked\"\n\
@@ -29,12 +30,12 @@ fn conf(name: &str, content: &str) -> Spec {
 }
 
 fn resources(specs: &[Spec]) -> Vec<Box<dyn Resource>> {
-    let wholes = Wholes::of(specs).unwrap();
+    let wholes = Wholes::of(specs, &Arc::default()).unwrap();
     let made = |(at, spec): (usize, &Spec)| {
         let whole = wholes.of_spec(at);
         let Spec { name, fields, module, .. } = spec;
         match spec.kind {
-            "file" => File::from_spec(name, fields, module, whole),
+            "file" => File::from_spec(name, fields, module, whole, &Arc::default()),
             "block" => Block::from_spec(name, fields, module, whole),
             _ => Symlink::from_spec(name, fields, module, whole),
         }
