@@ -104,6 +104,7 @@ impl Setup {
             &Assembly {
                 keep_open: facts.ssh_ports.clone(),
                 lock_wait: configuration.settings.lock_wait,
+                fast_io: configuration.settings.fast_io,
                 access: AccessRules::load(session.host)?,
                 is_checked: true,
                 written: Arc::clone(&written),

@@ -15,6 +15,7 @@ apply:
   workers: {type: integer, min: 1, max: MOST_WORKERS, default: 4, help: How many steps may be under way at once}
   lock_wait: {type: integer, min: 0, max: 86400, default: 600, help: Seconds to wait for a lock that someone else holds}
   recovery: {type: choice, choices: [finish, undo], default: finish, help: What the next start does with a run that a crash cut off}
+  fast_io: {type: boolean, default: true, help: 'Sync the files of new packages once, at the end, not each by itself'}
 drift:
   skip: {type: list, items: {type: string}, default: [], help: Territories that verify leaves out; territories.yaml lists them}
 confirm:
@@ -51,6 +52,8 @@ pub struct Settings {
     pub lock_wait: Duration,
     /// What is done with a run that a crash cut off.
     pub recovery: Recovery,
+    /// Whether new packages are unpacked without syncing each file.
+    pub fast_io: bool,
     /// The territories that `verify` leaves out.
     pub skipped: Vec<String>,
     /// When a change of the way in must be confirmed.
@@ -73,6 +76,10 @@ impl Settings {
             workers: usize::try_from(number("apply.workers")).unwrap_or(1),
             lock_wait: Duration::from_secs(number("apply.lock_wait")),
             recovery: if undo { Recovery::Undo } else { Recovery::Finish },
+            fast_io: values
+                .get("apply.fast_io")
+                .and_then(|v| v.value.as_bool())
+                .unwrap_or_else(|| described.get("apply.fast_io") == Some(&Value::Bool(true))),
             skipped: values
                 .get("drift.skip")
                 .and_then(|v| v.value.as_array())
@@ -114,6 +121,7 @@ mod tests {
         }
         let settings = Settings::new(&BTreeMap::new());
         assert_eq!(settings.lock_wait, crate::resources::package::LOCK_WAIT);
+        assert!(settings.fast_io);
         assert_eq!((settings.workers, settings.confirm_timeout), (4, Duration::from_secs(300)));
     }
 
@@ -126,7 +134,15 @@ mod tests {
         let paths: Vec<String> = options().0.into_iter().map(|o| o.path).collect();
         assert_eq!(
             paths,
-            ["apply.workers", "apply.lock_wait", "apply.recovery", "drift.skip", "confirm.when", "confirm.timeout"]
+            [
+                "apply.workers",
+                "apply.lock_wait",
+                "apply.recovery",
+                "apply.fast_io",
+                "drift.skip",
+                "confirm.when",
+                "confirm.timeout"
+            ]
         );
     }
 }

@@ -26,6 +26,8 @@ pub struct Assembly {
     pub keep_open: Vec<u16>,
     /// How long others who work with packages are waited for.
     pub lock_wait: Duration,
+    /// Whether new packages are unpacked without syncing each file.
+    pub fast_io: bool,
     /// What people's way in depends on.
     pub access: AccessRules,
     /// Whether files are checked before they are switched.
@@ -124,7 +126,8 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
         }
     }
     let packages = first.map(|(module, priority, origin)| {
-        let set = PackageSet::new(claims, security).with_sources(sources).leaving(beside).waiting(assembly.lock_wait);
+        let set = PackageSet::new(claims, security).with_sources(sources).leaving(beside);
+        let set = set.waiting(assembly.lock_wait).fast(assembly.fast_io);
         nodes.push(Node {
             resource: Box::new(set.clone()),
             module,

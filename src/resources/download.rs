@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// apt's downloader (package apt).
-const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
+pub const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
 /// A downloaded file.
 #[derive(Debug)]

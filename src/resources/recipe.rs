@@ -48,6 +48,7 @@ fn remake(context: &Context<'_>, recipe: &Recipe) -> Result<Node> {
     let assembly = Assembly {
         keep_open: Vec::<u16>::deserialize(keep_open).unwrap_or_default(),
         lock_wait: LOCK_WAIT,
+        fast_io: false,
         access: AccessRules::load(context.host).map_err(|e| bad(e.to_string()))?,
         is_checked: false,
         written: Arc::default(),

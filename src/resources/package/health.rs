@@ -7,6 +7,7 @@ use super::failure;
 use super::guard::take_guard;
 use super::holder::Holder;
 use super::locks::wait_for_locks;
+use super::unsynced;
 use crate::engine::{Error, Event, Progress, Result};
 use crate::host::{Command, Host};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Ailments {
     /// Dependencies that nothing meets: `a needs b (>= 2)`.
     #[serde(default)]
     pub unmet: Vec<String>,
+    /// The machine stopped before the disk had all new packages, which were not synced one by one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsynced: bool,
 }
 
 impl Ailments {
@@ -44,8 +48,12 @@ impl Ailments {
             format!("{}{}{leaving}", p.state, if p.reinstall { ", to be reinstalled" } else { "" })
         };
         let unfinished = database.all().filter(|(_, p)| p.is_unfinished()).map(|(n, p)| (n.to_owned(), state(p)));
-        let mut found =
-            Ailments { interrupted: database::is_interrupted(host)?, unfinished: unfinished.collect(), unmet: vec![] };
+        let mut found = Ailments {
+            interrupted: database::is_interrupted(host)?,
+            unfinished: unfinished.collect(),
+            unmet: vec![],
+            unsynced: unsynced::marked(host)?.is_some(),
+        };
         let unmet = if is_wanted || !found.unfinished.is_empty() { database.unmet() } else { Vec::new() };
         // apt has the last word: it knows what may stand for what.
         if !unmet.is_empty() && (!found.unfinished.is_empty() || !is_sound(host)?) {
@@ -67,6 +75,9 @@ impl Ailments {
         }
         lines.extend(self.unfinished.iter().map(|(name, state)| format!("{name} is {state}")));
         lines.extend(self.unmet.iter().cloned());
+        if self.unsynced {
+            lines.push("the machine stopped before the disk had all files of the new packages".to_owned());
+        }
         lines
     }
 
@@ -74,6 +85,7 @@ impl Ailments {
     fn summary(&self) -> String {
         let names: Vec<&str> = self.unfinished.keys().map(String::as_str).collect();
         match (names.as_slice(), self.unmet.as_slice()) {
+            ([], []) if self.unsynced => "the machine stopped before the disk had all new packages".to_owned(),
             ([], []) => "dpkg was interrupted".to_owned(),
             ([], unmet) => format!("dependencies are not met: {}", some(unmet)),
             (names, _) => format!("dpkg was interrupted at {}", some(names)),
@@ -120,8 +132,12 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing) -> Resul
     }
     let line = format!("{}; bringing it in order", ailments.summary());
     progress.tell(&Event::Note { line: &line });
+    // Before a script runs: the programs that it calls must be whole.
+    let unsynced = unsynced::marked(host)?;
+    let is_mended = unsynced.as_ref().map_or(Ok(false), |names| unsynced::mend(host, progress, names))?;
+    let lost_conffiles = unsynced.as_ref().map(|_| "--force-confmiss");
     let configure = ["--force-confdef", "--force-confold", "--configure", "-a"];
-    let dpkg = Command::new("dpkg").args(configure).accept(&[0, 1, 2]).timeout(TRANSACTION_TIME);
+    let dpkg = Command::new("dpkg").args(lost_conffiles).args(configure).accept(&[0, 1, 2]).timeout(TRANSACTION_TIME);
     let first = host.run(&dpkg)?;
     let mut text = first.text() + &String::from_utf8_lossy(&first.stderr);
     // dpkg --configure leaves packages alone that must be reinstalled, and those with unmet dependencies.
@@ -136,6 +152,12 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing) -> Resul
         let args = ["--no-remove", "-f", "install"].map(str::to_owned);
         let output = apt::run(host, progress, None, &args)?;
         text = output.text() + &String::from_utf8_lossy(&output.stderr);
+    }
+    if let Some(names) = &unsynced {
+        if is_mended {
+            unsynced::require_whole(host, names)?;
+        }
+        unsynced::end(host)?;
     }
     let after = Database::read(host)?;
     let Some(left) = Ailments::look(host, &after, true)? else {
@@ -167,6 +189,9 @@ fn outcome(ailments: &Ailments, before: &Database, after: &Database) -> String {
     }
     if !came.is_empty() {
         parts.push(format!("installed {}", some(&came)));
+    }
+    if ailments.unsynced {
+        parts.push("the disk has all files".to_owned());
     }
     if parts.is_empty() { "its database is whole".to_owned() } else { parts.join("; ") }
 }

@@ -296,7 +296,7 @@ fn a_death_at_any_effect_is_resumed_and_taken_back() {
         loop {
             let bench = bench();
             let before = tree(&bench);
-            let set = set(&[("b", "web")]);
+            let set = set(&[("b", "web")]).fast(true);
             let (seen, change, record) = captured(&bench, &set);
             let undo = decode(1, &record.data).unwrap();
             let faulty = FakeHost::with_fault(bench.at("/"), number, fault);
@@ -307,6 +307,7 @@ fn a_death_at_any_effect_is_resumed_and_taken_back() {
             set.apply(&bench.context(), &seen, &change).unwrap();
             let found = set.observe(bench.host()).unwrap();
             assert_eq!(found, change.after, "{fault:?} at effect {number}");
+            assert!(!bench.at(crate::base::paths::UNSYNCED).exists(), "{fault:?} at effect {number}");
             let after = undo.settle(&bench.context()).unwrap();
             if undoes {
                 dies(|| drop(undo.undo(&context, &Scope::Whole, after.as_ref())));

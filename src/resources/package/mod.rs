@@ -12,6 +12,7 @@
 //! | `weight` | what packages cost, and which old versions can still be had |
 //! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
 //! | `apt`, `health` | running it, and adopting what still runs; bringing dpkg in order |
+//! | `unsynced`, `damage` | unpacking without syncing each file, and what a crash spoils then |
 //! | `holder`, `locks`, `guard` | courtesy to others: who works here, waiting for it; services held back |
 //! | `tree`, `side_effects` | pictures of `/etc` and its like, and going back to one |
 //! | `purge`, `treasure`, `traces` | what must be done around a removal; people's data; what programs leave in the kernel |
@@ -19,6 +20,7 @@
 
 mod apt;
 mod archive;
+mod damage;
 mod database;
 mod excerpt;
 mod failure;
@@ -44,6 +46,7 @@ mod traces;
 mod treasure;
 mod tree;
 mod undo;
+mod unsynced;
 mod weight;
 
 pub use apt::adopt;

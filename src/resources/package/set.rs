@@ -13,7 +13,7 @@ use super::solution::{Solution, Wanted};
 use super::traces::Traces;
 use super::tree::Tree;
 use super::weight::cached_deb;
-use super::{apt, treasure};
+use super::{apt, treasure, unsynced};
 use crate::base::ids::ResourceId;
 use crate::base::size::bytes;
 use crate::engine::undo::Wishes;
@@ -43,6 +43,7 @@ pub struct PackageSet {
     sources: Vec<PlannedSource>,
     foreign: BTreeSet<PathBuf>,
     lock_wait: Duration,
+    is_fast: bool,
     solved: Memory,
 }
 
@@ -80,6 +81,7 @@ impl PackageSet {
             sources: Vec::new(),
             foreign: BTreeSet::new(),
             lock_wait: LOCK_WAIT,
+            is_fast: false,
             solved: Memory::default(),
         }
     }
@@ -100,6 +102,12 @@ impl PackageSet {
     /// With another limit to how long the locks of dpkg and apt are waited for.
     pub fn waiting(mut self, limit: Duration) -> Self {
         self.lock_wait = limit;
+        self
+    }
+
+    /// Unpacking without syncing each file, where that loses nothing that was there.
+    pub fn fast(mut self, is_fast: bool) -> Self {
+        self.is_fast = is_fast;
         self
     }
 
@@ -231,10 +239,28 @@ impl PackageSet {
             update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
         }
         let lists = solution.lists(host, database)?;
-        let mut args = vec!["--no-remove".to_owned(), "install".to_owned()];
-        args.extend(solution.request.iter().cloned());
-        let output = apt::run(host, progress, lists.environment(), &args)?;
-        if output.code == 0 { Ok(()) } else { Err(self.failed(context, solution, &output)) }
+        let is_fit = |item: &Item| self.is_fast && unsynced::is_fit(item, database);
+        let (fast, careful): (Vec<&Item>, Vec<&Item>) = solution.items().partition(|item| is_fit(item));
+        let run = |options: &[&str], request: &[String]| {
+            let args = options.iter().map(|word| (*word).to_owned()).chain(request.iter().cloned()).collect::<Vec<_>>();
+            apt::run(host, progress, lists.environment(), &args)
+        };
+        if fast.is_empty() {
+            return self.judge(context, solution, &run(&["--no-remove", "install"], &solution.request)?);
+        }
+        if !careful.is_empty() {
+            let first: Vec<String> = careful.iter().map(|item| format!("{}={}", item.name, item.version)).collect();
+            // What is claimed among them is marked by the second call.
+            self.judge(context, solution, &run(&["--no-remove", "--mark-auto", "install"], &first)?)?;
+        }
+        unsynced::begin(host, &fast)?;
+        let output = run(&[&unsynced::OPTIONS[..], &["--no-remove", "install"]].concat(), &solution.request)?;
+        unsynced::end(host)?;
+        self.judge(context, solution, &output)
+    }
+
+    fn judge(&self, context: &Context<'_>, solution: &Solution, output: &Output) -> Result<()> {
+        if output.code == 0 { Ok(()) } else { Err(self.failed(context, solution, output)) }
     }
 
     /// Everything of [`apply`](Resource::apply) that the guard watches over.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One package that would be installed, upgraded or downgraded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// Its name; `name:architecture` when foreign.
     pub name: String,

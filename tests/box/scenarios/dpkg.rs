@@ -15,6 +15,7 @@ pub const LONG: &[Scenario] = &[
         name: "a dpkg that was killed while it unpacked is healed by install, recover and rollback",
         run: killed,
     },
+    Scenario { name: "new packages that a power cut spoilt are mended before any script runs", run: spoilt },
     Scenario { name: "a package whose script fails takes only its own module along", run: broken_package },
 ];
 
@@ -122,6 +123,41 @@ fn killed() {
     must_be_whole(&machine);
     purge_vim(&machine);
     machine.must_be_as_before(&before);
+}
+
+/// Waits until an install has unpacked everything and configured some of it, stops it there, and takes from files of new
+/// packages what a power cut may take from files that nobody synced: a program that scripts call, another one, a link, a
+/// conffile that waits to be configured, one that is in its place.
+const SPOIL: &str = "mark=/var/lib/vps-configurator/unsynced-packages; \
+     for i in $(seq 6000); do test -s $mark && break; sleep 0.02; done; \
+     known=$(cat /var/log/dpkg.log 2>/dev/null | wc -l); \
+     for i in $(seq 6000); do tail -n +$((known + 1)) /var/log/dpkg.log 2>/dev/null | grep -q ' configure ' && break; sleep 0.02; done; \
+     pkill -STOP -x 'dpkg|apt-get'; sleep 0.2; set -e; test -s $mark; \
+     for path in /usr/sbin/ufw /usr/bin/git /usr/bin/fail2ban-client; do test -s $path; : >$path; done; \
+     rm /usr/bin/git-upload-pack; : >/etc/fail2ban/jail.conf.dpkg-new; dpkg-query -Wf '${Status}' ufw";
+
+fn spoilt() {
+    for direction in ["finish", "undo"] {
+        let mut machine = installed("spoilt");
+        machine.ok("systemctl enable vps-configurator-recover.service");
+        assert_eq!(program(&machine, &format!("config set apply.recovery {direction}")).code, 0);
+        let before = machine.snapshot();
+        machine.ok(&format!("systemctl start --no-block {}", unit("small")));
+        assert_eq!(machine.ok(SPOIL), "install ok unpacked", "dpkg was stopped before it configured ufw");
+        machine.power_cut();
+        machine.boot_again();
+        machine.ok("systemctl is-system-running --wait >/dev/null || true");
+        let said = story(&machine);
+        assert!(said.contains("unpacking anew: ") && said.contains("files are damaged"), "{direction}: {said}");
+        must_be_whole(&machine);
+        assert_eq!(machine.sh("dpkg --verify git fail2ban ufw 2>&1 | grep -v 'not installed'").stdout, "", "{said}");
+        machine.ok("test ! -e /var/lib/vps-configurator/unsynced-packages");
+        if direction == "finish" {
+            must_be_settled(&machine, "small");
+            assert_eq!(program(&machine, "rollback --yes").code, 0);
+        }
+        machine.must_be_as_before(&before);
+    }
 }
 
 /// An archive with one package whose script fails, and a module that asks for it.
