@@ -88,20 +88,22 @@ impl Report {
         for chapter in &self.chapters {
             let _ = write!(text, "\n## {}\n\n", chapter.title);
             if !chapter.rows.is_empty() {
-                text.push_str("| who | user | system | CPU | x first row | wall | peak RSS | rounds |\n");
-                text.push_str("|---|--:|--:|--:|--:|--:|--:|--:|\n");
+                text.push_str("| who | user | system | CPU | x first row | wall | x first row | peak RSS | rounds |\n");
+                text.push_str("|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
             }
-            let first = chapter.rows.first().map_or(0.0, |row| row.cost.cpu());
+            let first = chapter.rows.first().map_or_else(Cost::default, |row| row.cost);
+            let over = |part: f64, whole: f64| if whole > 0.0 { format!("{:.2}", part / whole) } else { String::new() };
             for Row { who, cost, rounds } in &chapter.rows {
-                let ratio = if first > 0.0 { format!("{:.2}", cost.cpu() / first) } else { String::new() };
                 let rss = if cost.rss > 0.0 { format!("{:.1} MB", cost.rss / 1024.0) } else { String::new() };
                 let _ = writeln!(
                     text,
-                    "| {who} | {} | {} | {} | {ratio} | {} | {rss} | {rounds} |",
+                    "| {who} | {} | {} | {} | {} | {} | {} | {rss} | {rounds} |",
                     time(cost.user),
                     time(cost.system),
                     time(cost.cpu()),
-                    time(cost.wall)
+                    over(cost.cpu(), first.cpu()),
+                    time(cost.wall),
+                    over(cost.wall, first.wall),
                 );
             }
             if !chapter.targets.is_empty() {
