@@ -17,9 +17,13 @@ use trial::Bench;
 pub const LONG: &[Scenario] = &[
     Scenario {
         name: "power cuts all over an install, its recovery and its way back lose nothing",
-        run: || run("workshop", false, 16),
+        run: || run("workshop", true, 16),
     },
-    Scenario { name: "power cuts all over beginner lose nothing", run: || run("beginner", false, 20) },
+    Scenario {
+        name: "power cuts all over an install that syncs each file of its packages lose nothing",
+        run: || run("workshop", false, 6),
+    },
+    Scenario { name: "power cuts all over beginner lose nothing", run: || run("beginner", true, 20) },
 ];
 
 /// Rounds that lost something once, as they were printed, with what it was.
@@ -37,7 +41,7 @@ fn run(profile: &str, fast: bool, count: u32) {
     }
     rounds.retain(|round| round.profile == profile && round.fast == fast);
     let mut bench = Bench::new();
-    let reference = Reference::made(&mut bench, profile);
+    let reference = Reference::made(&mut bench, profile, fast);
     let (mut cuts, mut lost) = (0, Vec::new());
     for (number, round) in rounds.iter().enumerate() {
         let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! What an undisturbed run makes of a box, and how much it writes for that: the measure of the disturbed ones.
 
-use super::trial::Bench;
+use super::trial::{Bench, SETTINGS, set};
 use crate::harness::Snapshot;
 use crate::scenarios::program::{must_be_settled, program, start, story};
 
@@ -17,13 +17,14 @@ pub struct Reference {
 
 impl Reference {
     /// There and back. Leaves the packages in apt's cache, so that the rounds take what they need from there.
-    pub fn made(bench: &mut Bench, profile: &str) -> Self {
+    pub fn made(bench: &mut Bench, profile: &str, fast: bool) -> Self {
         let machine = &mut bench.machine;
         machine.reboot();
         let before = machine.whole();
+        set(machine, "finish", fast);
         let begun = machine.writes();
         start(machine, profile);
-        machine.ok("sync");
+        machine.ok(&format!("rm {SETTINGS}; sync"));
         let install = machine.writes() - begun;
         must_be_settled(machine, profile);
         machine.reboot();

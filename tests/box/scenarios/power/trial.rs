@@ -19,7 +19,7 @@ const RECOVERY: &str = "vps-configurator-recover.service";
 const SHARE: &str = "tests/box/share";
 
 /// Says which way recovery goes. Not there when the box is looked at.
-const SETTINGS: &str = "/etc/vps-configurator/conf.d/50-test.yaml";
+pub const SETTINGS: &str = "/etc/vps-configurator/conf.d/50-test.yaml";
 
 /// Made of random numbers by a package's script; that they are empty is all that can be wrong with them.
 const RANDOM: &[&str] = &["/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key"];
@@ -45,8 +45,7 @@ impl Bench {
     pub fn play(&mut self, round: &Round, reference: &Reference) -> Result<(), String> {
         let machine = &mut self.machine;
         let direction = if round.undoes { "undo" } else { "finish" };
-        let fast = if round.fast { "\n  fast_io: true" } else { "" };
-        machine.ok(&format!("printf 'apply:\\n  recovery: %s\\n' '{direction}{fast}' > {SETTINGS}; sync"));
+        set(machine, direction, round.fast);
         let last = newest(machine, "").map_or(0, |(id, ..)| id);
         let install = unit(&round.profile);
         machine.ok(&format!("systemctl start --no-block {install}"));
@@ -92,6 +91,11 @@ impl Bench {
         }
         must_be(machine, round, reference, false)
     }
+}
+
+/// Sets which way recovery goes, and how packages are unpacked.
+pub fn set(machine: &Machine, direction: &str, fast: bool) {
+    machine.ok(&format!("printf 'apply:\\n  recovery: {direction}\\n  fast_io: {fast}\\n' > {SETTINGS}; sync"));
 }
 
 /// Number, kind and state of the newest transaction whose kind begins so.
