@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::modules::catalogue::Catalogue;
 use crate::modules::expand::{NextStep, OptionValues, PortNeed, expand};
 use crate::modules::facts::Facts;
-use crate::modules::probe::Probe;
+use crate::modules::probe::{Probe, ProbeTest};
 use crate::observe::drift::Keeper;
 use crate::profiles::input::Inputs;
 use crate::profiles::settings::Settings;
@@ -30,6 +30,7 @@ use crate::resources::access::AccessRules;
 use crate::resources::assembly::{Assembled, Assembly, assemble};
 use crate::resources::file::FOREIGN;
 use crate::resources::package::PackageSet;
+use crate::resources::unit::survey::UnitSurvey;
 use crate::resources::written::Written;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -51,6 +52,8 @@ pub struct Setup {
     pub packages: Option<PackageSet>,
     /// The files among them that are checked as a whole.
     pub checked: BTreeSet<ResourceId>,
+    /// What systemd says of their units, and of those of the probes.
+    pub survey: Arc<UnitSurvey>,
     /// Their order.
     pub order: Order,
     /// What proves the modules.
@@ -99,7 +102,7 @@ impl Setup {
         lockout::check(session, &expansion.specs, &facts)?;
         free_ports(session, &expansion.ports)?;
         let written = Arc::new(Written::default());
-        let Assembled { nodes, packages, checked } = assemble(
+        let Assembled { nodes, packages, checked, survey } = assemble(
             &expansion.specs,
             &Assembly {
                 keep_open: facts.ssh_ports.clone(),
@@ -110,6 +113,11 @@ impl Setup {
                 written: Arc::clone(&written),
             },
         )?;
+        for probe in &expansion.probes {
+            if let ProbeTest::Unit { unit, .. } = &probe.test {
+                survey.register(unit);
+            }
+        }
         let order = Order::of(&nodes)?;
         let mut policy = Policy { workers: configuration.settings.workers, ..Policy::default() };
         for name in &modules {
@@ -132,6 +140,7 @@ impl Setup {
             nodes,
             packages,
             checked,
+            survey,
             order,
             probes: expansion.probes,
             next_steps: expansion.next_steps,

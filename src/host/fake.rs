@@ -215,6 +215,10 @@ impl Host for FakeHost {
         self.real.rules_stamp()
     }
 
+    fn ask(&self, socket: &Path, question: &[u8], until: &[u8]) -> Result<Vec<u8>> {
+        self.alive().and_then(|()| self.real.ask(socket, question, until))
+    }
+
     fn space(&self, path: &Path) -> Result<Space> {
         self.alive().and_then(|()| self.real.space(path))
     }

@@ -11,6 +11,7 @@ pub mod accounts;
 pub mod actor;
 mod capture;
 pub mod command;
+mod dialogue;
 pub mod error;
 pub mod fake;
 mod locks;
@@ -110,6 +111,8 @@ pub struct Stamp {
     pub sum: u64,
     /// When any of them changed last ([`Meta::changed`]): a stamp that is hardly younger may miss a further change.
     pub newest: i128,
+    /// When the look at them began, nanoseconds since the epoch.
+    pub begun: i128,
 }
 
 /// A held lock; released when dropped.
@@ -124,14 +127,18 @@ pub trait Host: Send + Sync + Debug {
     /// The names in a directory, sorted; empty when there is no such directory.
     fn list(&self, dir: &Path) -> Result<Vec<OsString>>;
     /// The regular files and directories at and below `dirs` that changed after `since` (as [`Meta::changed`]), sorted.
-    /// What lies at or below `except`, behind links and on other file systems is left out.
+    /// What lies at or below `except`, behind links and on other file systems is left out. One of `except` that is no
+    /// whole path is the name of directories, wherever they are.
     fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>>;
     /// A stamp of all that is at and below `paths`, links and what is mounted there included: it moves when any of it
     /// changes. What lies at or below `except` is left out, and of other file systems but their being there. Of files in
-    /// `/proc` their content counts.
+    /// `/proc` their content counts. Of a path that ends in `/*` only what lies directly in that directory counts.
     fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp>;
     /// A word that moves with every change of the kernel's packet filter; `None` where that can't be told.
     fn rules_stamp(&self) -> Option<String>;
+    /// Asks the service that listens at the Unix socket `socket`: writes `question` and gives what it answers, up to
+    /// `until`. Waits 2 seconds at most.
+    fn ask(&self, socket: &Path, question: &[u8], until: &[u8]) -> Result<Vec<u8>>;
     /// The room of the file system that holds `path` (or its nearest existing parent).
     fn space(&self, path: &Path) -> Result<Space>;
     /// Runs a program that only looks.

@@ -38,6 +38,10 @@ impl Host for ReadOnly<'_> {
         self.0.rules_stamp()
     }
 
+    fn ask(&self, socket: &Path, question: &[u8], until: &[u8]) -> Result<Vec<u8>> {
+        self.0.ask(socket, question, until)
+    }
+
     fn space(&self, path: &Path) -> Result<Space> {
         self.0.space(path)
     }

@@ -3,8 +3,8 @@
 use super::place::{Links, Place, temporary_name};
 use super::runner::Runner;
 use super::{
-    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, locks, netfilter,
-    scan, view,
+    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, dialogue, locks,
+    netfilter, scan, view,
 };
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
@@ -16,7 +16,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, symlinkat, unlinka
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Extended attributes that the kernel's security modules keep by themselves: neither seen nor set.
 const KEPT_BY_THE_KERNEL: [&str; 3] = ["security.selinux", "security.ima", "security.evm"];
+
+/// Room for a file of the kernel's: most are shorter.
+const KERNELS_FILE: usize = 16 << 10;
 
 /// Where programs that set up a host write: one file system, or several (hier(7)).
 const SYNCED: [&str; 11] =
@@ -271,9 +274,17 @@ impl Host for RealHost {
         if format_of(&stat) != SFlag::S_IFREG {
             return Err(Error::Unexpected { path: path.to_owned(), what: "is not a regular file".to_owned() });
         }
-        let mut content = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0));
-        File::from(fd).read_to_end(&mut content).map_err(failed("read", path))?;
-        Ok(content)
+        let size = usize::try_from(stat.st_size).unwrap_or(0);
+        // Files of the kernel tell no size, and some of them are made anew by a walk through all there is at each reading.
+        let mut content = Vec::with_capacity(if size == 0 { KERNELS_FILE } else { size });
+        loop {
+            match rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut content)) {
+                Ok(0) => return Ok(content),
+                Ok(_) if content.len() == size => return Ok(content),
+                Ok(_) | Err(rustix::io::Errno::INTR) => content.reserve(1),
+                Err(e) => return Err(failed("read", path)(e.into())),
+            }
+        }
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
@@ -305,8 +316,9 @@ impl Host for RealHost {
                 Err(e) if is_missing(&e) => {}
                 Err(e) => return Err(failed("look through", dir)(e)),
                 Ok(fd) => {
-                    let mut see = |seen: &scan::Seen<'_>| found.extend(seen.changed_since(since));
-                    scan::walk(fd, dir, except, &mut see).map_err(failed("look through", dir))?;
+                    let see = &mut |seen: &scan::Seen<'_>| found.extend(seen.changed_since(since));
+                    let mut walk = scan::Walk { except, is_deep: true, see };
+                    walk.run(&fd, dir).map_err(failed("look through", dir))?;
                 }
             }
         }
@@ -316,12 +328,16 @@ impl Host for RealHost {
     }
 
     fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
-        let mut stamp = Stamp::default();
+        let mut stamp = Stamp { begun: self.now(), ..Stamp::default() };
         for path in paths {
             if path.starts_with("/proc") {
                 stamp.mix(&(path, super::read_if_there(self, path)?));
                 continue;
             }
+            let (path, is_deep) = match path.parent().filter(|_| path.ends_with("*")) {
+                Some(parent) => (parent, false),
+                None => (path.as_path(), true),
+            };
             let opened = Place::find(&self.root, path, Links::All)
                 .and_then(|place| place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0));
             let fd = match opened {
@@ -330,20 +346,18 @@ impl Host for RealHost {
                 Ok(fd) => fd,
             };
             stamp.mix(&path);
-            scan::stamp(fd, path, except, &mut stamp).map_err(failed("look through", path))?;
-        }
-        for line in super::read_text(self, "/proc/self/mountinfo")?.lines() {
-            // What is mounted where (proc_pid_mountinfo(5)); the numbers of mounts are another's in each namespace.
-            let fields: Vec<&str> = line.split(' ').skip(2).take(3).collect();
-            if fields.last().is_some_and(|point| paths.iter().any(|path| Path::new(point).starts_with(path))) {
-                stamp.mix(&fields);
-            }
+            scan::stamp(&fd, path, except, is_deep, &mut stamp).map_err(failed("look through", path))?;
         }
         Ok(stamp)
     }
 
     fn rules_stamp(&self) -> Option<String> {
         if self.root != Path::new("/") { None } else { netfilter::stamp() }
+    }
+
+    fn ask(&self, socket: &Path, question: &[u8], until: &[u8]) -> Result<Vec<u8>> {
+        let place = self.find(socket, Links::All, "ask")?;
+        dialogue::ask(&place.proc_path(), question, until).map_err(failed("ask", socket))
     }
 
     fn space(&self, path: &Path) -> Result<Space> {

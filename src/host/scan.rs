@@ -2,14 +2,15 @@
 //! directory.
 
 use super::Stamp;
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
+use rustix::fs::{FileType, RawDir};
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -18,58 +19,88 @@ pub(super) fn changed(stat: &FileStat) -> i128 {
     i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec)
 }
 
-/// Shows `see` all that lies at and below the open directory `fd`, which is called `path`: the directory that it is in
-/// and its name there (for `path` itself an empty one), and its state, of a link its own. What lies at or below `except`
-/// and on other file systems is left out; what goes away meanwhile is passed over.
-pub(super) fn walk(fd: OwnedFd, path: &Path, except: &[PathBuf], see: &mut dyn FnMut(&Seen<'_>)) -> io::Result<()> {
-    if except.iter().any(|left_out| path == left_out) {
-        return Ok(());
-    }
-    let own = fstat(&fd)?;
-    let mut below = Vec::new();
-    let mut dir = Dir::from_fd(fd)?;
-    let handle = dir.as_fd().try_clone_to_owned()?;
-    see(&Seen { dir: &handle, inode: own.st_ino, path, name: OsStr::new(""), stat: &own });
-    for entry in dir.iter() {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name == "." || name == ".." {
-            continue;
-        }
-        if entry.file_type() == Some(Type::Directory) {
-            below.push(name.to_owned());
-            continue;
-        }
-        let stat = match fstatat(&handle, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(Errno::ENOENT) => continue,
-            other => other?,
-        };
-        // A file system that tells no types in its directories.
-        if super::real::format_of(&stat) == SFlag::S_IFDIR {
-            below.push(name.to_owned());
-        } else {
-            see(&Seen { dir: &handle, inode: own.st_ino, path, name, stat: &stat });
-        }
-    }
-    drop(dir);
-    for name in below {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match openat(&handle, name.as_os_str(), flags, Mode::empty()) {
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
-            Err(e) => return Err(e.into()),
-            Ok(fd) if fstat(&fd)?.st_dev != own.st_dev => {}
-            Ok(fd) => walk(fd, &path.join(name), except, see)?,
-        }
-    }
-    Ok(())
+/// Room for names, for one reading of a directory (getdents64(2)): those of most in two calls.
+const NAMES: usize = 32 << 10;
+
+/// A walk through a tree.
+pub(super) struct Walk<'a> {
+    /// What lies at or below these is left out; one that is no whole path is a name, wherever it is.
+    pub except: &'a [PathBuf],
+    /// Whether directories in the first one are entered.
+    pub is_deep: bool,
+    /// What is shown all that is found: the directory that it is in and its name there (for the first directory itself
+    /// an empty one), and its state, of a link its own.
+    pub see: &'a mut dyn FnMut(&Seen<'_>),
 }
 
-/// Adds what is at and below the open file or directory `fd` to a stamp.
-pub(super) fn stamp(fd: OwnedFd, path: &Path, except: &[PathBuf], stamp: &mut Stamp) -> io::Result<()> {
-    let own = fstat(&fd)?;
+impl Walk<'_> {
+    /// All that lies at and below the open directory `fd`, which is called `path`. Of other file systems only the
+    /// directory is shown that they are mounted at; what goes away meanwhile is passed over.
+    pub fn run(&mut self, fd: &OwnedFd, path: &Path) -> io::Result<()> {
+        if self.except.iter().any(|left_out| path == left_out) {
+            return Ok(());
+        }
+        self.enter(fd, &fstat(fd)?, path, &mut vec![MaybeUninit::uninit(); NAMES])
+    }
+
+    fn enter(&mut self, dir: &OwnedFd, own: &FileStat, path: &Path, room: &mut [MaybeUninit<u8>]) -> io::Result<()> {
+        (self.see)(&Seen { dir, inode: own.st_ino, path, name: OsStr::new(""), stat: own, is_foreign: false });
+        let mut below = Vec::new();
+        let mut names = RawDir::new(dir, room);
+        while let Some(entry) = names.next() {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            if entry.file_type() == FileType::Directory {
+                below.push(name.to_owned());
+                continue;
+            }
+            let stat = match fstatat(dir, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Err(Errno::ENOENT) => continue,
+                other => other?,
+            };
+            // A file system that tells no types in its directories.
+            if super::real::format_of(&stat) == SFlag::S_IFDIR {
+                below.push(name.to_owned());
+            } else {
+                (self.see)(&Seen { dir, inode: own.st_ino, path, name, stat: &stat, is_foreign: false });
+            }
+        }
+        if !self.is_deep {
+            return Ok(());
+        }
+        for name in below {
+            let path = path.join(&name);
+            if self.except.iter().any(|left_out| *left_out == path || *left_out == Path::new(&name)) {
+                continue;
+            }
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            match openat(dir, name.as_os_str(), flags, Mode::empty()) {
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
+                Err(e) => return Err(e.into()),
+                Ok(fd) => {
+                    let stat = fstat(&fd)?;
+                    if stat.st_dev == own.st_dev {
+                        self.enter(&fd, &stat, &path, room)?;
+                    } else {
+                        let is_foreign = true;
+                        (self.see)(&Seen { dir, inode: own.st_ino, path: &path, name: &name, stat: &stat, is_foreign });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds what is at the open file or directory `fd` to a stamp, and what is directly in it or, when it is `deep`, all below.
+pub(super) fn stamp(fd: &OwnedFd, path: &Path, except: &[PathBuf], is_deep: bool, stamp: &mut Stamp) -> io::Result<()> {
+    let own = fstat(fd)?;
     if super::real::format_of(&own) == SFlag::S_IFDIR {
         let proc = stat("/proc").map(|stat| stat.st_dev).ok();
-        walk(fd, path, except, &mut |seen| seen.stamp(proc, stamp))
+        Walk { except, is_deep, see: &mut |seen| seen.stamp(proc, stamp) }.run(fd, path)
     } else {
         stamp.add(&path, &own);
         Ok(())
@@ -84,6 +115,8 @@ pub(super) struct Seen<'a> {
     path: &'a Path,
     name: &'a OsStr,
     stat: &'a FileStat,
+    /// Whether it is the top of another file system.
+    is_foreign: bool,
 }
 
 impl Seen<'_> {
@@ -91,12 +124,16 @@ impl Seen<'_> {
     pub(super) fn changed_since(&self, since: i128) -> Option<PathBuf> {
         let is_of_interest = matches!(super::real::format_of(self.stat), SFlag::S_IFREG | SFlag::S_IFDIR);
         let path = || if self.name.is_empty() { self.path.to_owned() } else { self.path.join(self.name) };
-        (is_of_interest && changed(self.stat) > since).then(path)
+        (is_of_interest && !self.is_foreign && changed(self.stat) > since).then(path)
     }
 
     /// Adds it to a stamp, and the file or directory that it leads to when it is a link; not one on the device `proc`,
     /// which is another at each look.
     fn stamp(&self, proc: Option<u64>, stamp: &mut Stamp) {
+        if self.is_foreign {
+            stamp.mix(&(self.inode, self.name, "other", self.stat.st_dev, self.stat.st_ino));
+            return;
+        }
         stamp.add(&(self.inode, self.name), self.stat);
         if super::real::format_of(self.stat) == SFlag::S_IFLNK
             && let Ok(target) = fstatat(self.dir, self.name, AtFlags::empty())

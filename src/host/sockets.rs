@@ -21,17 +21,22 @@ pub struct Listener {
 /// Everything that listens for TCP or is bound for UDP. A table that can't be read holds nothing: a kernel without IPv6
 /// has none for it.
 pub fn listening(host: &dyn Host) -> Vec<Listener> {
-    ["tcp", "udp"].into_iter().flat_map(|protocol| bound_by(host, protocol)).collect()
+    ["tcp", "udp"].into_iter().flat_map(|protocol| tables(host, protocol).flatten()).collect()
 }
 
-fn bound_by(host: &dyn Host, protocol: &'static str) -> Vec<Listener> {
-    let mut all = Vec::new();
-    for table in [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")] {
-        if let Ok(bytes) = host.read(Path::new(&table)) {
-            all.extend(bound(&String::from_utf8_lossy(&bytes), protocol));
-        }
-    }
-    all
+/// What the tables of one protocol hold, one after the other: to read one costs a walk over all connections that the
+/// kernel has room for.
+pub fn tables(host: &dyn Host, protocol: &str) -> impl Iterator<Item = Vec<Listener>> {
+    let tables: &[(&str, &str)] = match protocol {
+        "tcp" => &[("/proc/net/tcp", "tcp"), ("/proc/net/tcp6", "tcp")],
+        "udp" => &[("/proc/net/udp", "udp"), ("/proc/net/udp6", "udp")],
+        _ => &[],
+    };
+    let read = |(table, protocol): &(&str, &'static str)| {
+        let bytes = host.read(Path::new(table)).unwrap_or_default();
+        bound(&String::from_utf8_lossy(&bytes), protocol)
+    };
+    tables.iter().map(read)
 }
 
 /// Whether something listens on `port`, written `80` or `80/tcp`, at whatever address.
@@ -71,8 +76,7 @@ pub fn holders(host: &dyn Host, port: u16, protocol: &str) -> Result<Vec<String>
 
 /// Whether the process `pid` listens for TCP. One that can't be looked at may.
 ///
-/// The table of TCP costs a walk over all connections that the kernel has room for. It is read only where the process
-/// has a socket that is not in the short tables.
+/// The dear tables of TCP are read only where the process has a socket that is not in the short ones.
 pub fn is_listener(host: &dyn Host, pid: u32) -> bool {
     let Ok(mut held) = sockets_of(host, &pid.to_string()) else { return true };
     for (table, column) in [("/proc/net/unix", 6), ("/proc/net/netlink", 9)] {
@@ -81,7 +85,7 @@ pub fn is_listener(host: &dyn Host, pid: u32) -> bool {
             held.remove(inode);
         }
     }
-    !held.is_empty() && bound_by(host, "tcp").iter().any(|one| held.contains(&one.inode))
+    !held.is_empty() && tables(host, "tcp").flatten().any(|one| held.contains(&one.inode))
 }
 
 /// The kernel's numbers of the sockets that a process has.

@@ -1,10 +1,10 @@
 //! Making probes: looking whether what a module promised is in force. A finding is a result, never an error.
 
 use super::probe::{Probe, ProbeTest};
-use crate::host::sockets::{self, Listener};
+use crate::host::sockets;
 use crate::host::{Command, Host};
 use crate::resources::sysctl::proc_path;
-use crate::resources::unit::survey;
+use crate::resources::unit::survey::UnitSurvey;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,13 +35,14 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Prober<'a> {
     host: &'a dyn Host,
+    units: &'a UnitSurvey,
     sshd: Option<Result<BTreeMap<String, String>, String>>,
 }
 
 impl<'a> Prober<'a> {
-    /// On this host.
-    pub fn new(host: &'a dyn Host) -> Self {
-        Prober { host, sshd: None }
+    /// On this host, where `units` asks systemd.
+    pub fn new(host: &'a dyn Host, units: &'a UnitSurvey) -> Self {
+        Prober { host, units, sshd: None }
     }
 
     /// Makes one.
@@ -62,7 +63,7 @@ impl<'a> Prober<'a> {
                     Ok(output) => found(&output.text(), contains.as_deref(), &command.shown()),
                 }
             }
-            ProbeTest::Unit { unit, enabled } => match survey::show_one(self.host, unit) {
+            ProbeTest::Unit { unit, enabled } => match self.units.seen(self.host, unit) {
                 Err(error) => Verdict::Failed(error.to_string()),
                 Ok(facts) if !facts.is_active() => {
                     Verdict::Failed(format!("{unit} is {} ({})", facts.active, facts.load))
@@ -145,13 +146,16 @@ impl<'a> Prober<'a> {
     }
 
     fn port(&self, port: u16, address: &str, protocol: &str) -> Verdict {
-        let listeners = sockets::listening(self.host);
         let reaches = |bound: &str| ["0.0.0.0", "::", address].contains(&bound) || bound == format!("::ffff:{address}");
-        let is_it = |one: &&Listener| one.port == port && one.protocol == protocol;
-        let at: Vec<&str> = listeners.iter().filter(is_it).map(|one| one.address.as_str()).collect();
-        if at.iter().any(|bound| reaches(bound)) {
-            Verdict::Passed
-        } else if at.is_empty() {
+        let mut at = Vec::new();
+        for table in sockets::tables(self.host, protocol) {
+            let bound = table.into_iter().filter(|one| one.port == port).map(|one| one.address);
+            at.extend(bound);
+            if at.iter().any(|bound| reaches(bound)) {
+                return Verdict::Passed;
+            }
+        }
+        if at.is_empty() {
             Verdict::Failed(format!("nothing listens on port {port}/{protocol}"))
         } else {
             Verdict::Failed(format!("port {port}/{protocol} is open on {} only", at.join(", ")))

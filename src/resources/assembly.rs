@@ -45,6 +45,8 @@ pub struct Assembled {
     pub packages: Option<PackageSet>,
     /// Those of the nodes that are checked as a whole before they change.
     pub checked: BTreeSet<ResourceId>,
+    /// What systemd says of the units among them.
+    pub survey: Arc<UnitSurvey>,
 }
 
 /// The nodes of all specs.
@@ -140,7 +142,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
         });
         set
     });
-    Ok(Assembled { nodes, packages, checked })
+    Ok(Assembled { nodes, packages, checked, survey })
 }
 
 /// The modules that ask for something on which people's way in depends.

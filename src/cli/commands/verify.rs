@@ -43,7 +43,7 @@ fn prove(session: &Session<'_>, flags: &Verify) -> Outcome {
     };
     let setup = Setup::make(session, asked.as_ref().unwrap_or(&flags.select))?;
     let plan = setup.plan(session)?;
-    let mut prober = Prober::new(session.host);
+    let mut prober = Prober::new(session.host, &setup.survey);
     let results: Vec<_> = setup.probes.iter().map(|probe| prober.run(probe)).collect();
     let failed = results.iter().filter(|result| matches!(result.verdict, Verdict::Failed(_))).count();
     let keeper = match &journal {

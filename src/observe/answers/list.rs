@@ -1,8 +1,8 @@
-//! The list of programs whose answers depend on files and the packet filter alone. Data, in the package's `answers.yaml`.
+//! The list of programs whose answers depend on files, the packet filter and the word of a service alone. Data, in the package's `answers.yaml`.
 
 use crate::base::glob;
 use crate::base::paths;
-use crate::base::yaml::{Collector, Problem, Problems, Reader, Source, parse};
+use crate::base::yaml::{Collector, Node, Problem, Problems, Reader, Source, parse};
 use crate::host::{Command, Host, read_if_there};
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub struct List {
     /// The files and directories that every program depends on.
     pub programs: Vec<PathBuf>,
-    /// Directories in them that only those depend on which name them.
+    /// Directories in them that only those depend on which name them; and names of directories that don't count at all.
     pub except: Vec<PathBuf>,
     /// The programs.
     pub answers: Vec<Answer>,
@@ -26,6 +26,21 @@ pub struct Answer {
     pub reads: Vec<PathBuf>,
     /// Whether they show rules of the packet filter.
     pub rules: bool,
+    /// Files that the service which they ask writes anew whenever it starts; without them nothing is remembered.
+    pub at_start: Vec<PathBuf>,
+    /// What the service is asked in their place, to see whether it would tell them the same again.
+    pub asks: Option<Asks>,
+}
+
+/// A question to a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// The Unix socket that it listens at.
+    pub socket: PathBuf,
+    /// What it is sent.
+    pub send: String,
+    /// How far its answer counts.
+    pub until: String,
 }
 
 impl List {
@@ -60,7 +75,7 @@ fn read(source: &Source) -> Result<List, Problems> {
     let reader = Reader::new(source, &collector);
     let mut list = List::default();
     if let Some(mut fields) = reader.map(&root, "the list of answers") {
-        let paths = |nodes: Vec<&crate::base::yaml::Node>| -> Vec<PathBuf> {
+        let paths = |nodes: Vec<&Node>| -> Vec<PathBuf> {
             nodes.into_iter().filter_map(|node| node.as_text().map(PathBuf::from)).collect()
         };
         list.programs = paths(fields.texts("programs"));
@@ -73,6 +88,8 @@ fn read(source: &Source) -> Result<List, Problems> {
                 run: patterns.into_iter().filter_map(|node| node.as_text().map(str::to_owned)).collect(),
                 reads: paths(fields.texts("reads")),
                 rules: fields.boolean("rules").unwrap_or(false),
+                at_start: paths(fields.texts("at_start")),
+                asks: fields.take("asks").and_then(|node| asks(reader, node)),
             });
             fields.finish();
         }
@@ -81,13 +98,27 @@ fn read(source: &Source) -> Result<List, Problems> {
     collector.finish(list)
 }
 
+fn asks(reader: Reader<'_>, node: &Node) -> Option<Asks> {
+    let mut fields = reader.map(node, "a question")?;
+    let mut text = |key: &str| fields.require(key).and_then(|node| reader.text(node)).unwrap_or_default().to_owned();
+    let asks = Asks { socket: text("socket").into(), send: text("send"), until: text("until") };
+    fields.finish();
+    Some(asks)
+}
+
+/// The list that we ship.
+#[cfg(test)]
+pub(super) fn shipped() -> List {
+    read(&Source::new("answers.yaml", include_str!("../../../config/answers.yaml"))).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_shipped_list_is_good_and_programs_that_ask_a_service_are_not_in_it() {
-        let list = read(&Source::new("answers.yaml", include_str!("../../../config/answers.yaml"))).unwrap();
+        let list = shipped();
         assert!(list.programs.contains(&"/etc".into()) && list.answers.len() > 5);
         let found = |line: &str| {
             let mut words = line.split(' ');
@@ -95,6 +126,11 @@ mod tests {
             list.find(&command).map(|at| list.answers[at].clone())
         };
         assert!(found("ufw status verbose").unwrap().rules && !found("sshd -T -C user=root").unwrap().rules);
+        let asks = found("fail2ban-client get sshd maxretry").unwrap().asks.unwrap();
+        assert_eq!(asks.send, "(lVget\naVsshd\naVmaxretry\na.<F2B_END_COMMAND>");
+        assert_ne!(found("fail2ban-client get sshd journalmatch").unwrap().asks.unwrap().send, asks.send);
+        let docker = found("docker info --format {{.ServerVersion}} {{.LoggingDriver}}").unwrap();
+        assert_eq!(docker.asks.unwrap().send, "GET /_ping HTTP/1.0\r\n\r\n");
         for line in ["systemctl show ssh", "fail2ban-client status sshd", "docker info", "swapon --show", "uname -n"] {
             assert_eq!(found(line), None, "{line}");
         }
@@ -109,6 +145,7 @@ mod tests {
         for (text, code) in [
             ("answers: [{run: [a], raeds: [/b]}]", "key-unknown"),
             ("answers: [{reads: [/b]}]", "key-missing"),
+            ("answers: [{run: [a], asks: {socket: /s, send: x}}]", "key-missing"),
             ("programs: [/usr]", "key-missing"),
             ("- a", "type-wrong"),
         ] {

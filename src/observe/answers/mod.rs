@@ -3,7 +3,7 @@
 
 mod list;
 
-pub use list::{Answer, List};
+pub use list::{Answer, Asks, List};
 
 use crate::base::digest::Digest;
 use crate::base::paths;
@@ -35,10 +35,8 @@ pub struct Remembering<'a> {
 struct State {
     /// By place in the list; made at the first question. `None`: nothing may be remembered now.
     stamps: BTreeMap<usize, Option<u64>>,
-    /// Of the trees that all depend on.
-    common: Option<Stamp>,
-    /// Of the files and directories that some read, too.
-    read: BTreeMap<PathBuf, Stamp>,
+    /// Of each tree that was looked through in this run, with what of it was left out.
+    trees: BTreeMap<(PathBuf, Vec<PathBuf>), Stamp>,
     kept: BTreeMap<String, Kept>,
     is_new: bool,
 }
@@ -89,7 +87,7 @@ impl<'a> Remembering<'a> {
 
     /// The stamp of all that the answers at this place of the list depend on; `None` when it can't be told, or is too
     /// young to be trusted.
-    fn stamp(&self, state: &mut State, at: usize) -> Option<u64> {
+    fn stamp_of(&self, state: &mut State, at: usize) -> Option<u64> {
         if let Some(stamp) = state.stamps.get(&at) {
             return *stamp;
         }
@@ -101,20 +99,21 @@ impl<'a> Remembering<'a> {
     fn make_stamp(&self, state: &mut State, at: usize) -> Option<u64> {
         let answer = self.list.answers.get(at)?;
         let rules = if answer.rules { self.host.rules_stamp()? } else { String::new() };
-        let common = match state.common {
-            Some(common) => common,
-            None => *state.common.insert(self.host.stamp(&self.list.programs, &self.list.except).ok()?),
-        };
+        let common = self.trees(state, &self.list.programs, &self.list.except).ok()?;
+        let names: Vec<PathBuf> = self.list.except.iter().filter(|left_out| left_out.is_relative()).cloned().collect();
         let mut newest = common.newest;
         let mut all = format!("{} {rules}", common.sum);
-        for path in &answer.reads {
-            let own = match state.read.get(path) {
-                Some(own) => *own,
-                None => self.host.stamp(std::slice::from_ref(path), &[]).ok()?,
-            };
-            state.read.insert(path.clone(), own);
+        for path in answer.reads.iter().chain(&answer.at_start) {
+            let own = self.trees(state, std::slice::from_ref(path), &names).ok()?;
             newest = newest.max(own.newest);
             all.push_str(&format!(" {}", own.sum));
+        }
+        for path in &answer.at_start {
+            self.host.meta(path).ok()??;
+        }
+        if let Some(asks) = &answer.asks {
+            let told = self.host.ask(&asks.socket, asks.send.as_bytes(), asks.until.as_bytes()).ok()?;
+            all.push_str(&format!(" {}", Digest::of(&told)));
         }
         // A program may read from where it stands, and does from the kernel that it runs on.
         let root = self.host.meta(Path::new("/")).ok()??;
@@ -124,6 +123,27 @@ impl<'a> Remembering<'a> {
         }
         all.push_str(&format!(" {} {boot}", root.changed));
         u64::from_str_radix(Digest::of(all.as_bytes()).to_string().get(..16)?, 16).ok()
+    }
+}
+
+impl Remembering<'_> {
+    /// A stamp of these trees, each looked through once in a run, whoever asks.
+    fn trees(&self, state: &mut State, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
+        let mut all = Stamp { begun: self.host.now(), ..Stamp::default() };
+        for path in paths {
+            let counts = |left_out: &&PathBuf| left_out.is_relative() || left_out.starts_with(path);
+            let left_out: Vec<PathBuf> = except.iter().filter(counts).cloned().collect();
+            let key = (path.clone(), left_out);
+            let one = match state.trees.get(&key) {
+                Some(one) => *one,
+                None => self.host.stamp(std::slice::from_ref(path), &key.1)?,
+            };
+            state.trees.insert(key, one);
+            all.sum = all.sum.wrapping_add(one.sum);
+            all.newest = all.newest.max(one.newest);
+            all.begun = all.begun.min(one.begun);
+        }
+        Ok(all)
     }
 }
 
@@ -140,7 +160,7 @@ impl Host for Remembering<'_> {
     fn look(&self, command: &Command) -> Result<Output> {
         let Some(at) = self.list.find(command) else { return self.host.look(command) };
         // The stamp is from before the answer: what changes in between moves the next one.
-        let Some(stamp) = self.stamp(&mut self.state(), at) else { return self.host.look(command) };
+        let Some(stamp) = self.stamp_of(&mut self.state(), at) else { return self.host.look(command) };
         let question = question(command);
         let now = self.host.now();
         if let Some(kept) = self.state().kept.get(&question).filter(|kept| kept.stamp == stamp && is_young(kept, now)) {
@@ -175,11 +195,15 @@ impl Host for Remembering<'_> {
     }
 
     fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
-        self.host.stamp(paths, except)
+        self.trees(&mut self.state(), paths, except)
     }
 
     fn rules_stamp(&self) -> Option<String> {
         self.host.rules_stamp()
+    }
+
+    fn ask(&self, socket: &Path, question: &[u8], until: &[u8]) -> Result<Vec<u8>> {
+        self.host.ask(socket, question, until)
     }
 
     fn space(&self, path: &Path) -> Result<Space> {

@@ -19,7 +19,11 @@ impl Stand {
         fs::set_permissions(stand.at("usr/bin/tell"), fs::Permissions::from_mode(0o755)).unwrap();
         stand.put("etc/tell.conf", "first\n");
         stand.put("opt/target", "1");
+        stand.put("srv/top/a", "1");
+        stand.put("srv/top/deeper/a", "1");
         stand.put("root/more/a", "1");
+        stand.put("root/more/made/x", "x");
+        stand.put("etc/tell.d/made/x", "x");
         stand.put("proc/sys/value", "0\n");
         stand.put("asked", "");
         symlink("../opt/target", stand.at("etc/link")).unwrap();
@@ -46,11 +50,11 @@ impl Stand {
         let host = RealHost::new(self.root.path().into());
         let list = List {
             programs: vec!["/usr/bin".into(), "/etc".into()],
-            except: vec!["/etc/left-out".into()],
+            except: vec!["/etc/left-out".into(), "made".into()],
             answers: vec![Answer {
                 run: vec!["tell *".into()],
-                reads: vec!["/root/more".into(), "/root/none".into(), "/proc/sys/value".into()],
-                rules: false,
+                reads: vec!["/root/more".into(), "/root/none".into(), "/proc/sys/value".into(), "/srv/top/*".into()],
+                ..Answer::default()
             }],
         };
         let remembering = Remembering::new(&host, list, afresh);
@@ -74,7 +78,7 @@ fn a_program_is_asked_again_after_each_change_that_its_answer_may_depend_on_and_
     assert_eq!(stand.ask(false), ("first".to_owned(), true));
     assert_eq!(stand.ask(false), ("first".to_owned(), false));
     type Act<'a> = Box<dyn Fn() + 'a>;
-    let changes: [(&str, Act<'_>); 10] = [
+    let changes: [(&str, Act<'_>); 12] = [
         ("a file of the same length", Box::new(|| stand.put("etc/tell.conf", "other\n"))),
         (
             "its mode",
@@ -89,6 +93,8 @@ fn a_program_is_asked_again_after_each_change_that_its_answer_may_depend_on_and_
         ("what a link leads to", Box::new(|| stand.put("opt/target", "2"))),
         ("what it names itself", Box::new(|| stand.put("root/more/a", "2"))),
         ("what it names and was not there", Box::new(|| stand.put("root/none", ""))),
+        ("a file directly in a directory of which only that counts", Box::new(|| stand.put("srv/top/a", "2"))),
+        ("a new name there", Box::new(|| fs::create_dir(stand.at("srv/top/more")).unwrap())),
         ("a value of the kernel", Box::new(|| stand.put("proc/sys/value", "1\n"))),
         ("a file at the root", Box::new(|| stand.put("tell.py", ""))),
     ];
@@ -103,8 +109,11 @@ fn a_program_is_asked_again_after_each_change_that_its_answer_may_depend_on_and_
     stand.settle();
     assert!(stand.ask(false).1, "the directory that it lies in changed");
     stand.put("etc/left-out/x", "y");
+    stand.put("srv/top/deeper/a", "2");
+    stand.put("root/more/made/x", "y");
+    stand.put("etc/tell.d/made/x", "y");
     stand.settle();
-    assert!(!stand.ask(false).1, "what is left out");
+    assert!(!stand.ask(false).1, "what is left out, and what lies too deep");
     assert!(stand.ask(true).1, "asked afresh");
 }
 
@@ -140,11 +149,110 @@ fn what_a_broken_memory_says_is_asked_for() {
 fn rules_that_nobody_counts_are_asked_for_each_time() {
     let stand = Stand::new();
     let host = RealHost::new(stand.root.path().into());
-    let list =
-        List { answers: vec![Answer { run: vec!["tell".into()], reads: vec![], rules: true }], ..List::default() };
+    let answers = vec![Answer { run: vec!["tell".into()], rules: true, ..Answer::default() }];
+    let list = List { answers, ..List::default() };
     let remembering = Remembering::new(&host, list, false);
     for count in 1..4 {
         remembering.look(&Command::new("tell")).unwrap();
         assert_eq!(stand.asked(), count * 2);
     }
+}
+
+/// A service at a socket that answers `said`, as long as this lives.
+struct Service {
+    said: std::sync::Arc<Mutex<&'static [u8]>>,
+    path: PathBuf,
+}
+
+impl Service {
+    fn start(stand: &Stand) -> Service {
+        let said: std::sync::Arc<Mutex<&'static [u8]>> = std::sync::Arc::new(Mutex::new(b"200 OK\nnow it is one"));
+        let path = stand.at("run/sock");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let says = std::sync::Arc::clone(&said);
+        std::thread::spawn(move || {
+            for caller in listener.incoming() {
+                let (mut asked, mut caller) = ([0; 4], caller.unwrap());
+                if std::io::Read::read_exact(&mut caller, &mut asked).is_ok() && asked == *b"ping" {
+                    let _ = std::io::Write::write_all(&mut caller, *says.lock().unwrap());
+                }
+            }
+        });
+        Service { said, path }
+    }
+
+    fn say(&self, what: &'static [u8]) {
+        *self.said.lock().unwrap() = what;
+    }
+}
+
+#[test]
+fn a_program_that_asks_a_service_is_run_when_the_service_says_something_else_was_started_anew_or_says_nothing() {
+    let stand = Stand::new();
+    let service = Service::start(&stand);
+    stand.put("run/pid", "17");
+    stand.put("var/cache/x", "");
+    stand.settle();
+    let is_run = || {
+        let host = RealHost::new(stand.root.path().into());
+        let asks = Asks { socket: "/run/sock".into(), send: "ping".into(), until: "\n".into() };
+        let at_start = vec!["/run/pid".into()];
+        let answer = Answer { run: vec!["tell *".into()], at_start, asks: Some(asks), ..Answer::default() };
+        let list = List { programs: vec!["/usr/bin".into()], answers: vec![answer], ..List::default() };
+        let remembering = Remembering::new(&host, list, false);
+        let before = stand.asked();
+        remembering.look(&Command::new("tell").arg("me")).unwrap();
+        remembering.keep();
+        stand.asked() > before
+    };
+    assert!(is_run() && !is_run());
+    service.say(b"200 OK\nnow it is two");
+    assert!(!is_run(), "that is behind the end");
+    service.say(b"503 busy\n");
+    assert!(is_run() && !is_run(), "it says something else");
+    service.say(b"200 OK\n");
+    assert!(is_run() && !is_run(), "and what it said before");
+    stand.put("run/pid", "18");
+    stand.settle();
+    assert!(is_run() && !is_run(), "it was started anew");
+    fs::remove_file(stand.at("run/pid")).unwrap();
+    assert!(is_run() && is_run(), "whether it was started anew can't be told");
+    stand.put("run/pid", "18");
+    stand.settle();
+    assert!(is_run() && !is_run());
+    service.say(b"hm");
+    assert!(is_run() && is_run(), "it never comes to the end");
+    service.say(b"200 OK\n");
+    fs::remove_file(&service.path).unwrap();
+    assert!(is_run() && is_run(), "it is gone");
+}
+
+#[test]
+fn a_tree_is_looked_through_once_in_a_run_and_whoever_asks_is_told_when() {
+    let stand = Stand::new();
+    let host = RealHost::new(stand.root.path().into());
+    let list = List {
+        programs: vec!["/usr/bin".into(), "/etc".into()],
+        except: vec!["/etc/left-out".into()],
+        answers: vec![Answer { run: vec!["tell *".into()], ..Answer::default() }],
+    };
+    let remembering = Remembering::new(&host, list, false);
+    let before = host.now();
+    remembering.look(&Command::new("tell").arg("me")).unwrap();
+    let after = host.now();
+    stand.put("etc/new", "");
+    let shared = remembering.stamp(&["/etc".into()], &["/usr/x".into(), "/etc/left-out".into()]).unwrap();
+    assert!((before..after).contains(&shared.begun) && shared.newest < before, "what was seen then");
+    let all = remembering.stamp(&["/etc".into()], &[]).unwrap();
+    assert!(all.begun >= after && all.newest > shared.newest, "with nothing left out it is another tree");
+}
+
+#[test]
+fn the_shipped_lists_leave_out_the_same_so_that_one_look_does_for_both() {
+    let list = list::shipped();
+    let territories = include_str!("../../../config/territories.yaml");
+    let of_programs = list.except.iter().filter(|path| !path.starts_with("/etc"));
+    let left_out: Vec<String> = of_programs.map(|path| path.display().to_string()).collect();
+    assert!(territories.ends_with(&format!("\n  except: [{}]\n", left_out.join(", "))), "{left_out:?}");
 }

@@ -23,11 +23,16 @@ const MANY: usize = 2000;
 
 /// What is not as it was brought, and up to when that holds.
 pub(super) fn look(host: &dyn Host, below: &[PathBuf], except: &[PathBuf], reach: &Reach) -> Result<(Items, i64)> {
-    let now = i64::try_from(host.now()).unwrap_or(i64::MAX).saturating_sub(SLACK);
-    let mut changed = match reach.since {
-        Some(since) => host.changed_since(below, except, i128::from(since))?,
-        None => Vec::new(),
-    };
+    let mut now = i64::try_from(host.now()).unwrap_or(i64::MAX).saturating_sub(SLACK);
+    let mut changed = Vec::new();
+    if let Some(since) = reach.since {
+        // Whoever remembers answers of programs has looked through the same trees a moment ago.
+        let stamp = host.stamp(below, except)?;
+        now = now.min(i64::try_from(stamp.begun).unwrap_or(i64::MAX).saturating_sub(SLACK));
+        if stamp.newest > i128::from(since) {
+            changed = host.changed_since(below, except, i128::from(since))?;
+        }
+    }
     changed.extend(reach.again.iter().cloned());
     let all = if reach.deep { Some(broken(host, &BTreeSet::new())?) } else { None };
     changed.extend(all.iter().flatten().map(|(path, _)| path).filter(|path| is_below(path, below)).cloned());

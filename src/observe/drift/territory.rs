@@ -52,7 +52,7 @@ pub enum Kind {
     Programs {
         /// The directories.
         below: Vec<PathBuf>,
-        /// Directories in them that only a deep look takes in.
+        /// Directories in them, and names of such, that only a deep look takes in.
         except: Vec<PathBuf>,
     },
 }

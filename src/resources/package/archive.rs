@@ -11,7 +11,7 @@ use super::simulation::{Item, Simulation};
 use crate::base::digest::Digest;
 use crate::base::{paths, version};
 use crate::engine::{Error, Result};
-use crate::host::{Command, Host, read_if_there};
+use crate::host::{Command, Host, read_if_there, read_text};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -171,8 +171,8 @@ impl Archive {
         let mut newest: BTreeMap<String, Pending> = BTreeMap::new();
         let names: Vec<String> = host.list(self.dir())?.into_iter().filter_map(|n| n.into_string().ok()).collect();
         for release in self.releases(host)? {
-            let text = read_if_there(host, self.dir().join(&release))?.unwrap_or_default();
-            if !String::from_utf8_lossy(&text).lines().take(40).any(|l| l == "Label: Debian-Security") {
+            let text = read_text(host, self.dir().join(&release))?;
+            if !text.lines().take(40).any(|l| l == "Label: Debian-Security") {
                 continue;
             }
             let prefix = release.trim_end_matches("InRelease").trim_end_matches("Release");
@@ -181,8 +181,7 @@ impl Archive {
                 if !list.ends_with("_Packages") {
                     return self.security_by_apt(host, database);
                 }
-                let text = read_if_there(host, self.dir().join(list))?.unwrap_or_default();
-                for paragraph in paragraphs(&String::from_utf8_lossy(&text)) {
+                for paragraph in paragraphs(&read_text(host, self.dir().join(list))?) {
                     if let Some(pending) = newer(paragraph, database) {
                         let known = newest.get(&pending.name);
                         if known.is_none_or(|k| version::compare(&k.available, &pending.available) == Ordering::Less) {

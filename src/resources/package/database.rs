@@ -34,6 +34,17 @@ pub struct Known {
 }
 
 impl Known {
+    /// Takes up dpkg's three words (dpkg-query(1)): what is wanted of it, whether it is whole, what it is.
+    fn has_status(&mut self, words: &str) {
+        let words: Vec<&str> = words.split(' ').collect();
+        self.held = words.first() == Some(&"hold");
+        self.is_leaving = matches!(words.first(), Some(&"deinstall" | &"purge"));
+        self.reinstall = words.get(1) == Some(&"reinstreq");
+        if let Some(state) = words.get(2) {
+            (*state).clone_into(&mut self.state);
+        }
+    }
+
     /// Whether it is there, unpacked and configured.
     pub fn is_installed(&self) -> bool {
         self.state == "installed" && !self.reinstall
@@ -86,22 +97,26 @@ impl Database {
         let mut known: Vec<(&str, Known)> = Vec::new();
         let mut native = String::new();
         for paragraph in paragraphs(status) {
-            let Some(name) = field(paragraph, "Package") else {
+            let mut name = "";
+            let mut before = "";
+            let mut package = Known { state: "not-installed".to_owned(), ..Known::default() };
+            for (key, value) in paragraph.lines().filter_map(|line| line.split_once(':')) {
+                let value = value.trim();
+                match key {
+                    "Package" => name = value,
+                    "Status" => package.has_status(value),
+                    "Version" => value.clone_into(&mut package.version),
+                    "Architecture" => value.clone_into(&mut package.architecture),
+                    "Pre-Depends" => before = value,
+                    "Depends" => value.clone_into(&mut package.depends),
+                    "Provides" => value.clone_into(&mut package.provides),
+                    _ => {}
+                }
+            }
+            if name.is_empty() {
                 continue;
-            };
-            let words: Vec<&str> = field(paragraph, "Status").unwrap_or_default().split(' ').collect();
-            let part = |name| field(paragraph, name).unwrap_or_default();
-            let package = Known {
-                version: part("Version").to_owned(),
-                architecture: part("Architecture").to_owned(),
-                state: words.get(2).copied().unwrap_or("not-installed").to_owned(),
-                reinstall: words.get(1) == Some(&"reinstreq"),
-                held: words.first() == Some(&"hold"),
-                is_leaving: matches!(words.first(), Some(&"deinstall" | &"purge")),
-                auto: false,
-                depends: format!("{}, {}", part("Pre-Depends"), part("Depends")),
-                provides: part("Provides").to_owned(),
-            };
+            }
+            package.depends = format!("{before}, {}", package.depends);
             if name == "dpkg" {
                 native.clone_from(&package.architecture);
             }
@@ -226,9 +241,17 @@ pub fn is_interrupted(host: &dyn Host) -> Result<bool> {
     Ok(!host.list(Path::new(DPKG_UPDATES))?.is_empty())
 }
 
-/// The paragraphs of a Debian control file (deb822(5)).
+/// The paragraphs of a Debian control file (deb822(5)). Such files are long: the end of a line is what is found fast.
 pub fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
-    text.split("\n\n").map(|p| p.trim_start_matches('\n')).filter(|p| !p.is_empty())
+    let mut left = text;
+    std::iter::from_fn(move || {
+        left = left.trim_start_matches('\n');
+        let mut ends = left.match_indices('\n').map(|(at, _)| at);
+        let end = ends.find(|at| left.as_bytes().get(at + 1) == Some(&b'\n')).unwrap_or(left.len());
+        let (paragraph, rest) = left.split_at(end);
+        left = rest;
+        (!paragraph.is_empty()).then_some(paragraph)
+    })
 }
 
 /// The first line of a field of a paragraph, without its name.

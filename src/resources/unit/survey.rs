@@ -3,7 +3,7 @@
 //! A `systemctl show` costs about 10 ms of CPU, nearly all of it the start of the program; it takes any number of
 //! units. So all units of one run share a [`UnitSurvey`], which asks for all of them when the first is observed. Each
 //! answer of that one call is given out once and only while it is fresh: whoever asks again (after a change) asks
-//! systemd again.
+//! systemd again. Who only looks shares it.
 
 use crate::engine::Result;
 use crate::host::machine::is_booted;
@@ -165,6 +165,7 @@ pub struct UnitSurvey {
 struct Inner {
     names: BTreeSet<String>,
     answers: BTreeMap<String, UnitFacts>,
+    given: BTreeSet<String>,
     taken: i128,
     asked: bool,
 }
@@ -175,13 +176,25 @@ impl UnitSurvey {
         Arc::default()
     }
 
-    /// Adds a unit to the common call.
+    /// Adds a unit to the common call; not what can be none, for which the call would fail as a whole.
     pub fn register(&self, name: &str) {
+        if !super::is_unit_name(name) {
+            return;
+        }
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).names.insert(name.to_owned());
     }
 
     /// What systemd says of `name`: out of the common call the first time, asked anew every other time.
     pub fn facts(&self, host: &dyn Host, name: &str) -> Result<UnitFacts> {
+        self.answer(host, name, true)
+    }
+
+    /// The same out of the common call also when it was given out before: for those that change nothing.
+    pub fn seen(&self, host: &dyn Host, name: &str) -> Result<UnitFacts> {
+        self.answer(host, name, false)
+    }
+
+    fn answer(&self, host: &dyn Host, name: &str, once: bool) -> Result<UnitFacts> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if !inner.asked {
             let names: Vec<String> = inner.names.iter().cloned().collect();
@@ -190,12 +203,13 @@ impl UnitSurvey {
             inner.asked = true;
         }
         let age = host.now() - inner.taken;
-        let answer = inner.answers.remove(name).filter(|_| (0..FRESH).contains(&age));
+        let is_first = !once || inner.given.insert(name.to_owned());
+        let answer = inner.answers.get(name).filter(|_| is_first && (0..FRESH).contains(&age)).cloned();
         drop(inner);
         answer.map_or_else(|| show_one(host, name), Ok)
     }
 
-    /// Forgets what is not yet given out: something was changed.
+    /// Forgets the common call: something was changed.
     pub fn forget(&self) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).answers.clear();
     }
