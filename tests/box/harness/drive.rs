@@ -43,6 +43,25 @@ pub fn mount(record: &Record) -> Result<(), Trouble> {
     host::run("mount", &["-t", "ext4", "-o", OPTIONS, &image, &disk]).map(drop)
 }
 
+/// Keeps what is on it, while the box is off.
+pub fn keep(record: &Record) -> Result<(), Trouble> {
+    copy(&image(record), &kept(record))
+}
+
+/// Brings back what was kept, while the box is off.
+pub fn restore(record: &Record) -> Result<(), Trouble> {
+    copy(&kept(record), &image(record))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Trouble> {
+    let (from, to) = (from.display().to_string(), to.display().to_string());
+    host::run("cp", &["--sparse=always", &from, &to]).map(drop)
+}
+
+fn kept(record: &Record) -> PathBuf {
+    record.folder().join("kept.img")
+}
+
 fn image(record: &Record) -> PathBuf {
     record.folder().join("drive.img")
 }
@@ -52,15 +71,17 @@ pub fn cut(record: &Record) -> Result<(), Trouble> {
     host::run("perl", &["-e", SHUT_DOWN, &record.disk().display().to_string()]).map(drop)
 }
 
-/// Takes it from its place, and waits until the kernel has let go of it: mounted again before that, it would be the
-/// same file system, shut down.
+/// Takes it from its place. As long as the kernel holds it, to mount it would be to get the same file system, shut down:
+/// where another process has the mount in a namespace of its own, the box goes on with a copy.
 pub fn let_go(record: &Record) -> Result<(), Trouble> {
     let kernel = Path::new("/sys/fs/ext4").join(device(record).ok_or("the drive isn't mounted")?);
     host::run("umount", &[&record.disk().display().to_string()])?;
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(2);
     while kernel.exists() {
         if Instant::now() > end {
-            return Err(format!("{} is still in use", kernel.display()));
+            let (image, copied) = (image(record), record.folder().join("copied.img"));
+            copy(&image, &copied)?;
+            return fs::rename(&copied, &image).map_err(|error| format!("cannot rename {}: {error}", copied.display()));
         }
         std::thread::sleep(Duration::from_millis(10));
     }

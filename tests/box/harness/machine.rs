@@ -149,6 +149,22 @@ impl Machine {
         self.wait_until_up();
     }
 
+    /// Boots anew, with its own drive as it is kept for `as_kept`.
+    pub fn keep_drive(&mut self) {
+        self.ok("sync");
+        self.power_cut();
+        sure(drive::keep(&self.record));
+        self.boot_again();
+    }
+
+    /// Boots with its own drive as it was when it was kept.
+    pub fn as_kept(&mut self) {
+        // It may be off, or hang.
+        let _ = leader::cut_power(&self.record);
+        sure(drive::restore(&self.record));
+        self.boot_again();
+    }
+
     /// The beginning of a boot.
     pub fn power_on(&mut self) {
         sure(launch::start(&self.record));

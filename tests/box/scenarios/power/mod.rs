@@ -52,8 +52,9 @@ fn run(profile: &str, fast: bool, count: u32) {
             Err(what) => {
                 println!("  LOST: {what}");
                 lost.push(format!("{round}\n{what}"));
-                // The next round begins with what no round has touched.
-                bench = Bench::new();
+                if number + 1 < rounds.len() {
+                    bench.machine.as_kept();
+                }
             }
         }
     }
