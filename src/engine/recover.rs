@@ -89,6 +89,22 @@ pub fn leave(works: &Works<'_>, id: TransactionId, why: Option<&str>, actor: &Va
     Ok(report)
 }
 
+/// Makes anew what a loss of power may have taken from the half-made steps of installs. The caller holds the lock; to be
+/// called before anything is brought in order that could build on what is damaged.
+pub fn renew(works: &Works<'_>) -> Result<()> {
+    for tx in running(works)?.iter().filter(|tx| tx.kind == TransactionKind::Install) {
+        for step in works.journal.steps(tx.id)?.iter().filter(|step| step.state == StepState::Intent) {
+            let record = step.undo.clone().and_then(|record| serde_json::from_value::<UndoRecord>(record).ok());
+            let Some(record) = record else { continue };
+            if works.undoers.decode(&record)?.renew(&works.context())? && step.settled.is_some() {
+                // What was seen of it is not all any more.
+                works.journal.make_again(step.id)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Lets the undo records of half-made steps look at what there is to remember, while it is fresh.
 pub(super) fn settle(works: &Works<'_>, tx: TransactionId) -> Result<()> {
     settle_those(works, tx, |_| true)

@@ -72,6 +72,13 @@ pub trait Undo: Send + Debug {
         Ok(None)
     }
 
+    /// Called by recovery on a step that was cut off, before anything else is done with it: makes anew what a loss of
+    /// power may have taken from what the step had made by then, where nothing shows that it is missing. Returns whether
+    /// it changed something.
+    fn renew(&self, _context: &Context<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Whether it may have to wait for others on this host, as for whoever works with packages. What needs no such wait
     /// is taken back first when people must be let in again.
     fn may_wait(&self) -> bool {

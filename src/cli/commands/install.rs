@@ -291,11 +291,12 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
     if !is_needed(works)? {
         return Ok(None);
     }
-    super::recover::prepare(session, works.progress, true)?;
     let direction = match setup.settings.recovery {
         Recovery::Finish => Direction::Finish,
         Recovery::Undo => Direction::Undo,
     };
+    super::recover::renew(works, direction == Direction::Finish)?;
+    super::recover::prepare(session, works.progress, true)?;
     session.begin_changes();
     let recovery = recover(works, direction, &session.actor())?;
     let Some(row) = recovery.to_finish else { return Ok(None) };

@@ -12,7 +12,7 @@ use crate::cli::session::Session;
 use crate::cli::setup::{Setup, select_of, settings};
 use crate::cli::signals::Signals;
 use crate::cli::story;
-use crate::engine::recover::{Direction, is_needed, recover};
+use crate::engine::recover::{self, Direction, is_needed, recover};
 use crate::engine::{Error, Event, Progress, Works, confirm, debts};
 use crate::journal::{TransactionKind, TransactionRow, TransactionState};
 use crate::profiles::settings::Recovery;
@@ -37,6 +37,9 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     // First what shuts people out: that waits for nobody who works with packages.
     super::revert::tell(session, &super::revert::what_is_due(session, &works)?)?;
     let is_cut_off = is_needed(&works)?;
+    if is_cut_off {
+        renew(&works, wanted(session, flags)? == Direction::Finish)?;
+    }
     // While something waits for its confirmation, nobody may hold our lock for long: it may come due.
     if is_cut_off || journal.open_confirmations()?.is_empty() {
         prepare(session, &progress, is_cut_off)?;
@@ -46,11 +49,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         progress.finish();
         return quiet(session);
     }
-    let direction = match flags.direction {
-        Some(args::Direction::Finish) => Direction::Finish,
-        Some(args::Direction::Undo) => Direction::Undo,
-        None => configured(session)?,
-    };
+    let direction = wanted(session, flags)?;
     let direction = match direction {
         Direction::Finish if flags.direction.is_none() => match is_as_agreed(session, &works) {
             Ok(true) => Direction::Finish,
@@ -105,6 +104,18 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     }
 }
 
+/// Makes anew what a loss of power took from a run that was cut off. Where the run is not `finished`, what can't be made
+/// anew is only told: it goes.
+pub fn renew(works: &Works<'_>, finished: bool) -> Result<(), Error> {
+    match recover::renew(works) {
+        Err(error) if !finished => {
+            works.progress.tell(&Event::Note { line: &error.to_string() });
+            Ok(())
+        }
+        done => done,
+    }
+}
+
 /// Waits for an apt that outlived us, brings dpkg in order, takes our guard away. What can't be brought in order is
 /// told, and left to the step that needs it: it may be just what goes.
 pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool) -> Result<(), Error> {
@@ -129,6 +140,15 @@ pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool)
 /// Whether bringing dpkg in order was begun: while others hold its lock nothing is.
 pub fn is_change(healed: &crate::engine::Result<bool>) -> bool {
     !matches!(healed, Ok(false) | Err(Error::Refused { code: "apt-lock-held", .. }))
+}
+
+/// The direction that was asked for, or that of the configuration.
+fn wanted(session: &Session<'_>, flags: &Recover) -> Result<Direction, Problem> {
+    match flags.direction {
+        Some(args::Direction::Finish) => Ok(Direction::Finish),
+        Some(args::Direction::Undo) => Ok(Direction::Undo),
+        None => configured(session),
+    }
 }
 
 /// The direction of the configuration; finishing, when that cannot be read: a crash must not wait for a person.

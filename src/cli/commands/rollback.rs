@@ -102,7 +102,11 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     let works = session.works(&journal, &progress);
     let before = std::time::Instant::now();
     refuse_if_changed(&selection, &select(&works, &target)?)?;
-    super::recover::prepare(session, &progress, is_needed(&works)?)?;
+    let is_cut_off = is_needed(&works)?;
+    if is_cut_off {
+        super::recover::renew(&works, false)?;
+    }
+    super::recover::prepare(session, &progress, is_cut_off)?;
     baseline::begin(session, &journal);
     session.begin_changes();
     let cut_off = recover(&works, Direction::Leave, &session.actor())?;

@@ -38,6 +38,15 @@ fn script(owner: Option<(&str, &str)>) -> String {
 /// Puts the guard in place. A `policy-rc.d` of the administrator's stays, and rules in our place. What a guard of ours
 /// that is there had held back stays in the list.
 pub fn take_guard(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
+    put_guard(host, progress, false)
+}
+
+/// The same for what goes on after a crash: what was held back before it stays in the list.
+pub fn take_guard_again(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
+    put_guard(host, progress, true)
+}
+
+fn put_guard(host: &dyn Host, progress: &dyn Progress, goes_on: bool) -> Result<()> {
     let path = Path::new(paths::POLICY_RC_D);
     let there = read_if_there(host, path)?;
     let own = read_text(host, "/proc/self/stat")?;
@@ -55,7 +64,7 @@ pub fn take_guard(host: &dyn Host, progress: &dyn Progress) -> Result<()> {
     if host.meta(Path::new(paths::RUN))?.is_none() {
         host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
     }
-    if is_ours.is_none() {
+    if is_ours.is_none() && !goes_on {
         host.remove(Path::new(paths::HELD_UNITS))?;
     }
     host.write(path, script.as_bytes(), &Attributes::root(0o755))?;

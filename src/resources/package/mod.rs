@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `set` | [`PackageSet`], the resource |
 //! | `record`, `undo` | its undo record: versions, marks, what maintainer scripts left; and going back by it |
-//! | `resumed` | one record of a step that was cut off and of its going on |
+//! | `resumed`, `renewal` | one record of a step that was cut off and of its going on; what a loss of power took from it |
 //! | `database` | what dpkg knows, read without a program |
 //! | `archive` | what the archives offer: apt's lists or our own |
 //! | `excerpt` | the part of the lists that a request can touch: what apt is given to read |
@@ -35,6 +35,7 @@ mod memory;
 mod purge;
 mod record;
 mod removal;
+mod renewal;
 mod resumed;
 #[cfg(test)]
 mod resumed_tests;

@@ -4,18 +4,24 @@ use crate::engine::Result;
 use crate::host::machine::is_booted;
 use crate::host::{Command, Host, read_text};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// The systemd units that `packages` ship, templates as patterns of their instances.
 pub fn units(host: &dyn Host, packages: &BTreeSet<String>, architecture: &str) -> Result<Vec<String>> {
     let mut units = BTreeSet::new();
     for package in packages {
-        let mut list = read_text(host, format!("/var/lib/dpkg/info/{package}.list"))?;
-        if list.is_empty() {
-            list = read_text(host, format!("/var/lib/dpkg/info/{package}:{architecture}.list"))?;
-        }
-        units.extend(list.lines().filter_map(unit));
+        units.extend(files(host, package, architecture)?.iter().filter_map(|path| unit(path.to_str()?)));
     }
     Ok(units.into_iter().collect())
+}
+
+/// The paths that a package brought, as dpkg has them.
+pub fn files(host: &dyn Host, package: &str, architecture: &str) -> Result<Vec<PathBuf>> {
+    let mut list = read_text(host, format!("/var/lib/dpkg/info/{package}.list"))?;
+    if list.is_empty() {
+        list = read_text(host, format!("/var/lib/dpkg/info/{package}:{architecture}.list"))?;
+    }
+    Ok(list.lines().map(PathBuf::from).collect())
 }
 
 fn unit(path: &str) -> Option<String> {

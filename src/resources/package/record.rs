@@ -126,6 +126,9 @@ pub struct Record {
     /// Paths that belong to other resources.
     #[serde(default)]
     pub foreign: BTreeSet<PathBuf>,
+    /// The boot of the host in which it began (boot_id of proc_sys_kernel(5)).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub boot: String,
     /// What maintainer scripts did, as far as it is still to be taken back; once a part was undone it stands here and
     /// not with the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]

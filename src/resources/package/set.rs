@@ -18,6 +18,7 @@ use crate::base::ids::ResourceId;
 use crate::base::size::bytes;
 use crate::engine::undo::Wishes;
 use crate::engine::{Action, Change, Context, Error, Event, Progress, Resource, Result, State, UndoRecord};
+use crate::host::login::boot;
 use crate::host::{Command, Host, Output, read_if_there};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -458,6 +459,7 @@ impl Resource for PackageSet {
             tree: Some(Tree::see(host, &self.foreign)?.keep(context.objects)?),
             traces: Traces::see(host, &new)?,
             foreign: self.foreign.clone(),
+            boot: boot(host),
             settled: None,
             resumed: None,
         };

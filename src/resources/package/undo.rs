@@ -341,6 +341,10 @@ impl Undo for Record {
         serde_json::to_value(self.see_settled(context)?).map(Some).map_err(|e| bad(&e))
     }
 
+    fn renew(&self, context: &Context<'_>) -> Result<bool> {
+        self.make_anew(context)
+    }
+
     fn may_wait(&self) -> bool {
         true
     }
