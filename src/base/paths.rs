@@ -47,6 +47,8 @@ pub const APT_SOURCES_DIGEST: &str = "/var/cache/vps-configurator/sources.digest
 pub const LOOKED: &str = "/var/cache/vps-configurator/looked.json";
 /// Parts of the package lists, each for one request to apt.
 pub const APT_EXCERPTS: &str = "/run/vps-configurator/excerpts";
+/// What programs that verify runs as a user note down, a directory for each: their homes may not be writable.
+pub const PROBE_STATE: &str = "/run/vps-configurator/state";
 /// What such programs answered, and to which state of the host.
 pub const ANSWERED: &str = "/var/cache/vps-configurator/answered.json";
 /// Reports.

@@ -1,12 +1,14 @@
 //! Making probes: looking whether what a module promised is in force. A finding is a result, never an error.
 
 use super::probe::{Probe, ProbeTest};
+use crate::base::paths;
+use crate::host::accounts::Accounts;
 use crate::host::sockets;
-use crate::host::{Command, Host};
+use crate::host::{Attributes, Command, Host};
 use crate::resources::sysctl::proc_path;
 use crate::resources::unit::survey::UnitSurvey;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What came of a probe.
@@ -58,6 +60,9 @@ impl<'a> Prober<'a> {
                 let mut command = Command::new(program).args(args.to_vec()).accept(&[*exit]);
                 command.timeout = Duration::from_secs(probe.timeout);
                 command.user.clone_from(user);
+                if let Some(state) = user.as_ref().and_then(|name| self.state_of(name).ok().flatten()) {
+                    command = command.env("XDG_STATE_HOME", &state).env("XDG_CACHE_HOME", &state);
+                }
                 match self.host.look(&command) {
                     Err(error) => Verdict::Failed(error.to_string()),
                     Ok(output) => found(&output.text(), contains.as_deref(), &command.shown()),
@@ -112,6 +117,25 @@ impl<'a> Prober<'a> {
             },
             ProbeTest::EffectiveSysctl { key, value } => self.sysctl(key, value),
         }
+    }
+
+    /// A directory in which the programs of a user may note down what they did (XDG Base Directory Specification): a look
+    /// must leave nothing in a home, and the unit that looks by the clock can't write there.
+    fn state_of(&self, name: &str) -> crate::host::Result<Option<String>> {
+        let accounts = Accounts::read(self.host)?;
+        let Some(user) = accounts.user(name) else { return Ok(None) };
+        let all = Path::new(paths::PROBE_STATE);
+        let own = all.join(name);
+        let private = Attributes { uid: user.uid, gid: user.gid, ..Attributes::root(0o700) };
+        for (path, attributes) in [(all, Attributes::root(0o711)), (own.as_path(), private)] {
+            match self.host.meta(path)? {
+                None => self.host.make_directory(path, &attributes)?,
+                // The number may be another user's by now.
+                Some(meta) if meta.attributes != attributes => self.host.set_attributes(path, &attributes)?,
+                Some(_) => {}
+            }
+        }
+        Ok(Some(own.display().to_string()))
     }
 
     /// `sshd -T`, for a login of root from here; every keyword in lower case.
@@ -190,5 +214,37 @@ mod tests {
         assert_eq!(equal(Some("yes"), "no", "x"), Verdict::Failed("x is yes, not no".into()));
         assert_eq!(equal(Some("Without-Password"), "without-password", "x"), Verdict::Passed);
         assert!(matches!(found("a\nb", Some("c"), "cat f"), Verdict::Failed(why) if why.ends_with("but: a; b")));
+    }
+
+    #[test]
+    fn a_program_of_a_user_notes_down_what_it_did_in_a_directory_of_its_own_outside_the_home() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        put("etc/passwd", "ada:x:1000:1000::/home/ada:/bin/bash\n");
+        put("etc/group", "ada:x:1000:\n");
+        put("usr/bin/pipx", "#!/bin/sh\necho \"$HOME $XDG_STATE_HOME $XDG_CACHE_HOME\"\n");
+        std::fs::create_dir_all(dir.path().join("run/vps-configurator")).unwrap();
+        let host = crate::host::RealHost::new(dir.path().into());
+        let units = UnitSurvey::default();
+        let run = |user: Option<&str>| {
+            let run = vec!["pipx".to_owned()];
+            let contains = Some("/home/ada /run/vps-configurator/state/ada /run/vps-configurator/state/ada".to_owned());
+            let test = ProbeTest::Command { run, contains, exit: 0, user: user.map(str::to_owned) };
+            let probe = Probe { module: "m".into(), name: "n".into(), timeout: 10, origin: "o".into(), test };
+            Prober::new(&host, &units).run(&probe).verdict
+        };
+        assert_eq!(run(Some("ada")), Verdict::Passed);
+        let mode = |path: &str| std::fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o7777;
+        let state = "run/vps-configurator/state";
+        assert_eq!((mode(state), mode(&format!("{state}/ada"))), (0o711, 0o700));
+        std::fs::set_permissions(dir.path().join(state), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!((run(Some("ada")), mode(state)), (Verdict::Passed, 0o711));
+        assert!(matches!(run(None), Verdict::Failed(_)), "root has no such directory");
     }
 }
