@@ -124,7 +124,7 @@ impl Line<'_> {
 }
 
 /// Whether it holds what a file does of which nothing was written out.
-fn is_blank(content: &[u8]) -> bool {
+pub fn is_blank(content: &[u8]) -> bool {
     content.iter().all(|byte| *byte == 0)
 }
 

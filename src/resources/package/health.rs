@@ -2,6 +2,7 @@
 //! anything is installed or removed; [`heal`] puts it right and says what it did.
 
 use super::apt::{self, TRANSACTION_TIME};
+use super::damage::is_blank;
 use super::database::{self, Database, Known};
 use super::failure;
 use super::guard::take_guard;
@@ -9,11 +10,15 @@ use super::holder::Holder;
 use super::locks::wait_for_locks;
 use super::unsynced;
 use crate::engine::{Error, Event, Progress, Result};
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, read_if_there};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
+/// What dpkg notes of triggers that are still to be told to packages. It does not sync it, and of zeros it makes nothing:
+/// whatever it is asked for, it refuses.
+const DEFERRED: &str = "/var/lib/dpkg/triggers/Unincorp";
 /// How many names one line of words holds.
 const SHOWN: usize = 8;
 
@@ -132,6 +137,9 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing) -> Resul
     }
     let line = format!("{}; bringing it in order", ailments.summary());
     progress.tell(&Event::Note { line: &line });
+    if read_if_there(host, DEFERRED)?.is_some_and(|text| !text.is_empty() && is_blank(&text)) {
+        host.remove(Path::new(DEFERRED))?;
+    }
     // Before a script runs: the programs that it calls must be whole.
     let unsynced = unsynced::marked(host)?;
     let is_mended = unsynced.as_ref().map_or(Ok(false), |names| unsynced::mend(host, progress, names))?;

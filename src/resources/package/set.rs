@@ -250,12 +250,15 @@ impl PackageSet {
             return self.judge(context, solution, &run(&["--no-remove", "install"], &solution.request)?);
         }
         if !careful.is_empty() {
-            let first: Vec<String> = careful.iter().map(|item| format!("{}={}", item.name, item.version)).collect();
-            // What is claimed among them is marked by the second call.
+            let first: Vec<String> = careful.iter().map(|item| exact(item)).collect();
+            // What is claimed and new among them is marked by the second call.
             self.judge(context, solution, &run(&["--no-remove", "--mark-auto", "install"], &first)?)?;
         }
+        // What was upgraded keeps its mark, whatever becomes of the second call.
+        let is_done = |asked: &&String| careful.iter().any(|item| item.old.is_some() && **asked == exact(item));
+        let rest: Vec<String> = solution.request.iter().filter(|asked| !is_done(asked)).cloned().collect();
         unsynced::begin(host, &fast)?;
-        let output = run(&[&unsynced::OPTIONS[..], &["--no-remove", "install"]].concat(), &solution.request)?;
+        let output = run(&[&unsynced::OPTIONS[..], &["--no-remove", "install"]].concat(), &rest)?;
         unsynced::end(host)?;
         self.judge(context, solution, &output)
     }
@@ -310,6 +313,11 @@ impl PackageSet {
             was_auto.map(|i| i.name.clone()).filter(|n| !seen.packages.contains_key(n) && !is_auto(n)).collect();
         mark(context.host, "auto", &auto)
     }
+}
+
+/// As apt-get is asked for just this version.
+fn exact(item: &Item) -> String {
+    format!("{}={}", item.name, item.version)
 }
 
 /// Purges the packages that came with `solution` and that dpkg could not finish.

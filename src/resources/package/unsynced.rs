@@ -205,12 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_is_upgraded_first_as_dpkg_does_by_itself() {
+    fn what_was_there_before_and_what_the_way_in_hangs_on_comes_first_as_dpkg_does_by_itself() {
         let bench = bench();
         let status = bench.text("/var/lib/dpkg/status");
+        bench.put("/var/lib/fake-repo/sudo-x/control", "Package: sudo-x\nVersion: 1.0\nArchitecture: amd64\n");
         let old = "Package: web\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n\n";
         bench.put("/var/lib/dpkg/status", status + old);
-        let set = set(&[("a", "jq"), ("b", "web")]).fast(true);
+        let set = set(&[("a", "jq"), ("b", "web"), ("c", "sudo-x")]).fast(true);
         let (seen, change) = bench.plan(&set);
         set.apply(&bench.context(), &seen, &change).unwrap();
         assert_eq!(set.observe(bench.host()).unwrap(), change.after);
@@ -218,7 +219,7 @@ mod tests {
         let is_fast = |line: &str| line.contains("--force-unsafe-io");
         let calls: Vec<(bool, &str)> =
             calls.lines().map(|l| (is_fast(l), l.split(" install ").nth(1).unwrap())).collect();
-        assert_eq!(calls, [(false, "web=1.0"), (true, "jq=1.0 web=1.0")]);
+        assert_eq!(calls, [(false, "sudo-x=1.0 web=1.0"), (true, "jq=1.0 sudo-x=1.0")]);
     }
 
     #[test]
@@ -250,6 +251,18 @@ mod tests {
         }
         assert!(healed(&bench).unwrap());
         assert!(is_whole(&bench) && !bench.at(paths::UNSYNCED).exists());
+    }
+
+    #[test]
+    fn notes_of_triggers_that_the_power_cut_blanked_do_not_stop_dpkg() {
+        for (notes, stays) in [(&[0; 40][..], false), (b"/usr/lib libc6\n", true), (b"", true)] {
+            let bench = bench();
+            bench.put("/run/fake-kill", "configure web");
+            let _ = bench.host().run(&Command::new("apt-get").args(["install", "web"]).accept(&[137]));
+            bench.put("/var/lib/dpkg/triggers/Unincorp", notes);
+            assert!(healed(&bench).unwrap());
+            assert_eq!(bench.at("/var/lib/dpkg/triggers/Unincorp").exists(), stays, "{notes:?}");
+        }
     }
 
     #[test]
