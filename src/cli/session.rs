@@ -7,12 +7,13 @@ use super::exit::Exit;
 use super::explain::{BEGUN, Problem, UNTOUCHED};
 use super::output::Output;
 use crate::base::paths;
-use crate::engine::{Progress, Undoers, Works};
+use crate::engine::{Patience, Progress, Undoers, Works};
 use crate::host::actor::Actor;
 use crate::host::login::{self, Login};
 use crate::host::machine::Machine;
 use crate::host::{Guard, Host};
 use crate::journal::{Journal, Watch};
+use crate::resources::package::LOCK_WAIT;
 use crate::resources::{self, Units};
 use serde_json::Value;
 use std::ffi::OsString;
@@ -210,9 +211,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What the engine works with.
+    /// What the engine works with. Others are waited for as long as nobody says otherwise.
     pub fn works<'w>(&'w self, journal: &'w Journal, progress: &'w dyn Progress) -> Works<'w> {
-        Works { host: self.host, journal, progress, undoers: &self.undoers, services: &self.units }
+        let patience = Patience::of(LOCK_WAIT);
+        Works { host: self.host, journal, progress, undoers: &self.undoers, services: &self.units, patience }
     }
 }
 

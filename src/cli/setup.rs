@@ -12,7 +12,7 @@ use crate::base::yaml::Problems;
 use crate::engine::dropped::{Found, Wanted, find};
 use crate::engine::graph::Order;
 use crate::engine::plan::Plan;
-use crate::engine::{Node, Policy, Silent, Works, room};
+use crate::engine::{Node, Patience, Policy, Silent, Works, room};
 use crate::host::ReadOnly;
 use crate::host::machine::{Machine, ssh_ports};
 use crate::host::sockets;
@@ -29,13 +29,14 @@ use crate::resources::Spec;
 use crate::resources::access::AccessRules;
 use crate::resources::assembly::{Assembled, Assembly, assemble};
 use crate::resources::file::FOREIGN;
-use crate::resources::package::PackageSet;
+use crate::resources::package::{LOCK_WAIT, PackageSet};
 use crate::resources::unit::survey::UnitSurvey;
 use crate::resources::written::Written;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Everything that is known before a plan is made.
 #[derive(Debug)]
@@ -106,7 +107,6 @@ impl Setup {
             &expansion.specs,
             &Assembly {
                 keep_open: facts.ssh_ports.clone(),
-                lock_wait: configuration.settings.lock_wait,
                 fast_io: configuration.settings.fast_io,
                 access: AccessRules::load(session.host)?,
                 is_checked: true,
@@ -286,6 +286,11 @@ pub fn configuration(session: &Session<'_>, catalogue: &Catalogue, select: &Sele
 /// The engine's settings, for the commands that need no profile.
 pub fn settings(session: &Session<'_>) -> Result<Settings, Problem> {
     Ok(configuration(session, &catalogue(session)?, &Select::default())?.settings)
+}
+
+/// How others are waited for: as the configuration says, if it can be read; a way back must not hang on it.
+pub fn patience<'s>(session: &Session<'_>, stop: Option<&'s AtomicBool>) -> Patience<'s> {
+    Patience { limit: settings(session).map_or(LOCK_WAIT, |settings| settings.lock_wait), stop }
 }
 
 /// What templates see of the host.

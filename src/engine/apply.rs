@@ -7,7 +7,7 @@ use super::graph::Order;
 use super::intent::make;
 use super::plan::{Plan, Step};
 use super::rollback::{self, RollbackReport, Target};
-use super::{Action, Error, Event, Node, Policy, Resource, Result, Works, debts, events, removal};
+use super::{Action, Error, Event, Node, Patience, Policy, Resource, Result, Works, debts, events, removal};
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::{Intent, StepRow, StepState, TransactionState};
 use serde_json::Value;
@@ -309,6 +309,12 @@ impl Run<'_> {
         board.failures.push(Failure { id, module: node.module.clone(), error });
     }
 
+    /// What steps are made with: unlike what takes them back, they end their waiting when everything is to stop.
+    fn heeding(&self) -> Works<'_> {
+        let patience = Patience { stop: self.policy.stop.as_deref(), ..self.works.patience };
+        Works { patience, ..*self.works }
+    }
+
     /// Observe, compare, write down, apply, verify, mark.
     fn step(&self, at: usize, resource: &dyn Resource, board: &Mutex<Board>) -> Result<Done> {
         let works = self.works;
@@ -364,7 +370,7 @@ impl Run<'_> {
         }
         works.progress.tell(&Event::StepBegins { id, module: &node.module, summary: &change.summary });
         intent.notify = debts::owed(works, &node.notify)?;
-        match make(works, intent, cut_off.as_ref(), resource, &seen, &change) {
+        match make(&self.heeding(), intent, cut_off.as_ref(), resource, &seen, &change) {
             Ok(seen) => {
                 self.note_deviation(id, &seen, board);
                 works.progress.tell(&Event::StepDone { id, module: &node.module });
@@ -390,7 +396,7 @@ impl Run<'_> {
         }
         let (works, id) = (self.works, resource.id());
         works.progress.tell(&Event::StepBegins { id, module: &step.module, summary: &step.summary });
-        match complete(works, resource, step, seen) {
+        match complete(&self.heeding(), resource, step, seen) {
             Ok(Some(_)) => {
                 events::applied(self.tx, &step.module, id, &step.summary);
                 works.progress.tell(&Event::StepDone { id, module: &step.module });

@@ -103,7 +103,7 @@ mod tests {
     use super::super::recover::{Direction, recover};
     use super::super::rollback::{Target, roll_back};
     use super::super::sample::Word;
-    use super::super::tests::{Bench, Paid, dies, install, of, policy};
+    use super::super::tests::{Bench, PATIENCE, Paid, dies, install, of, policy};
     use super::super::*;
     use crate::base::ids::{ResourceId, TransactionId};
     use crate::host::fake::{FakeHost, Fault};
@@ -158,7 +158,14 @@ mod tests {
         for parts in 1..=3 {
             let journal = bench.journal();
             let host = FakeHost::with_fault(bench.root(), 1, Fault::DieBefore);
-            let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+            let works = Works {
+                host: &host,
+                journal: &journal,
+                progress: &Silent,
+                undoers: &undoers,
+                services: &paid,
+                patience: PATIENCE,
+            };
             let resumed = recover(&works, Direction::Finish, &Value::Null).unwrap().to_finish.map(|row| row.id);
             assert_eq!(resumed, (parts > 1).then_some(TransactionId(1)));
             // Somebody changes it in between.
@@ -179,7 +186,14 @@ mod tests {
         }
         let journal = bench.journal();
         let host = RealHost::new(bench.root());
-        let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+        let works = Works {
+            host: &host,
+            journal: &journal,
+            progress: &Silent,
+            undoers: &undoers,
+            services: &paid,
+            patience: PATIENCE,
+        };
         let resumed = recover(&works, Direction::Finish, &Value::Null).unwrap().to_finish.unwrap().id;
         assert_eq!(install(&works, vec![node()], &policy(1), Some(resumed)).unwrap().applied.len(), 1);
         let steps = journal.steps(resumed).unwrap();
@@ -261,7 +275,14 @@ mod tests {
         let bench = Bench::new();
         let (journal, undoers, paid) = (bench.journal(), joint(), Paid::default());
         let host = RealHost::new(bench.root());
-        let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+        let works = Works {
+            host: &host,
+            journal: &journal,
+            progress: &Silent,
+            undoers: &undoers,
+            services: &paid,
+            patience: PATIENCE,
+        };
         let id = ResourceId::new("word", "all");
         let tx = super::super::tests::cut_off(&works, &id, json!({"path": "/x/all", "before": null}), Value::Null);
         std::fs::write(bench.root().join("x/all"), "half,").unwrap();
@@ -314,7 +335,14 @@ mod tests {
         let bench = Bench::new();
         let (journal, undoers, paid) = (bench.journal(), joint(), Paid::default());
         let host = RealHost::new(bench.root());
-        let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+        let works = Works {
+            host: &host,
+            journal: &journal,
+            progress: &Silent,
+            undoers: &undoers,
+            services: &paid,
+            patience: PATIENCE,
+        };
         let id = ResourceId::new("word", "all");
         let mut all = of("word:all", "docker", &[], 0);
         all.resource = Box::new(Stubborn(Shared(id, ["docker", "git"].map(str::to_owned).to_vec())));

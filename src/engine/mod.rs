@@ -34,4 +34,4 @@ pub use progress::{Event, Progress, Silent};
 pub use recipe::Recipe;
 pub use resource::{Action, Change, Context, Debt, DebtKind, Health, Node, Resource, State};
 pub use undo::{Decode, Outcome, Scope, Undo, UndoRecord, Undoers};
-pub use works::{MOST_WORKERS, Policy, Services, Works};
+pub use works::{MOST_WORKERS, Patience, Policy, Services, Works};

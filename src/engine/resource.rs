@@ -1,6 +1,6 @@
 //! The contract of a resource: the smallest thing that can be compared, changed, verified and undone.
 
-use super::{Progress, Recipe, Result, UndoRecord};
+use super::{Patience, Progress, Recipe, Result, UndoRecord};
 use crate::base::ids::ResourceId;
 use crate::host::Host;
 use crate::journal::Objects;
@@ -89,6 +89,8 @@ pub struct Context<'a> {
     pub objects: &'a Objects,
     /// Where progress is told.
     pub progress: &'a dyn Progress,
+    /// How others are waited for.
+    pub patience: Patience<'a>,
 }
 
 /// Something that can be put right and undone.

@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Nobody is waited for.
+pub(super) const PATIENCE: Patience<'static> = Patience::of(Duration::ZERO);
+
 #[derive(Debug, Default)]
 pub(super) struct Paid(Mutex<Vec<String>>);
 
@@ -109,7 +112,14 @@ impl Bench {
         let journal = self.journal();
         let paid = Paid::default();
         let undoers = undoers();
-        let works = Works { host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+        let works = Works {
+            host,
+            journal: &journal,
+            progress: &Silent,
+            undoers: &undoers,
+            services: &paid,
+            patience: PATIENCE,
+        };
         let outcome = act(&works);
         (outcome, paid.0.into_inner().unwrap())
     }
@@ -601,7 +611,14 @@ fn the_units_that_a_failed_step_held_back_are_started_all_the_same() {
     let journal = bench.journal();
     let paid = Paid::default();
     let undoers = Undoers::new(&[("word", |_, _| Ok(Box::new(Holding)))]);
-    let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+    let works = Works {
+        host: &host,
+        journal: &journal,
+        progress: &Silent,
+        undoers: &undoers,
+        services: &paid,
+        patience: PATIENCE,
+    };
     install(&works, vec![failing("word:bad", "bad", &[])], &policy(1), None).unwrap();
     assert_eq!(*paid.0.lock().unwrap(), ["start held.service"]);
 }
@@ -699,7 +716,14 @@ fn a_run_that_finds_no_room_for_its_journal_takes_back_what_it_had_made() {
     let watch = std::sync::Arc::new(Full::default());
     let journal = Journal::open_watched(&bench.dir.path().join("state"), Some(watch)).unwrap();
     let (paid, undoers) = (Paid::default(), undoers());
-    let works = Works { host: &host, journal: &journal, progress: &Silent, undoers: &undoers, services: &paid };
+    let works = Works {
+        host: &host,
+        journal: &journal,
+        progress: &Silent,
+        undoers: &undoers,
+        services: &paid,
+        patience: PATIENCE,
+    };
     let report = install(&works, three(), &policy(1), None).unwrap();
     assert_eq!((report.state, report.applied.len()), (TransactionState::Failed, 1));
     assert!(report.failures[0].error.to_string().contains("no storage space"), "{:?}", report.failures);

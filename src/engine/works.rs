@@ -44,12 +44,37 @@ pub struct Works<'a> {
     pub undoers: &'a Undoers,
     /// Pays debts and wakes up.
     pub services: &'a dyn Services,
+    /// How others are waited for.
+    pub patience: Patience<'a>,
+}
+
+/// How others who hold what is needed are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience<'a> {
+    /// How long.
+    pub limit: Duration,
+    /// Set from outside when it shall end at once. None where something has to be brought to an end: while a change is
+    /// taken back.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+impl Patience<'_> {
+    /// So long, whoever asks to stop.
+    pub const fn of(limit: Duration) -> Self {
+        Patience { limit, stop: None }
+    }
+
+    /// Whether somebody asked to stop.
+    pub fn is_over(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::SeqCst))
+    }
 }
 
 impl<'a> Works<'a> {
     /// What a resource gets of it.
     pub fn context(&self) -> Context<'a> {
-        Context { host: self.host, objects: self.journal.objects(), progress: self.progress }
+        let (host, objects, progress, patience) = (self.host, self.journal.objects(), self.progress, self.patience);
+        Context { host, objects, progress, patience }
     }
 
     /// The time, as the journal writes it.

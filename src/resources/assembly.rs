@@ -17,15 +17,12 @@ use crate::base::ids::ResourceId;
 use crate::engine::{Error, Node, Resource, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What resources need to know beside their specs.
 #[derive(Debug, Clone)]
 pub struct Assembly {
     /// The ports that no firewall may close: SSH's.
     pub keep_open: Vec<u16>,
-    /// How long others who work with packages are waited for.
-    pub lock_wait: Duration,
     /// Whether new packages are unpacked without syncing each file.
     pub fast_io: bool,
     /// What people's way in depends on.
@@ -129,7 +126,7 @@ pub fn assemble(specs: &[Spec], assembly: &Assembly) -> Result<Assembled> {
     }
     let packages = first.map(|(module, priority, origin)| {
         let set = PackageSet::new(claims, security).with_sources(sources).leaving(beside);
-        let set = set.waiting(assembly.lock_wait).fast(assembly.fast_io);
+        let set = set.fast(assembly.fast_io);
         nodes.push(Node {
             resource: Box::new(set.clone()),
             module,

@@ -1,7 +1,7 @@
 //! A bench for kinds under test: a host in a temporary root, and the life of a step as the engine drives it.
 
 use super::{hostname, kernel_module, locale, preimage, swap, sysctl};
-use crate::engine::{Change, Context, Outcome, Resource, Scope, Silent, State, Undoers};
+use crate::engine::{Change, Context, Outcome, Patience, Resource, Scope, Silent, State, Undoers};
 use crate::host::Host;
 use crate::host::fake::{FakeHost, Fault};
 use crate::host::real::RealHost;
@@ -11,6 +11,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+
+/// How others are waited for.
+pub const PATIENCE: Patience<'static> = Patience::of(super::package::LOCK_WAIT);
 
 /// A temporary root with a host, an object store and the programs that a test puts there.
 #[derive(Debug)]
@@ -91,7 +94,7 @@ impl Bench {
 
     /// What resources work with.
     pub fn context(&self) -> Context<'_> {
-        Context { host: &self.host, objects: &self.objects, progress: &Silent }
+        Context { host: &self.host, objects: &self.objects, progress: &Silent, patience: PATIENCE }
     }
 
     /// The whole tree: path to kind, mode, owner, content. Our own state and /run are left out.

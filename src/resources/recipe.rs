@@ -3,7 +3,6 @@
 use super::access::AccessRules;
 use super::account_file;
 use super::assembly::{Assembly, assemble};
-use super::package::LOCK_WAIT;
 use super::preimage::{Intent, Paths};
 use super::spec::Spec;
 use super::user_undo::UndoUser;
@@ -47,7 +46,6 @@ fn remake(context: &Context<'_>, recipe: &Recipe) -> Result<Node> {
     let keep_open = recipe.with.get("keep_open").cloned().unwrap_or_default();
     let assembly = Assembly {
         keep_open: Vec::<u16>::deserialize(keep_open).unwrap_or_default(),
-        lock_wait: LOCK_WAIT,
         fast_io: false,
         access: AccessRules::load(context.host).map_err(|e| bad(e.to_string()))?,
         is_checked: false,

@@ -332,6 +332,59 @@ fn a_lock_of_dpkg_that_is_held_too_long_ends_it_with_the_holder_named() {
     tree.must_be(&before, "after the lock was held too long");
 }
 
+/// The program, told to stop once it says that it waits for the lock of dpkg, which is held for a day. What it wrote.
+fn stopped_while_it_waits(tree: &Tree, words: &[&str]) -> (i32, String) {
+    let held = lock_of_dpkg(tree, "/var/lib/dpkg/lock-frontend");
+    let mut running = program(tree.root()).args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.contains("waiting: ")).expect("it says that it waits");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(running.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let rest: Vec<String> = lines.collect();
+    let code = running.wait().unwrap().code().expect("it ends by itself");
+    drop(held);
+    (code, rest.join("\n"))
+}
+
+#[test]
+fn a_request_to_stop_ends_the_waiting_for_others_in_an_install_and_in_a_rollback() {
+    let tree = Tree::new();
+    tree.put("/etc/vps-configurator/conf.d/wait.yaml", "apply: {lock_wait: 86400}\n");
+    drop(lock_of_dpkg(&tree, "/var/lib/dpkg/lock-frontend"));
+    let before = tree.listing();
+    let install = ["install", "--profile", "full", "--workers", "1", "--yes"];
+    let (code, said) = stopped_while_it_waits(&tree, &install);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("stopped") && said.contains("unattended-upgrade"), "{said}");
+    tree.must_be(&before, "after it was stopped while it waited");
+    tree.call("install --profile full --workers 1 --yes").ends(0);
+    let installed = tree.listing();
+    // dpkg has to be brought in order first: that is what is waited for before anything is taken back.
+    tree.put("/var/lib/dpkg/updates/0001", "");
+    let (code, said) = stopped_while_it_waits(&tree, &["rollback", "--yes"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("stopped") && said.contains("unattended-upgrade"), "{said}");
+    tree.remove("/var/lib/dpkg/updates/0001");
+    tree.must_be(&installed, "after the rollback was stopped while it waited");
+    tree.call("rollback --yes").ends(0);
+    tree.must_be(&before, "after all");
+}
+
+#[test]
+fn a_rollback_waits_for_others_as_long_as_the_configuration_says() {
+    let tree = Tree::new();
+    tree.put("/etc/vps-configurator/conf.d/wait.yaml", "apply: {lock_wait: 1}\n");
+    drop(lock_of_dpkg(&tree, "/var/lib/dpkg/lock-frontend"));
+    let before = tree.listing();
+    tree.call("install --profile full --workers 1 --yes").ends(0);
+    let held = lock_of_dpkg(&tree, "/var/lib/dpkg/lock-frontend");
+    let ran = tree.call("rollback --yes").ends(3);
+    assert!(ran.err.contains("waited for 1 s"), "{}", ran.err);
+    drop(held);
+    tree.call("rollback --yes").ends(0);
+    tree.must_be(&before, "after the lock was let go");
+}
+
 #[test]
 fn a_unit_that_does_not_start_takes_its_module_back_and_its_journal_is_shown() {
     let tree = Tree::new();

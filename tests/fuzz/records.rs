@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
 use std::fs;
-use vps_configurator::engine::{Context, Scope, Silent, UndoRecord};
+use std::time::Duration;
+use vps_configurator::engine::{Context, Patience, Scope, Silent, UndoRecord};
 use vps_configurator::host::{ReadOnly, RealHost};
 use vps_configurator::journal::Journal;
 use vps_configurator::resources::undoers;
@@ -123,7 +124,12 @@ fn a_changed_record_is_read_or_refused_and_what_it_would_do_can_be_told() {
     fs::create_dir(&state).unwrap();
     let journal = Journal::open(&state).unwrap();
     let host = RealHost::new(dir.path().into());
-    let context = Context { host: &ReadOnly(&host), objects: journal.objects(), progress: &Silent };
+    let context = Context {
+        host: &ReadOnly(&host),
+        objects: journal.objects(),
+        progress: &Silent,
+        patience: Patience::of(Duration::ZERO),
+    };
     let strategy = (prop::sample::select(fixtures()), prop::collection::vec(change(), 0..4));
     check(2500, &strategy, |(record, changes)| {
         let data = changes.iter().fold(record.data.clone(), changed);

@@ -20,7 +20,7 @@ use crate::cli::story;
 use crate::engine::apply::{Report, apply};
 use crate::engine::plan::Plan;
 use crate::engine::recover::{Direction, is_needed, leave, recover};
-use crate::engine::{Resource, Works, confirm, debts};
+use crate::engine::{Patience, Resource, Works, confirm, debts};
 use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, ConfirmationRow, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
@@ -110,7 +110,8 @@ fn carry_out(
     let began = Instant::now();
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
-    let works = session.works(&journal, &progress);
+    let patience = Patience::of(setup.settings.lock_wait);
+    let works = Works { patience, ..session.works(&journal, &progress) };
     refuse_after_a_revert(session, &works)?;
     let resumed = match resumed {
         Some(tx) => Some(tx),
@@ -133,7 +134,7 @@ fn carry_out(
     setup.check(session, &plan)?;
     if order.download_only {
         if let Some(packages) = &setup.packages {
-            packages.download(session.host, &progress)?;
+            packages.download(session.host, &progress, patience)?;
         }
         progress.finish();
         match session.output.is_json() {
@@ -148,7 +149,7 @@ fn carry_out(
     }
     ask(session, order.yes, "Make these changes?")?;
     let signals = Signals::watch();
-    if let Some(now) = once_packages_are_ready(session, &works, &setup, &plan)? {
+    if let Some(now) = once_packages_are_ready(session, &works, &setup, &plan, &signals)? {
         if now.is_empty() {
             return nothing_to_do(session, &works, &progress, &setup, &now, resumed, began);
         }
@@ -296,7 +297,7 @@ fn after_a_crash(session: &Session<'_>, works: &Works<'_>, setup: &Setup) -> Res
         Recovery::Undo => Direction::Undo,
     };
     super::recover::renew(works, direction == Direction::Finish)?;
-    super::recover::prepare(session, works.progress, true)?;
+    super::recover::prepare(session, works.progress, works.patience, true)?;
     session.begin_changes();
     let recovery = recover(works, direction, &session.actor())?;
     let Some(row) = recovery.to_finish else { return Ok(None) };
@@ -315,12 +316,14 @@ fn once_packages_are_ready(
     works: &Works<'_>,
     setup: &Setup,
     plan: &Plan,
+    signals: &Signals,
 ) -> Result<Option<Plan>, Problem> {
     let changes = |packages: &&PackageSet| plan.steps.iter().any(|step| step.id == *packages.id());
     let Some(packages) = setup.packages.as_ref().filter(changes) else {
         return Ok(None);
     };
-    let ready = packages.make_ready(works.host, works.progress);
+    let stop = signals.stop();
+    let ready = packages.make_ready(works.host, works.progress, Patience { stop: Some(&stop), ..works.patience });
     if super::recover::is_change(&ready) {
         session.begin_changes();
     }

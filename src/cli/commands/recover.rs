@@ -9,14 +9,14 @@ use crate::cli::explain::Problem;
 use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
-use crate::cli::setup::{Setup, select_of, settings};
+use crate::cli::setup::{Setup, patience, select_of, settings};
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::recover::{self, Direction, is_needed, recover};
-use crate::engine::{Error, Event, Progress, Works, confirm, debts};
+use crate::engine::{Error, Event, Patience, Progress, Works, confirm, debts};
 use crate::journal::{TransactionKind, TransactionRow, TransactionState};
 use crate::profiles::settings::Recovery;
-use crate::resources::package::{self, Healing, LOCK_WAIT};
+use crate::resources::package::{self, Healing};
 use serde_json::json;
 
 /// Runs it.
@@ -24,25 +24,26 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     session.require_root()?;
     story::begin(session.output.is_verbose());
     // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
-    let _signals = Signals::watch();
+    let stop = Signals::watch().stop();
     let lock = session.lock()?;
     let progress = Drawn::new(session.output);
+    let patience = patience(session, Some(&stop));
     let journal = session.journal_to_read()?.map(|_| session.journal()).transpose()?;
     let Some(journal) = journal else {
-        prepare(session, &progress, false)?;
+        prepare(session, &progress, patience, false)?;
         progress.finish();
         return quiet(session);
     };
-    let works = session.works(&journal, &progress);
+    let works = Works { patience: Patience { stop: None, ..patience }, ..session.works(&journal, &progress) };
     // First what shuts people out: that waits for nobody who works with packages.
     super::revert::tell(session, &super::revert::what_is_due(session, &works)?)?;
     let is_cut_off = is_needed(&works)?;
     if is_cut_off {
-        renew(&works, wanted(session, flags)? == Direction::Finish)?;
+        renew(&Works { patience, ..works }, wanted(session, flags)? == Direction::Finish)?;
     }
     // While something waits for its confirmation, nobody may hold our lock for long: it may come due.
     if is_cut_off || journal.open_confirmations()?.is_empty() {
-        prepare(session, &progress, is_cut_off)?;
+        prepare(session, &progress, patience, is_cut_off)?;
     }
     if !is_needed(&works)? && journal.owed()?.is_empty() {
         baseline::close(session, &journal)?;
@@ -118,12 +119,16 @@ pub fn renew(works: &Works<'_>, finished: bool) -> Result<(), Error> {
 
 /// Waits for an apt that outlived us, brings dpkg in order, takes our guard away. What can't be brought in order is
 /// told, and left to the step that needs it: it may be just what goes.
-pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool) -> Result<(), Error> {
+pub fn prepare(
+    session: &Session<'_>,
+    progress: &dyn Progress,
+    patience: Patience<'_>,
+    is_cut_off: bool,
+) -> Result<(), Error> {
     let host = session.host;
-    let lock_wait = settings(session).map_or(LOCK_WAIT, |settings| settings.lock_wait);
-    package::adopt(host, progress)?;
+    package::adopt(host, progress, patience)?;
     // The guard goes last: healing goes on under it, keeps its list of who is owed a start, and may take it anew.
-    let healed = package::heal(host, progress, Healing { lock_wait, holds_services: is_cut_off });
+    let healed = package::heal(host, progress, Healing { patience, holds_services: is_cut_off });
     if is_change(&healed) {
         session.begin_changes();
     }
@@ -137,9 +142,9 @@ pub fn prepare(session: &Session<'_>, progress: &dyn Progress, is_cut_off: bool)
     }
 }
 
-/// Whether bringing dpkg in order was begun: while others hold its lock nothing is.
+/// Whether bringing dpkg in order was begun: while others are waited for nothing is.
 pub fn is_change(healed: &crate::engine::Result<bool>) -> bool {
-    !matches!(healed, Ok(false) | Err(Error::Refused { code: "apt-lock-held", .. }))
+    !matches!(healed, Ok(false) | Err(Error::Refused { code: "apt-lock-held" | "stopped", .. }))
 }
 
 /// The direction that was asked for, or that of the configuration.
@@ -190,6 +195,7 @@ mod tests {
     use crate::cli::session::Site;
     use crate::host::{Attributes, RealHost};
     use crate::journal::Begin;
+    use crate::resources::package::LOCK_WAIT;
     use clap::Parser;
     use serde_json::Value;
     use std::path::Path;
@@ -217,7 +223,7 @@ mod tests {
         put("/usr/bin/dpkg", "#!/bin/sh\nexit 1\n", 0o755);
         put("/usr/bin/apt-get", "#!/bin/sh\nexit 0\n", 0o755);
         let progress = Drawn::new(&output);
-        let healing = Healing { lock_wait: LOCK_WAIT, holds_services: true };
+        let healing = Healing { patience: Patience::of(LOCK_WAIT), holds_services: true };
         assert!(package::heal(host, &progress, healing).is_err());
         assert!(host.meta(Path::new(paths::POLICY_RC_D)).unwrap().is_some());
         put(paths::HELD_UNITS, "ufw start\n", 0o644);
@@ -234,7 +240,7 @@ mod tests {
             now: 1,
         };
         journal.begin(&begin).unwrap();
-        prepare(&session, &progress, true).unwrap();
+        prepare(&session, &progress, Patience::of(LOCK_WAIT), true).unwrap();
         assert!(host.meta(Path::new(paths::POLICY_RC_D)).unwrap().is_none(), "the guard stays");
         assert_eq!(host.read(Path::new(paths::HELD_UNITS)).unwrap(), b"ufw start\n");
     }

@@ -9,6 +9,7 @@ use crate::cli::explain::Problem;
 use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
+use crate::cli::setup::patience;
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::Works;
@@ -30,7 +31,8 @@ pub fn run(session: &Session<'_>) -> Outcome {
     let _lock = lock(session)?;
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
-    let reverted = what_is_due(session, &session.works(&journal, &progress))?;
+    let reverted =
+        what_is_due(session, &Works { patience: patience(session, None), ..session.works(&journal, &progress) })?;
     progress.finish();
     tell(session, &reverted)
 }
@@ -43,7 +45,7 @@ pub fn what_is_due(session: &Session<'_>, works: &Works<'_>) -> Result<Vec<Rever
         session.begin_changes();
     }
     let is_cut_off = is_needed(works)?;
-    let ready = || super::recover::prepare(session, works.progress, is_cut_off);
+    let ready = || super::recover::prepare(session, works.progress, works.patience, is_cut_off);
     let reverted = revert_due(works, &session.actor(), &ready)?;
     if is_due {
         baseline::end(session, works.journal, newest(&reverted));

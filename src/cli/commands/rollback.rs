@@ -13,14 +13,14 @@ use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
 use crate::cli::render::wrap::wrap;
 use crate::cli::session::Session;
-use crate::cli::setup::{Setup, select_of};
+use crate::cli::setup::{Setup, patience, select_of};
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::heirs::inherit;
 use crate::engine::recover::{Direction, is_needed, recover};
 use crate::engine::rollback::{RollbackReport, Selection, Target, describe, roll_back, select};
 use crate::engine::undo::Wishes;
-use crate::engine::{Silent, Works, confirm};
+use crate::engine::{Patience, Silent, Works, confirm};
 use crate::host::ReadOnly;
 use crate::journal::{Journal, StepRow, StepState, TransactionKind, TransactionRow, TransactionState};
 use serde_json::{Value, json};
@@ -94,19 +94,21 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     ask(session, flags.yes, "Take this back?")?;
     drop(journal);
     // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
-    let _signals = Signals::watch();
+    let stop = Signals::watch().stop();
     story::begin(session.output.is_verbose());
     let _lock = session.lock()?;
     let journal = session.journal()?;
     let progress = Drawn::new(session.output);
-    let works = session.works(&journal, &progress);
+    let patience = patience(session, Some(&stop));
+    // What is begun is brought to its end, whoever asks to stop.
+    let works = Works { patience: Patience { stop: None, ..patience }, ..session.works(&journal, &progress) };
     let before = std::time::Instant::now();
     refuse_if_changed(&selection, &select(&works, &target)?)?;
     let is_cut_off = is_needed(&works)?;
     if is_cut_off {
-        super::recover::renew(&works, false)?;
+        super::recover::renew(&Works { patience, ..works }, false)?;
     }
-    super::recover::prepare(session, &progress, is_cut_off)?;
+    super::recover::prepare(session, &progress, patience, is_cut_off)?;
     baseline::begin(session, &journal);
     session.begin_changes();
     let cut_off = recover(&works, Direction::Leave, &session.actor())?;

@@ -5,8 +5,9 @@
 //! whoever kills us doesn't kill it, and the next start *adopts* it, which means: waits until it is done. On a host
 //! without systemd (a fake root, a chroot) it is our child, and [`heal`](super::health::heal) mends what a kill leaves.
 
+use super::locks::stopped;
 use crate::base::paths;
-use crate::engine::{Error, Event, Progress, Result};
+use crate::engine::{Error, Event, Patience, Progress, Result};
 use crate::host::machine::is_booted;
 use crate::host::{Attributes, Command, Host, Output, read_if_there};
 use std::path::{Path, PathBuf};
@@ -166,9 +167,9 @@ fn tell(progress: &dyn Progress, line: &str) {
     }
 }
 
-/// Waits for an apt-get that an earlier, killed run of ours started and that still works. Returns whether there was
-/// one.
-pub fn adopt(host: &dyn Host, progress: &dyn Progress) -> Result<bool> {
+/// Waits for an apt-get that an earlier, killed run of ours started and that still works, to its end, or until somebody
+/// asks to stop. Returns whether there was one.
+pub fn adopt(host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -> Result<bool> {
     // While a unit runs it has a control group: looking for that costs no process.
     let group = PathBuf::from(format!("/sys/fs/cgroup/system.slice/{UNIT}.service"));
     let mut follow = Follow::default();
@@ -179,6 +180,9 @@ pub fn adopt(host: &dyn Host, progress: &dyn Progress) -> Result<bool> {
                 .tell(&Event::Waiting { what: "for the packages of an earlier run, which are still being installed" });
         }
         waited = true;
+        if patience.is_over() {
+            return Err(stopped("the packages of an earlier run are still being installed"));
+        }
         host.pause(LOOK);
         follow.tell_new(host, &mut |line| tell(progress, line))?;
     }

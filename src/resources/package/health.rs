@@ -9,7 +9,7 @@ use super::guard::take_guard;
 use super::holder::Holder;
 use super::locks::wait_for_locks;
 use super::unsynced;
-use crate::engine::{Error, Event, Progress, Result};
+use crate::engine::{Error, Event, Patience, Progress, Result};
 use crate::host::{Command, Host, read_if_there};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -115,21 +115,21 @@ fn is_sound(host: &dyn Host) -> Result<bool> {
 
 /// How healing goes about it.
 #[derive(Debug, Clone, Copy)]
-pub struct Healing {
-    /// How long others who work with packages are waited for.
-    pub lock_wait: Duration,
+pub struct Healing<'a> {
+    /// How others who work with packages are waited for.
+    pub patience: Patience<'a>,
     /// Services that are configured on the way wait for theirs: it is our own work that was cut off.
     pub holds_services: bool,
 }
 
 /// Finishes what an interrupted dpkg left and meets what is unmet; says what it found and did. Nothing to do costs
 /// nothing, and is `false`. Removes no package. Refuses with `dpkg-broken` when something is left.
-pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing) -> Result<bool> {
+pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing<'_>) -> Result<bool> {
     if !Ailments::are_there(host)? {
         return Ok(false);
     }
     // Perhaps it is only unfinished because somebody is at it.
-    wait_for_locks(host, progress, healing.lock_wait)?;
+    wait_for_locks(host, progress, healing.patience)?;
     let before = Database::read(host)?;
     let Some(ailments) = Ailments::look(host, &before, true)? else { return Ok(false) };
     if healing.holds_services {

@@ -6,7 +6,7 @@ use crate::base::digest::Digest;
 use crate::engine::{Change, Context, Error, Outcome, Resource, Scope, State, UndoRecord};
 use crate::host::Command;
 use crate::host::fake::{FakeHost, Fault};
-use crate::resources::bench::{Bench, dies};
+use crate::resources::bench::{Bench, PATIENCE, dies};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -249,8 +249,8 @@ fn a_plan_on_a_broken_dpkg_says_so_and_changes_nothing_and_an_apply_brings_it_in
             assert_eq!(bench.text("/var/lib/dpkg/status"), broken);
         }
         let set = set(&[("a", "jq")]);
-        assert!(set.make_ready(bench.host(), &crate::engine::Silent).unwrap());
-        assert!(!set.make_ready(bench.host(), &crate::engine::Silent).unwrap());
+        assert!(set.make_ready(bench.host(), &crate::engine::Silent, PATIENCE).unwrap());
+        assert!(!set.make_ready(bench.host(), &crate::engine::Silent, PATIENCE).unwrap());
         let (_, change) = bench.plan(&set);
         assert!(change.summary.starts_with("install 1 packages"), "{kill}: {}", change.summary);
         // What healing did is not ours: web stays.

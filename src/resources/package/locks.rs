@@ -1,7 +1,7 @@
 //! Courtesy towards others who work with packages: they are named, waited for, and never pushed aside.
 
 use super::holder::Holder;
-use crate::engine::{Error, Event, Progress, Result};
+use crate::engine::{Error, Event, Patience, Progress, Result};
 use crate::host::Host;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often the waiting is told.
 const TELL: Duration = Duration::from_secs(5);
 
-/// Waits until nobody holds a lock of dpkg, apt or unattended-upgrades, for at most `limit`; then refuses with
-/// `apt-lock-held`. Says whether it had to wait: what was seen before may be out of date then.
-pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration) -> Result<bool> {
+/// Waits until nobody holds a lock of dpkg, apt or unattended-upgrades, for as long as `patience` says; then refuses with
+/// `apt-lock-held`, or with `stopped`. Says whether it had to wait: what was seen before may be out of date then.
+pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -> Result<bool> {
+    let limit = patience.limit;
     let began = host.now();
     let mut told: Option<(i128, String)> = None;
     while let Some(holder) = Holder::find(host)? {
@@ -30,6 +31,9 @@ pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration)
             .fix("let it end (systemctl status apt-daily-upgrade.service tells of Debian's own), then run this again")
             .fix(format!("if it hangs: see what it waits for with: ps -o pid,etime,args -p {}", holder.pid)));
         }
+        if patience.is_over() {
+            return Err(stopped(&format!("{} is held by {who}", holder.lock)));
+        }
         if told.as_ref().is_none_or(|(at, _)| nanoseconds(now - at) >= TELL) {
             let line =
                 format!("for {who}, who works with packages ({} s of at most {} s)", waited.as_secs(), limit.as_secs());
@@ -43,6 +47,12 @@ pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, limit: Duration)
         progress.tell(&Event::Note { line: &line });
     }
     Ok(told.is_some())
+}
+
+/// Somebody asked to stop while others were waited for, because of `why`.
+pub fn stopped(why: &str) -> Error {
+    Error::refused("stopped", "cannot install or remove packages", format!("{why}, and a signal asked to stop waiting"))
+        .fix("run the same command again")
 }
 
 fn nanoseconds(count: i128) -> Duration {

@@ -1,7 +1,7 @@
 //! Packages that a step had installed when the machine lost its power, made anew.
 //!
-//! dpkg syncs what it unpacks, and its own database: afterwards it knows a package as installed. What the package's
-//! scripts and triggers had written by then nobody had synced: compiled files, keys, the books of services may be empty.
+//! What dpkg unpacks it syncs, or it is [looked at](super::unsynced), and its own database it syncs: afterwards it knows a
+//! package as installed. What the package's scripts and triggers had written by then nobody had synced: compiled files, keys, the books of services may be empty.
 //! No package knows them, so nothing shows. Installing it once more writes them again, once those in `/etc` that are empty
 //! are out of the way: a script leaves alone what is there. That is done before dpkg is brought in order: scripts that have
 //! not run yet read them.
@@ -11,7 +11,7 @@ use super::database::Database;
 use super::failure;
 use super::guard::{release_guard, take_guard_again};
 use super::health::{Healing, heal};
-use super::locks::{LOCK_WAIT, wait_for_locks};
+use super::locks::wait_for_locks;
 use super::record::Record;
 use super::simulation::Item;
 use super::tree::Tree;
@@ -33,7 +33,7 @@ impl Record {
         let line = "the machine went down while packages were being installed: those are installed once more that were \
                     done by then";
         progress.tell(&Event::Note { line });
-        wait_for_locks(host, progress, LOCK_WAIT)?;
+        wait_for_locks(host, progress, context.patience)?;
         take_guard_again(host, progress)?;
         let done = self.install_again(context);
         release_guard(host)?;
@@ -53,7 +53,7 @@ impl Record {
         let (host, progress) = (context.host, context.progress);
         let database = Database::read(host)?;
         self.clear_empty(context, &database)?;
-        heal(host, progress, Healing { lock_wait: LOCK_WAIT, holds_services: true })?;
+        heal(host, progress, Healing { patience: context.patience, holds_services: true })?;
         let database = Database::read(host)?;
         let names = self.came(&database).into_iter().map(|item| format!("{}={}", item.name, item.version));
         let args: Vec<String> =

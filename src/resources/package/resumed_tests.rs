@@ -3,16 +3,15 @@
 
 use super::health::{Healing, heal};
 use super::life::{self, bench, set};
-use super::locks::LOCK_WAIT;
 use super::record::{KIND, Record, decode};
 use super::set::PackageSet;
 use crate::engine::{Context, Outcome, Resource, Scope, UndoRecord};
 use crate::host::fake::{FakeHost, Fault};
-use crate::resources::bench::{Bench, dies};
+use crate::resources::bench::{Bench, PATIENCE, dies};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-const HEALING: Healing = Healing { lock_wait: LOCK_WAIT, holds_services: true };
+const HEALING: Healing<'_> = Healing { patience: PATIENCE, holds_services: true };
 
 /// A bench with a package whose script empties what another of its scripts had made, as git-lfs does.
 fn with_lfs() -> Bench {

@@ -5,7 +5,7 @@ use super::database::Database;
 use super::failure;
 use super::guard;
 use super::health::{Ailments, Healing, heal};
-use super::locks::{LOCK_WAIT, wait_for_locks};
+use super::locks::wait_for_locks;
 use super::memory::Memory;
 use super::record::{Before, Record, Upgrade};
 use super::simulation::Item;
@@ -17,7 +17,7 @@ use super::{apt, treasure, unsynced};
 use crate::base::ids::ResourceId;
 use crate::base::size::bytes;
 use crate::engine::undo::Wishes;
-use crate::engine::{Action, Change, Context, Error, Event, Progress, Resource, Result, State, UndoRecord};
+use crate::engine::{Action, Change, Context, Error, Event, Patience, Progress, Resource, Result, State, UndoRecord};
 use crate::host::login::boot;
 use crate::host::{Command, Host, Output, read_if_there};
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,6 @@ pub struct PackageSet {
     security: BTreeSet<String>,
     sources: Vec<PlannedSource>,
     foreign: BTreeSet<PathBuf>,
-    lock_wait: Duration,
     is_fast: bool,
     solved: Memory,
 }
@@ -81,7 +80,6 @@ impl PackageSet {
             security,
             sources: Vec::new(),
             foreign: BTreeSet::new(),
-            lock_wait: LOCK_WAIT,
             is_fast: false,
             solved: Memory::default(),
         }
@@ -100,12 +98,6 @@ impl PackageSet {
         self
     }
 
-    /// With another limit to how long the locks of dpkg and apt are waited for.
-    pub fn waiting(mut self, limit: Duration) -> Self {
-        self.lock_wait = limit;
-        self
-    }
-
     /// Unpacking without syncing each file, where that loses nothing that was there.
     pub fn fast(mut self, is_fast: bool) -> Self {
         self.is_fast = is_fast;
@@ -114,10 +106,10 @@ impl PackageSet {
 
     /// Waits for others who work with packages, and brings dpkg in order. Returns whether either was needed: what was
     /// observed before may be out of date then.
-    pub fn make_ready(&self, host: &dyn Host, progress: &dyn Progress) -> Result<bool> {
-        apt::adopt(host, progress)?;
-        let waited = wait_for_locks(host, progress, self.lock_wait)?;
-        let healed = heal(host, progress, Healing { holds_services: false, ..self.healing() })?;
+    pub fn make_ready(&self, host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -> Result<bool> {
+        apt::adopt(host, progress, patience)?;
+        let waited = wait_for_locks(host, progress, patience)?;
+        let healed = heal(host, progress, Healing { patience, holds_services: false })?;
         Ok(waited || healed)
     }
 
@@ -202,7 +194,8 @@ impl PackageSet {
         let text = format!("{}\n{}", output.text(), String::from_utf8_lossy(&output.stderr));
         let guilty = failure::guilty(&text);
         let module = self.culprit(context.host, &guilty);
-        let healed = heal(context.host, context.progress, self.healing());
+        // To its end: it is what takes the failure back.
+        let healed = heal(context.host, context.progress, healing(Patience { stop: None, ..context.patience }));
         if let Err(error) = healed.map(drop).or_else(|_| clear_away(context, solution)) {
             let line = error.to_string();
             context.progress.tell(&Event::Note { line: &line });
@@ -226,11 +219,6 @@ impl PackageSet {
             fix: vec![failure::keep(context.host, &text)],
             module,
         }
-    }
-
-    /// Of what a run of ours left, or leaves now.
-    fn healing(&self) -> Healing {
-        Healing { lock_wait: self.lock_wait, holds_services: true }
     }
 
     fn install(&self, context: &Context<'_>, solution: &Solution, database: &Database) -> Result<()> {
@@ -270,7 +258,7 @@ impl PackageSet {
     /// Everything of [`apply`](Resource::apply) that the guard watches over.
     fn change(&self, context: &Context<'_>, seen: &Seen) -> Result<()> {
         let (host, progress) = (context.host, context.progress);
-        heal(host, progress, self.healing())?;
+        heal(host, progress, healing(context.patience))?;
         let database = Database::read(host)?;
         let solution = seen.solution.as_ref();
         let is_there = |i: &Item| database.installed(&i.name).is_some_and(|p| p.version == i.version);
@@ -282,10 +270,10 @@ impl PackageSet {
     }
 
     /// Fetches what the next apply will need, and changes nothing but apt's archives.
-    pub fn download(&self, host: &dyn Host, progress: &dyn Progress) -> Result<()> {
+    pub fn download(&self, host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -> Result<()> {
         let seen = self.observe(host)?;
         let Some(solution) = self.read(&seen)?.solution else { return Ok(()) };
-        wait_for_locks(host, progress, self.lock_wait)?;
+        wait_for_locks(host, progress, patience)?;
         if solution.refresh {
             update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
         }
@@ -318,6 +306,11 @@ impl PackageSet {
 /// As apt-get is asked for just this version.
 fn exact(item: &Item) -> String {
     format!("{}={}", item.name, item.version)
+}
+
+/// Of what a run of ours left, or leaves now.
+fn healing(patience: Patience<'_>) -> Healing<'_> {
+    Healing { patience, holds_services: true }
 }
 
 /// Purges the packages that came with `solution` and that dpkg could not finish.
@@ -435,7 +428,7 @@ impl Resource for PackageSet {
     /// Others are waited for here, before there is anything to undo: what they change meanwhile is theirs.
     fn capture(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<UndoRecord> {
         let host = context.host;
-        if wait_for_locks(host, context.progress, self.lock_wait)? && self.observe(host)? != *seen {
+        if wait_for_locks(host, context.progress, context.patience)? && self.observe(host)? != *seen {
             return Err(Error::Moved { id: self.id().clone() });
         }
         let seen = self.read(seen)?;
@@ -477,8 +470,8 @@ impl Resource for PackageSet {
     fn apply(&self, context: &Context<'_>, seen: &State, _change: &Change) -> Result<()> {
         let seen = self.read(seen)?;
         let (host, progress) = (context.host, context.progress);
-        apt::adopt(host, progress)?;
-        wait_for_locks(host, progress, self.lock_wait)?;
+        apt::adopt(host, progress, context.patience)?;
+        wait_for_locks(host, progress, context.patience)?;
         let done = self.change(context, &seen);
         guard::release_guard(host)?;
         done?;

@@ -7,7 +7,7 @@
 use super::database::{Database, Known};
 use super::guard::release_guard;
 use super::health::{Ailments, Healing, heal};
-use super::locks::{LOCK_WAIT, wait_for_locks};
+use super::locks::wait_for_locks;
 use super::record::{Before, Record, Settled, Upgrade, bad};
 use super::removal::{self, Removal};
 use super::set::mark;
@@ -45,7 +45,7 @@ impl Record {
     fn heal(&self, context: &Context<'_>, settled: Option<Settled>) -> Result<Settled> {
         let is_broken = Ailments::are_there(context.host)?;
         let broken = if is_broken { Some(Tree::see(context.host, &self.foreign)?) } else { None };
-        match heal(context.host, context.progress, Healing { lock_wait: LOCK_WAIT, holds_services: true }) {
+        match heal(context.host, context.progress, Healing { patience: context.patience, holds_services: true }) {
             Ok(_) => {}
             // What is broken may be just what goes now.
             Err(error @ Error::Refused { code: "dpkg-broken", .. }) => {
@@ -325,8 +325,8 @@ impl Undo for Record {
 
     fn undo(&self, context: &Context<'_>, scope: &Scope, after: Option<&Value>) -> Result<Outcome> {
         let (host, progress) = (context.host, context.progress);
-        apt::adopt(host, progress)?;
-        wait_for_locks(host, progress, LOCK_WAIT)?;
+        apt::adopt(host, progress, context.patience)?;
+        wait_for_locks(host, progress, context.patience)?;
         let settled = self.heal(context, self.settled(after)?)?;
         release_guard(host)?;
         match scope {
@@ -337,7 +337,7 @@ impl Undo for Record {
 
     /// What maintainer scripts did, once nobody works on the packages any more.
     fn settle(&self, context: &Context<'_>) -> Result<Option<Value>> {
-        apt::adopt(context.host, context.progress)?;
+        apt::adopt(context.host, context.progress, context.patience)?;
         serde_json::to_value(self.see_settled(context)?).map(Some).map_err(|e| bad(&e))
     }
 

@@ -136,15 +136,14 @@ fn offer(line: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::super::health::{Healing, heal};
     use super::super::life::{bench, set};
-    use super::super::locks::LOCK_WAIT;
     use super::*;
     use crate::engine::{Context, Resource, Silent};
     use crate::host::fake::FakeHost;
-    use crate::resources::bench::Bench;
+    use crate::resources::bench::{Bench, PATIENCE};
     use std::sync::{Arc, Mutex};
 
     fn healed(bench: &Bench) -> Result<bool> {
-        heal(bench.host(), &Silent, Healing { lock_wait: LOCK_WAIT, holds_services: true })
+        heal(bench.host(), &Silent, Healing { patience: PATIENCE, holds_services: true })
     }
 
     /// A host on which the power went once web was configured and jq unpacked, with the disk lacking a file of each.

@@ -7,7 +7,8 @@ use super::Scenario;
 use crate::harness::Machine;
 use serde_json::{Value, json};
 use std::path::Path;
-use vps_configurator::engine::{Context, Outcome, Resource, Scope, Silent, UndoRecord, Undoers};
+use std::time::Duration;
+use vps_configurator::engine::{Context, Outcome, Patience, Resource, Scope, Silent, UndoRecord, Undoers};
 use vps_configurator::host::{Host, real::RealHost};
 use vps_configurator::journal::Objects;
 use vps_configurator::resources::unit::survey::UnitSurvey;
@@ -130,7 +131,8 @@ pub fn inside(words: &[String]) -> Option<Result<(), String>> {
     }
     let host = RealHost::new("/".into());
     let objects = Objects::new(OBJECTS);
-    let context = Context { host: &host, objects: &objects, progress: &Silent };
+    let context =
+        Context { host: &host, objects: &objects, progress: &Silent, patience: Patience::of(Duration::from_secs(600)) };
     Some(match (verb.as_str(), rest) {
         ("undo", []) => undo(&context),
         (_, [text]) => {
