@@ -3,6 +3,7 @@
 use super::Scenario;
 use super::program::{installed, json, must_be_settled, program, start, story, timed};
 use super::promise::{must_be_kept, newest, result};
+use super::services::must_have_started_once;
 use crate::harness::{Machine, exec};
 use std::process::Command;
 
@@ -31,6 +32,8 @@ fn beginner() {
     assert_eq!(newest(&machine), transaction, "a second start is no transaction");
     assert_eq!(json(&machine, 0, "install --profile beginner --yes")["changes"], 0);
     must_be_settled(&machine, "beginner");
+    must_have_started_once(&machine, "docker.service", "/etc/docker/daemon.json");
+    must_have_started_once(&machine, "fail2ban.service", "/etc/fail2ban/jail.d/zz-vps-configurator.conf");
     println!("beginner: plan {planning:.1?}, install {installing:.1?}, nothing to do {again:.2?}");
     in_force(&machine, key);
 

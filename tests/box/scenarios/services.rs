@@ -1,7 +1,7 @@
 //! Services and the files that they read: both come back together, and neither is left behind by a crash.
 
 use super::Scenario;
-use super::program::{installed, json, program};
+use super::program::{installed, json, program, start};
 use crate::harness::Machine;
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -13,8 +13,39 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "a restart that a kill lost is made by a later run, and a dead service is never green",
         run: debts,
     },
+    Scenario {
+        name: "a service of a package that comes starts once, and with its configuration already",
+        run: already_configured,
+    },
     Scenario { name: "status names what runs on with older programs or configuration", run: outdated },
 ];
+
+fn already_configured() {
+    let machine = installed("held");
+    start(&machine, "small");
+    must_have_started_once(&machine, "fail2ban.service", "/etc/fail2ban/jail.d/zz-vps-configurator.conf");
+    assert_eq!(machine.sh("test -e /usr/sbin/policy-rc.d").code, 1, "the guard is gone");
+}
+
+/// In this boot, and after its file was there.
+#[track_caller]
+pub fn must_have_started_once(machine: &Machine, unit: &str, file: &str) {
+    // systemd.journal-fields(7): "a unit has started".
+    let starts = format!(
+        "journalctl -b -q -o short-precise MESSAGE_ID=39f53479d3a045ac8e11786248231fbf UNIT={unit}; systemctl show -P NRestarts {unit}"
+    );
+    let told = machine.ok(&starts);
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines.len() == 2 && lines[1] == "0", "{unit} has started more than once, or never:\n{told}");
+    let number = |script: &str| -> f64 {
+        let text = machine.ok(script);
+        text.trim().parse().unwrap_or_else(|error| panic!("{script}: {text}: {error}"))
+    };
+    let written = number(&format!("stat -c %.6Y {file}"));
+    let began =
+        number(&format!("date -d \"$(systemctl show --timestamp=us -P ExecMainStartTimestamp {unit})\" +%s.%6N"));
+    assert!(written < began, "{unit} began at {began}, before {file} was written at {written}");
+}
 
 /// A server that listens where its file says, and what may be asked of its health.
 const MANIFEST: &str = "\
