@@ -2,7 +2,7 @@
 //! (path_resolution(7)), so nobody can swap a directory for a link between the look and the act.
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::geteuid;
@@ -48,11 +48,10 @@ impl Place {
     /// # Errors
     /// ENOENT and ENOTDIR when a parent is missing, ELOOP for a circle, EPERM for a link that is not trusted.
     pub fn find(root: &Path, path: &Path, links: Links) -> io::Result<Place> {
-        let root = open_root(root)?;
-        if let Some(place) = Place::straight(&root, path, links)? {
+        if let Some(place) = Place::straight(root, path, links)? {
             return Ok(place);
         }
-        let mut above = vec![root];
+        let mut above = vec![open_root(root)?];
         let mut left = steps(path);
         let mut followed = 0;
         while let Some(name) = left.pop_front() {
@@ -106,8 +105,9 @@ impl Place {
     /// The same in one step of the kernel's own, which is cheaper than one of ours for each directory: where neither links
     /// nor `..` are on the way (openat2(2)), as on nearly every. `None` where there are, or where the kernel refuses to
     /// be asked that.
-    fn straight(root: &OwnedFd, path: &Path, links: Links) -> io::Result<Option<Place>> {
-        let mut parent = PathBuf::from(".");
+    fn straight(root: &Path, path: &Path, links: Links) -> io::Result<Option<Place>> {
+        let is_machine = root == Path::new("/");
+        let mut parent = PathBuf::from(if is_machine { "/" } else { "." });
         let mut name = None;
         for part in path.components() {
             match part {
@@ -119,8 +119,9 @@ impl Place {
         let Some(name) = name else { return Ok(None) };
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let dir = match openat2(root, &parent, how) {
+            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let opened = if is_machine { openat2(AT_FDCWD, &parent, how) } else { openat2(open_root(root)?, &parent, how) };
+        let dir = match opened {
             Ok(dir) => dir,
             Err(e @ (Errno::ENOENT | Errno::ENOTDIR)) => return Err(e.into()),
             Err(_) => return Ok(None),
@@ -227,7 +228,7 @@ mod tests {
         assert_eq!(content(root, "/none/one").unwrap_err().raw_os_error(), Some(libc::ENOENT));
         assert_eq!(content(root, "/etc/one/two").unwrap_err().raw_os_error(), Some(libc::ENOTDIR));
         let straight = |path: &str, links| {
-            let found = Place::straight(&open_root(root).unwrap(), Path::new(path), links).unwrap();
+            let found = Place::straight(root, Path::new(path), links).unwrap();
             found.map(|place| place.name.into_string().unwrap())
         };
         for path in ["/absolute", "/dir", "/dir/one", "/dir/none", "/etc/deep/../one", "/", "/round"] {
@@ -237,6 +238,20 @@ mod tests {
         for (path, links) in cases {
             assert_eq!(straight(path, links).as_deref(), path.rsplit('/').next(), "{path}");
         }
+    }
+
+    #[test]
+    fn on_the_machine_itself_the_way_is_straight_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::write(top.join("one"), "inside").unwrap();
+        symlink(&top, top.join("round")).unwrap();
+        let straight = |path: PathBuf| Place::straight(Path::new("/"), &path, Links::All).unwrap();
+        assert_eq!(straight(top.join("one")).unwrap().name, "one");
+        assert!(straight(top.join("round/one")).is_none() && straight("/".into()).is_none());
+        assert_eq!(content(Path::new("/"), &top.join("round/one").display().to_string()).unwrap(), "inside");
+        let gone = Place::find(Path::new("/"), &top.join("none/one"), Links::All).unwrap_err();
+        assert_eq!(gone.raw_os_error(), Some(libc::ENOENT));
     }
 
     #[test]
