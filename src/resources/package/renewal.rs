@@ -1,10 +1,10 @@
 //! Packages that a step had installed when the machine lost its power, made anew.
 //!
 //! What dpkg unpacks it syncs, or it is [looked at](super::unsynced), and its own database it syncs: afterwards it knows a
-//! package as installed. What the package's scripts and triggers had written by then nobody had synced: compiled files, keys, the books of services may be empty.
-//! No package knows them, so nothing shows. Installing it once more writes them again, once those in `/etc` that are empty
-//! are out of the way: a script leaves alone what is there. That is done before dpkg is brought in order: scripts that have
-//! not run yet read them.
+//! package as installed. What the package's scripts and triggers had written by then nobody had synced: compiled files,
+//! keys, the books of services may be empty. No package knows them, so nothing shows. Installing it once more writes them
+//! again, once those in `/etc` that are empty are out of the way: a script leaves alone what is there. That is done before
+//! dpkg is brought in order: scripts that have not run yet read them.
 
 use super::archive::{Archive, update};
 use super::database::Database;
