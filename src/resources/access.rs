@@ -154,6 +154,9 @@ mod tests {
         "/etc/trivy-vps-configurator.yaml",
         "/etc/valkey/",
         "/etc/xdg/nvim/",
+        "/etc/xdg/vps-configurator/",
+        // A desktop goes, the way in by SSH stays.
+        "/etc/xrdp/",
     ];
 
     #[test]

@@ -148,3 +148,16 @@ fn every_shipped_file_of_configuration_is_good() {
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn debconf_offers_every_shipped_profile() {
+    let templates = fs::read_to_string(top().join("debian/vps-configurator.templates")).unwrap();
+    let choices = templates.lines().find_map(|line| line.strip_prefix("Choices: ")).unwrap();
+    let offered: BTreeSet<&str> = choices.split(", ").filter(|choice| *choice != "none").collect();
+    let files: Vec<_> = fs::read_dir(top().join("config/profiles")).unwrap().map(|f| f.unwrap().path()).collect();
+    let shipped: BTreeSet<&str> = files.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    assert_eq!(offered, shipped);
+    for name in shipped {
+        assert!(templates.contains(&format!("\n  {name}: ")), "{name} is explained");
+    }
+}

@@ -5,6 +5,7 @@ mod beginner;
 mod checkers;
 mod confirm;
 mod courtesy;
+mod desktop;
 mod dpkg;
 mod drift;
 mod dropped;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Scenario> {
         if long { kills::LONG } else { &[] },
         if long { power::LONG } else { &[] },
         if long { languages::LONG } else { &[] },
+        if long { desktop::LONG } else { &[] },
         if long { tools::LONG } else { &[] },
         servers::SCENARIOS,
         if long { servers::LONG } else { &[] },
