@@ -9,6 +9,7 @@ mod desktop;
 mod dpkg;
 mod drift;
 mod dropped;
+mod edited;
 mod harness;
 mod kills;
 pub mod kinds;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Scenario> {
         confirm::SCENARIOS,
         courtesy::SCENARIOS,
         dropped::SCENARIOS,
+        edited::SCENARIOS,
         if long { dpkg::LONG } else { &[] },
         if long { drift::LONG } else { &[] },
         bad_days::SCENARIOS,
