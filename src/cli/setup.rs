@@ -18,7 +18,7 @@ use crate::host::machine::{Machine, ssh_ports};
 use crate::host::sockets;
 use crate::journal::Journal;
 use crate::modules::catalogue::Catalogue;
-use crate::modules::expand::{NextStep, OptionValues, PortNeed, expand};
+use crate::modules::expand::{NextStep, OptionValues, PortNeed, expand, needed_options};
 use crate::modules::facts::Facts;
 use crate::modules::probe::{Probe, ProbeTest};
 use crate::observe::drift::Keeper;
@@ -34,6 +34,7 @@ use crate::resources::unit::survey::UnitSurvey;
 use crate::resources::written::Written;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -97,7 +98,7 @@ impl Setup {
         let modules = configuration.order();
         require(&catalogue, &modules, &facts)?;
         let values = configuration.option_values();
-        required_options(&catalogue, &modules, &values)?;
+        required_options(&catalogue, &modules, &values, &facts)?;
         let agreed = Digest::of(format!("{modules:?} {values:?}").as_bytes());
         let expansion = expand(&catalogue, &modules, &values, &facts)?;
         lockout::check(session, &expansion.specs, &facts)?;
@@ -309,6 +310,7 @@ pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
         architecture: machine.architecture,
         codename: machine.os.codename,
         hostname: machine.hostname,
+        public_ipv4: session.host.outward_address().filter(is_public).map(|ip| ip.to_string()).unwrap_or_default(),
         memory_mb: machine.memory.unwrap_or(0) / (1024 * 1024),
         cpus: machine.cpus.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
         ssh_port: used.first().or(answers).or(ports.first()).copied().unwrap_or(22),
@@ -353,21 +355,34 @@ fn is_enough(has: u64, wanted: u64) -> bool {
     has * 100 >= wanted * 85
 }
 
+/// Whether the internet can reach an address: none of a private network, of a provider's (RFC 6598), or with a meaning of
+/// its own (RFC 6890).
+fn is_public(ip: &Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let is_shared = a == 100 && (64..128).contains(&b);
+    let is_special = matches!((a, b, c), (0, ..) | (192, 0, 0) | (198, 18..=19, _) | (240.., ..));
+    let is_local = ip.is_private() || ip.is_loopback() || ip.is_link_local() || is_shared;
+    !(is_local || ip.is_multicast() || ip.is_documentation() || is_special)
+}
+
 /// Refuses when a module lacks what it can't guess.
-fn required_options(catalogue: &Catalogue, modules: &[String], values: &OptionValues) -> Result<(), Problem> {
+fn required_options(
+    catalogue: &Catalogue,
+    modules: &[String],
+    values: &OptionValues,
+    facts: &Facts,
+) -> Result<(), Problem> {
     let is_empty = |value: Option<&Value>| match value {
         Some(Value::String(text)) => text.trim().is_empty(),
         Some(Value::Array(list)) => list.is_empty(),
         other => other.is_none_or(Value::is_null),
     };
     let mut missing = Vec::new();
-    for name in modules {
-        let Some(manifest) = catalogue.get(name) else { continue };
-        for needed in &manifest.requires.options {
-            if is_empty(values.get(name).and_then(|values| values.get(&needed.name))) {
-                let help = manifest.options.find(&needed.name).map(|option| option.help.as_str()).unwrap_or_default();
-                missing.push(format!("modules.{name}.{} is not set: {help}", needed.name));
-            }
+    for (name, option) in needed_options(catalogue, modules, values, facts)? {
+        if is_empty(values.get(&name).and_then(|values| values.get(&option))) {
+            let found = catalogue.get(&name).and_then(|manifest| manifest.options.find(&option));
+            let help = found.map(|option| option.help.as_str()).unwrap_or_default();
+            missing.push(format!("modules.{name}.{option} is not set: {help}"));
         }
     }
     if missing.is_empty() {
@@ -414,7 +429,7 @@ impl From<Problems> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::is_enough;
+    use super::{is_enough, is_public};
     use crate::modules::expand::PortNeed;
 
     #[test]
@@ -429,6 +444,15 @@ mod tests {
             need(&["wireguard-go", "kernel"]).is_own("?") && need(&["wireguard-go", "kernel"]).is_own("wireguard-go")
         );
         assert!(!need(&["caddy"]).is_own("?") && !need(&["wireguard-go", "kernel"]).is_own("caddy"));
+    }
+
+    #[test]
+    fn an_address_that_only_neighbours_reach_is_not_public() {
+        let public = |text: &str| is_public(&text.parse().unwrap());
+        assert!(["1.1.1.1", "100.128.0.1", "172.32.0.1", "198.20.0.1", "223.255.255.1"].into_iter().all(public));
+        let private = ["10.0.0.5", "172.31.9.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "169.254.1.1", "0.0.0.0"];
+        assert!(!private.into_iter().any(public));
+        assert!(!["192.0.2.1", "198.18.0.1", "198.51.100.7", "224.0.0.1", "255.255.255.255"].into_iter().any(public));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::real::RealHost;
 use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp};
 use std::ffi::OsString;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -209,6 +210,10 @@ impl Host for FakeHost {
 
     fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
         self.alive().and_then(|()| self.real.stamp(paths, except))
+    }
+
+    fn outward_address(&self) -> Option<Ipv4Addr> {
+        self.real.outward_address()
     }
 
     fn rules_stamp(&self) -> Option<String> {

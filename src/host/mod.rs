@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Debug;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,6 +140,8 @@ pub trait Host: Send + Sync + Debug {
     /// Asks the service that listens at the Unix socket `socket`: writes `question` and gives what it answers, up to
     /// `until`. Waits 2 seconds at most.
     fn ask(&self, socket: &Path, question: &[u8], until: &[u8]) -> Result<Vec<u8>>;
+    /// The address that packets to the internet leave from; `None` where there is no such way. Nothing is sent.
+    fn outward_address(&self) -> Option<Ipv4Addr>;
     /// The room of the file system that holds `path` (or its nearest existing parent).
     fn space(&self, path: &Path) -> Result<Space>;
     /// Runs a program that only looks.

@@ -2,6 +2,7 @@
 
 use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp};
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +33,10 @@ impl Host for ReadOnly<'_> {
 
     fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
         self.0.stamp(paths, except)
+    }
+
+    fn outward_address(&self) -> Option<Ipv4Addr> {
+        self.0.outward_address()
     }
 
     fn rules_stamp(&self) -> Option<String> {

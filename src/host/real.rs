@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -349,6 +350,19 @@ impl Host for RealHost {
             scan::stamp(&fd, path, except, is_deep, &mut stamp).map_err(failed("look through", path))?;
         }
         Ok(stamp)
+    }
+
+    fn outward_address(&self) -> Option<Ipv4Addr> {
+        if self.root != Path::new("/") {
+            return None;
+        }
+        // An address of nobody's (RFC 5737): to connect a datagram socket only asks for the way.
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+        match socket.local_addr().ok()? {
+            SocketAddr::V4(address) => Some(*address.ip()),
+            SocketAddr::V6(_) => None,
+        }
     }
 
     fn rules_stamp(&self) -> Option<String> {

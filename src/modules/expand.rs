@@ -64,6 +64,40 @@ pub struct NextStep {
 /// Option values by module and path.
 pub type OptionValues = BTreeMap<String, BTreeMap<String, Json>>;
 
+/// The options that must be set on this host: module and path.
+///
+/// # Errors
+/// What is wrong with templates that name them.
+pub fn needed_options(
+    catalogue: &Catalogue,
+    enabled: &[String],
+    options: &OptionValues,
+    facts: &Facts,
+) -> Result<Vec<(String, String)>, Problems> {
+    let (collector, renderer) = (Collector::default(), Renderer::default());
+    let (modules, facts) = context(enabled, options, facts);
+    let mut needed = Vec::new();
+    for name in enabled {
+        let Some(module) = catalogue.get(name) else { continue };
+        let scope = Scope::new(json!({"options": modules[name], "modules": modules, "facts": facts}));
+        let one = One { module, renderer: &renderer, collector: &collector, priority: 0, wanted: &mut Vec::new() };
+        for node in &module.requires.options {
+            let text = one.text(node, &scope).unwrap_or_default();
+            // A template may say it once for each thing that needs it.
+            let options: BTreeSet<&str> = text.split_whitespace().collect();
+            needed.extend(options.into_iter().map(|option| (name.clone(), option.to_owned())));
+        }
+    }
+    collector.finish(needed)
+}
+
+/// What templates see beside their own module's options: all options, and the facts.
+fn context(enabled: &[String], options: &OptionValues, facts: &Facts) -> (Map<String, Json>, Json) {
+    let nested = |name: &String| options.get(name).map_or_else(|| json!({}), Options::nested);
+    let modules = enabled.iter().map(|name| (name.clone(), nested(name))).collect();
+    (modules, serde_json::to_value(facts).unwrap_or(Json::Null))
+}
+
 /// Expands the enabled modules, given in load order.
 ///
 /// # Errors
@@ -76,11 +110,7 @@ pub fn expand(
 ) -> Result<Expansion, Problems> {
     let collector = Collector::default();
     let renderer = Renderer::default();
-    let modules: Map<String, Json> = enabled
-        .iter()
-        .map(|name| (name.clone(), options.get(name).map_or_else(|| json!({}), Options::nested)))
-        .collect();
-    let facts = serde_json::to_value(facts).unwrap_or(Json::Null);
+    let (modules, facts) = context(enabled, options, facts);
     let mut out = Expansion::default();
     let mut wanted = Vec::new();
     for (place, name) in enabled.iter().enumerate() {

@@ -11,6 +11,9 @@ pub struct Facts {
     pub codename: String,
     /// The host's name.
     pub hostname: String,
+    /// The address by which the internet reaches this host, where the host has it itself: the one that packets leave from,
+    /// when it is no private one. Else empty.
+    pub public_ipv4: String,
     /// Memory in MiB.
     pub memory_mb: u64,
     /// Processors.

@@ -64,8 +64,8 @@ pub struct Requires {
     pub architectures: Vec<String>,
     /// Ports on which nobody else may listen, before templates: `80/tcp caddy`.
     pub ports: Vec<Node>,
-    /// Options that have no good default and must be set.
-    pub options: Vec<Reference>,
+    /// Options that have no good default and must be set, before templates: of a template that gives nothing, none.
+    pub options: Vec<Node>,
 }
 
 impl Manifest {
@@ -101,10 +101,10 @@ impl Manifest {
         let verify: Vec<Declaration> =
             verify.iter().filter_map(|node| Declaration::probe(reader, node, PROBES)).collect();
         for needed in &requires.options {
-            if options.find(&needed.name).is_none() {
-                let message = format!("the module has no option \"{}\"", needed.name);
-                let problem = reader.at(needed.span, "option-name", message);
-                reader.tell(problem.instead_of(&needed.name, options.0.iter().map(|option| option.path.as_str())));
+            let Some(name) = needed.as_text().filter(|name| !is_template(name)) else { continue };
+            if options.find(name).is_none() {
+                let problem = reader.at(needed.span, "option-name", format!("the module has no option \"{name}\""));
+                reader.tell(problem.instead_of(name, options.0.iter().map(|option| option.path.as_str())));
             }
         }
         for declaration in &resources {
@@ -139,7 +139,7 @@ impl Requires {
         let (disk_mb, memory_mb) = (size("disk_mb"), size("memory_mb"));
         let architectures = references(fields.texts("architectures")).into_iter().map(|r| r.name).collect();
         let ports = fields.texts("ports").into_iter().cloned().collect();
-        let options = references(fields.texts("options"));
+        let options = fields.texts("options").into_iter().cloned().collect();
         fields.finish();
         Requires { disk_mb, memory_mb, architectures, ports, options }
     }

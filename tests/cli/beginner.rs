@@ -17,3 +17,25 @@ fn the_shipped_profile_is_installed_as_planned_changes_nothing_twice_and_goes_aw
     tree.call("rollback --yes").ends(0);
     tree.must_be(&before, "after the rollback of beginner");
 }
+
+#[test]
+fn files_of_vpn_clients_name_an_address_that_somebody_said_or_that_the_host_has() {
+    let tree = Tree::shipped();
+    let with = |more: &str| {
+        let config = format!("profile: beginner\nmodules:\n  wireguard: {{enabled: true, {more}}}\n");
+        tree.put("/etc/vps-configurator/config.yaml", config);
+        tree.call("plan --module wireguard")
+    };
+    let refused = with("peers: [{name: a, address: 10.8.0.2}, {name: b, address: 10.8.0.3}]").ends(2);
+    assert!(refused.err.contains("option-required"), "{}", refused.err);
+    assert_eq!(refused.err.matches("modules.wireguard.endpoint is not set").count(), 1, "{}", refused.err);
+    let key = "p".repeat(43);
+    for good in [
+        "peers: []".to_owned(),
+        format!("peers: [{{name: a, address: 10.8.0.2, public_key: \"{key}=\"}}]"),
+        "endpoint: vpn.example.org, peers: [{name: a, address: 10.8.0.2}]".to_owned(),
+    ] {
+        let said = with(&good).err;
+        assert!(!said.contains("option-required"), "{good}: {said}");
+    }
+}

@@ -13,6 +13,7 @@ use crate::host::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -196,6 +197,10 @@ impl Host for Remembering<'_> {
 
     fn stamp(&self, paths: &[PathBuf], except: &[PathBuf]) -> Result<Stamp> {
         self.trees(&mut self.state(), paths, except)
+    }
+
+    fn outward_address(&self) -> Option<Ipv4Addr> {
+        self.host.outward_address()
     }
 
     fn rules_stamp(&self) -> Option<String> {
