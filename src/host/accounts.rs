@@ -2,6 +2,7 @@
 
 use super::{Host, Result, read_text};
 use crate::base::paths;
+use std::path::{Path, PathBuf};
 
 /// A line of `/etc/passwd`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +28,23 @@ impl User {
         !matches!(name, "nologin" | "false" | "sync" | "true")
     }
 
+    /// The file of keys that a pattern of sshd_config(5), AuthorizedKeysFile, means for this user.
+    pub fn key_file(&self, pattern: &str) -> PathBuf {
+        let file = pattern.replace("%%", "\0").replace("%h", &self.home).replace("%u", &self.name);
+        let file = file.replace("%U", &self.uid.to_string()).replace('\0', "%");
+        // An absolute path replaces the home before it.
+        Path::new(&self.home).join(file)
+    }
+
     /// Whether this is a person: a number of 1000 to 59999 (Debian policy 9.2.2) and a shell.
     pub fn is_person(&self) -> bool {
         (1000..=59999).contains(&self.uid) && self.has_login_shell()
     }
+}
+
+/// The patterns in a value of AuthorizedKeysFile.
+pub fn key_patterns(value: &str) -> impl Iterator<Item = &str> {
+    value.split_whitespace().map(|pattern| pattern.trim_matches('"')).filter(|pattern| *pattern != "none")
 }
 
 /// A line of `/etc/group`.

@@ -181,6 +181,14 @@ fn parse_sshd_ports(text: &str) -> BTreeSet<u16> {
     text.lines().filter_map(port).collect()
 }
 
+/// A line of sshd_config(5) as `sshd -T` would tell it: the keyword ends at blanks, or at an equals sign.
+fn as_told(line: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || c == '=';
+    let line = line.trim();
+    let (keyword, value) = line.split_at(line.find(is_end).unwrap_or(line.len()));
+    format!("{} {}", keyword.to_lowercase(), value.trim_start_matches(is_end).trim_matches('"'))
+}
+
 fn configured_ports(host: &dyn Host) -> Result<BTreeSet<u16>> {
     let directory = Path::new("/etc/ssh/sshd_config.d");
     let mut text = read_text(host, Path::new("/etc/ssh/sshd_config"))?;
@@ -188,8 +196,7 @@ fn configured_ports(host: &dyn Host) -> Result<BTreeSet<u16>> {
         text.push('\n');
         text.push_str(&read_text(host, directory.join(name))?);
     }
-    let lines: Vec<String> = text.lines().map(|line| line.trim().to_lowercase().replace('\t', " ")).collect();
-    let ports = parse_sshd_ports(&lines.join("\n"));
+    let ports = parse_sshd_ports(&text.lines().map(as_told).collect::<Vec<_>>().join("\n"));
     Ok(if ports.is_empty() { BTreeSet::from([22]) } else { ports })
 }
 
@@ -376,6 +383,9 @@ mod tests {
         assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([22]));
         put(dir.path(), "etc/ssh/sshd_config.d/10.conf", "Port\t2222\n");
         assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([2222]));
+        let lines = "Port=2222\nPort = 2223\nListenAddress\t=\"0.0.0.0:2224\"\n#Port=9\n";
+        put(dir.path(), "etc/ssh/sshd_config.d/10.conf", lines);
+        assert_eq!(ssh_ports(&host, &[]).unwrap(), BTreeSet::from([2222, 2223, 2224]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::host::sockets;
 use crate::host::{Attributes, Command, Host};
 use crate::resources::sysctl::proc_path;
 use crate::resources::unit::survey::UnitSurvey;
+use crate::resources::whole::{self, sshd::Setting};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct ProbeResult {
 pub enum Verdict {
     /// It is so.
     Passed,
+    /// It is so, but for some: for whom not.
+    Partly(String),
     /// It isn't, and what was found.
     Failed(String),
     /// This kind of host has no such thing (a container without its own kernel settings).
@@ -113,7 +116,10 @@ impl<'a> Prober<'a> {
             }
             ProbeTest::EffectiveSshd { keyword, value } => match self.sshd() {
                 Err(why) => Verdict::Failed(why.clone()),
-                Ok(settings) => equal(settings.get(keyword).map(String::as_str), value, keyword),
+                Ok(settings) => match equal(settings.get(keyword).map(String::as_str), value, keyword) {
+                    Verdict::Passed => excepted(&whole::ssh_exceptions(self.host), keyword, value),
+                    verdict => verdict,
+                },
             },
             ProbeTest::EffectiveSysctl { key, value } => self.sysctl(key, value),
         }
@@ -138,11 +144,11 @@ impl<'a> Prober<'a> {
         Ok(Some(own.display().to_string()))
     }
 
-    /// `sshd -T`, for a login of root from here; every keyword in lower case.
+    /// `sshd -T`: what holds where no `Match` says otherwise; every keyword in lower case.
     fn sshd(&mut self) -> &Result<BTreeMap<String, String>, String> {
         let host = self.host;
         self.sshd.get_or_insert_with(|| {
-            let command = Command::new("sshd").args(["-T", "-C", "user=root,host=localhost,addr=127.0.0.1"]);
+            let command = Command::new("sshd").arg("-T");
             let output = host.look(&command).map_err(|error| error.to_string())?;
             Ok(output
                 .text()
@@ -197,6 +203,23 @@ fn found(text: &str, wanted: Option<&str>, what: &str) -> Verdict {
     }
 }
 
+/// What holds for all holds for some only where a `Match` says otherwise.
+fn excepted(exceptions: &[Setting], keyword: &str, wanted: &str) -> Verdict {
+    // sshd_config(5) knows one of its words by two names.
+    let plain =
+        |word: &str| word.trim().trim_matches('"').to_lowercase().replace("prohibit-password", "without-password");
+    let other = |one: &&Setting| one.keyword == keyword && plain(&one.value) != plain(wanted);
+    let told = |one: &Setting| {
+        let Setting { only, file, line, value, .. } = one;
+        format!(
+            "not for some logins: Match {} sets {keyword} {value} ({file} line {line})",
+            only.as_deref().unwrap_or("all")
+        )
+    };
+    let lines: Vec<String> = exceptions.iter().filter(other).map(told).collect();
+    if lines.is_empty() { Verdict::Passed } else { Verdict::Partly(lines.join("; ")) }
+}
+
 fn equal(found: Option<&str>, wanted: &str, what: &str) -> Verdict {
     match found {
         Some(found) if found.eq_ignore_ascii_case(wanted) => Verdict::Passed,
@@ -208,6 +231,22 @@ fn equal(found: Option<&str>, wanted: &str, what: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_that_some_logins_do_not_have_is_told_with_whose_and_where() {
+        let setting = |value: &str| Setting {
+            only: Some("User bob".into()),
+            file: "/etc/ssh/sshd_config".into(),
+            line: 9,
+            keyword: "permitrootlogin".into(),
+            value: value.into(),
+        };
+        let verdict = |value: &str| excepted(&[setting(value)], "permitrootlogin", "without-password");
+        assert_eq!(verdict("Prohibit-Password"), Verdict::Passed);
+        let why = "not for some logins: Match User bob sets permitrootlogin yes (/etc/ssh/sshd_config line 9)";
+        assert_eq!(verdict("yes"), Verdict::Partly(why.into()));
+        assert_eq!(excepted(&[setting("yes")], "maxauthtries", "4"), Verdict::Passed);
+    }
 
     #[test]
     fn a_probe_that_fails_says_what_was_found() {

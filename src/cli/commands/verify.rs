@@ -94,7 +94,7 @@ fn prove(session: &Session<'_>, flags: &Verify) -> Outcome {
     }
     let mut text = String::new();
     for result in &results {
-        let failed = matches!(result.verdict, Verdict::Failed(_));
+        let failed = matches!(result.verdict, Verdict::Failed(_) | Verdict::Partly(_));
         if failed || session.output.is_verbose() {
             text.push_str(&format!("  {:<15} [{}] {}\n", word(&result.verdict), result.module, result.name));
         }
@@ -133,10 +133,13 @@ fn installed(journal: &Journal) -> Result<Option<Select>, Problem> {
 
 /// How the probes came out. One that can't be made here proves nothing.
 fn probed(results: &[ProbeResult]) -> String {
-    let passed = results.iter().filter(|result| result.verdict == Verdict::Passed).count();
+    let is_passed = |result: &&ProbeResult| matches!(result.verdict, Verdict::Passed | Verdict::Partly(_));
+    let passed = results.iter().filter(is_passed).count();
+    let partly = results.iter().filter(|result| matches!(result.verdict, Verdict::Partly(_))).count();
+    let partly = if partly == 0 { String::new() } else { format!(", {partly} of them with exceptions") };
     let beside = results.iter().filter(|result| matches!(result.verdict, Verdict::NotApplicable(_))).count();
     let beside = if beside == 0 { String::new() } else { format!(", {beside} not applicable here") };
-    format!("{passed} of {} probes passed{beside}.\n", results.len())
+    format!("{passed} of {} probes passed{partly}{beside}.\n", results.len())
 }
 
 /// The resources that drifted, each with when it changed and who had left it as it was wanted.
@@ -196,6 +199,7 @@ fn announce(plan: &Plan, comparison: Option<&Comparison>, failed: usize, blind: 
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Passed => "passed",
+        Verdict::Partly(_) => "partly",
         Verdict::Failed(_) => "failed",
         Verdict::NotApplicable(_) => "not-applicable",
     }
@@ -204,6 +208,6 @@ fn word(verdict: &Verdict) -> &'static str {
 fn why(verdict: &Verdict) -> Option<&str> {
     match verdict {
         Verdict::Passed => None,
-        Verdict::Failed(why) | Verdict::NotApplicable(why) => Some(why),
+        Verdict::Failed(why) | Verdict::NotApplicable(why) | Verdict::Partly(why) => Some(why),
     }
 }

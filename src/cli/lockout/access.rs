@@ -4,8 +4,9 @@ use super::super::session::Session;
 use super::people::{Person, Sudo};
 use crate::base::paths;
 use crate::engine::Result;
-use crate::host::accounts::{Accounts, User};
+use crate::host::accounts::{Accounts, key_patterns};
 use crate::host::{Command, Error, Host, read_text};
+use crate::resources::whole::ssh_exceptions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -90,14 +91,19 @@ impl Access {
         let accounts = Accounts::read(host)?;
         let shadow = read_text(host, paths::SHADOW)?;
         let today = i64::try_from(host.now() / 86_400_000_000_000).unwrap_or(i64::MAX);
-        let files = key_files(&text);
+        // What holds for all need not hold for each: sshd says what it does.
+        let differs = !ssh_exceptions(host).is_empty();
         let people = people.iter().filter(|name| !gone.users.contains(*name));
         for user in people.map(String::as_str).chain(["root"]).filter_map(|name| accounts.user(name)) {
             let is_open = !is_expired(&shadow, &user.name, today);
+            let own = if differs { told_of(host, &user.name)? } else { None };
+            let takes = Takes::read(own.as_deref().unwrap_or(&text));
             access.people.push(Person {
                 name: user.name.clone(),
-                key: is_open && files.iter().any(|file| has_key(host, &of_user(file, user), &user.name, gone)),
-                password: is_open && has_password(&shadow, &user.name),
+                key: is_open
+                    && takes.keys
+                    && takes.files.iter().any(|file| has_key(host, &user.key_file(file), &user.name, gone)),
+                password: is_open && (takes.passwords || !access.password) && has_password(&shadow, &user.name),
                 sudo: match admins.contains(&user.name) && gone.leaves_in_sudo(&user.name) {
                     true => Sudo::WithPassword,
                     false => Sudo::Nothing,
@@ -139,18 +145,36 @@ fn values<'t>(text: &'t str, key: &str) -> impl Iterator<Item = &'t str> {
     text.lines().filter_map(move |line| line.strip_prefix(key.as_str())).map(str::trim)
 }
 
-/// The files of keys, with their tokens.
-fn key_files(text: &str) -> Vec<String> {
-    let files = values(text, "authorizedkeysfile").next().unwrap_or(".ssh/authorized_keys .ssh/authorized_keys2");
-    files.split_whitespace().filter(|file| *file != "none").map(str::to_owned).collect()
+/// What `sshd -T` says of a login of this user, from somewhere; `None` where it tells nothing.
+fn told_of(host: &dyn Host, user: &str) -> Result<Option<String>> {
+    // An address of nobody's (RFC 5737).
+    let connection = format!("user={user},host=client.example,addr=203.0.113.1");
+    match host.look(&Command::new("sshd").args(["-T", "-C", &connection])) {
+        Ok(output) => Ok(Some(output.text())),
+        Err(Error::NoProgram { .. } | Error::Failed { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// A file of keys of one user (sshd_config(5), AuthorizedKeysFile).
-fn of_user(file: &str, user: &User) -> PathBuf {
-    let file = file.replace("%%", "\0").replace("%h", &user.home).replace("%u", &user.name);
-    let file = file.replace("%U", &user.uid.to_string()).replace('\0', "%");
-    // An absolute path replaces the home before it.
-    Path::new(&user.home).join(file)
+/// What sshd takes of one user.
+#[derive(Debug, PartialEq, Eq)]
+struct Takes {
+    keys: bool,
+    /// The files that they are in, with their tokens.
+    files: Vec<String>,
+    passwords: bool,
+}
+
+impl Takes {
+    /// What `sshd -T` says; without a line, its default.
+    fn read(text: &str) -> Self {
+        let files = values(text, "authorizedkeysfile").next().unwrap_or(".ssh/authorized_keys .ssh/authorized_keys2");
+        Takes {
+            keys: values(text, "pubkeyauthentication").next() != Some("no"),
+            files: key_patterns(files).map(str::to_owned).collect(),
+            passwords: Access::read(text).password,
+        }
+    }
 }
 
 /// What can't be read is taken for a key: this is to warn, not to be in the way.
@@ -205,14 +229,30 @@ mod tests {
     fn files_of_keys_are_found_wherever_sshd_looks() {
         let accounts = Accounts::parse("mia:x:1000:1000::/home/mia:/bin/bash\n", "");
         let mia = accounts.user("mia").unwrap();
-        let of = |file: &str| of_user(file, mia).display().to_string();
+        let of = |file: &str| mia.key_file(file).display().to_string();
         assert_eq!(of(".ssh/authorized_keys"), "/home/mia/.ssh/authorized_keys");
         assert_eq!(
             [of("/etc/ssh/keys/%u"), of("%h/.k"), of("/k/%U/%%h")],
             ["/etc/ssh/keys/mia", "/home/mia/.k", "/k/1000/%h"]
         );
-        assert_eq!(key_files("authorizedkeysfile none\n"), [""; 0]);
-        assert_eq!(key_files("").len(), 2);
+        assert_eq!(Takes::read("authorizedkeysfile none\n").files, [""; 0]);
+        assert_eq!(Takes::read("").files.len(), 2);
+    }
+
+    #[test]
+    fn what_a_match_takes_from_one_user_is_taken_from_that_user_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = crate::host::RealHost::new(dir.path().into());
+        assert_eq!(told_of(&host, "mia").unwrap(), None, "without a server");
+        let script = "#!/bin/sh\n[ \"$1\" = -T ] && [ \"$2\" = -C ] || exit 1\ncase $3 in user=mia,*addr=*) \
+                      printf 'pubkeyauthentication no\\npasswordauthentication no\\nauthorizedkeysfile /k/%%u\\n' ;; esac\n";
+        let path = dir.path().join("usr/sbin/sshd");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let takes = |user: &str| Takes::read(&told_of(&host, user).unwrap().unwrap());
+        assert_eq!(takes("mia"), Takes { keys: false, files: vec!["/k/%u".into()], passwords: false });
+        assert!(takes("ada").keys && takes("ada").passwords);
     }
 
     #[test]

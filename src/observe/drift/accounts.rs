@@ -4,8 +4,10 @@ use super::{Item, Items};
 use crate::base::digest::Digest;
 use crate::base::paths::{GROUP, PASSWD};
 use crate::engine::Result;
-use crate::host::Host;
-use crate::host::accounts::{Accounts, User};
+use crate::host::accounts::{Accounts, User, key_patterns};
+use crate::host::{Command, Error, Host};
+use crate::resources::whole::ssh_exceptions;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn can_log_in(user: &User) -> bool {
@@ -34,12 +36,18 @@ pub(super) fn members(host: &dyn Host, groups: &[String]) -> Result<Items> {
     Ok(items)
 }
 
-/// The keys in the files `below` the home of each account that can log in, as `user/digest`. Blocks of ours are left
-/// out: they are resources.
+/// The keys in the files `below` the home of each account that can log in, and in those that sshd looks for, as
+/// `user/digest`. Blocks of ours are left out: they are resources.
 pub(super) fn keys(host: &dyn Host, below: &[PathBuf]) -> Result<Items> {
     let mut items = Items::new();
+    let patterns = patterns(host)?;
     for user in Accounts::read(host)?.users().iter().filter(|user| can_log_in(user)) {
-        for path in below.iter().map(|name| Path::new(&user.home).join(name)) {
+        let files: BTreeSet<PathBuf> = below
+            .iter()
+            .map(|name| Path::new(&user.home).join(name))
+            .chain(patterns.iter().map(|pattern| user.key_file(pattern)))
+            .collect();
+        for path in files {
             if host.meta(&path)?.is_none() {
                 continue;
             }
@@ -55,6 +63,21 @@ pub(super) fn keys(host: &dyn Host, below: &[PathBuf]) -> Result<Items> {
         }
     }
     Ok(items)
+}
+
+/// Where sshd looks for keys, of whomever. Where it can't tell, its own words are the territory's list.
+fn patterns(host: &dyn Host) -> Result<BTreeSet<String>> {
+    let told = match host.look(&Command::new("sshd").arg("-T")) {
+        Ok(output) => output.text(),
+        Err(Error::NoProgram { .. } | Error::Failed { .. }) => String::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let keyword = "authorizedkeysfile";
+    let for_all = told.lines().filter_map(|line| line.split_once(' ')).filter(|(word, _)| *word == keyword);
+    let mut values: Vec<String> = for_all.map(|(_, value)| value.to_owned()).collect();
+    let for_some = ssh_exceptions(host).into_iter().filter(|one| one.keyword == keyword);
+    values.extend(for_some.map(|one| one.value));
+    Ok(values.iter().flat_map(|value| key_patterns(value)).map(str::to_owned).collect())
 }
 
 /// The lines of an authorized_keys file (sshd(8)) that are no comments and not in a block of ours.
@@ -121,5 +144,26 @@ mod tests {
         let keys = keys(&host, &[".ssh/authorized_keys".into()]).unwrap();
         let texts: Vec<&str> = keys.values().map(|item| item.text.as_str()).collect();
         assert_eq!(texts, ["ada lets in ssh-ed25519 ...123456789abc evil@x"]);
+    }
+
+    #[test]
+    fn keys_are_seen_wherever_sshd_looks_for_them_be_it_for_some_only() {
+        let (dir, host) = host();
+        let put = |path: &str, text: String| {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let sshd =
+            put("usr/sbin/sshd", "#!/bin/sh\necho authorizedkeysfile .ssh/authorized_keys /etc/keys/%u\n".into());
+        fs::set_permissions(sshd, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        put("etc/ssh/sshd_config", "Match User toor\n  AuthorizedKeysFile \"/srv/%U.keys\"\n".into());
+        put("etc/keys/ada", format!("{KEY} elsewhere\n"));
+        put("srv/0.keys", format!("{KEY} matched\n"));
+        let keys = keys(&host, &[".ssh/authorized_keys".into()]).unwrap();
+        let mut texts: Vec<&str> = keys.values().map(|item| item.text.rsplit_once(' ').unwrap().1).collect();
+        texts.sort_unstable();
+        assert_eq!(texts, ["elsewhere", "evil@x", "matched", "matched"], "of both who have the number 0");
     }
 }

@@ -71,6 +71,11 @@ impl View<'_> {
     }
 }
 
+/// What the SSH server's files on the host set for some connections only.
+pub fn ssh_exceptions(host: &dyn Host) -> Vec<sshd::Setting> {
+    sshd::exceptions(&View { host, over: None })
+}
+
 impl sshd::Files for View<'_> {
     fn text(&self, path: &str) -> String {
         match self.candidate(path) {

@@ -16,9 +16,11 @@ pub trait Files {
     fn names(&self, dir: &str) -> Vec<String>;
 }
 
-/// A line that sets a keyword for every connection.
+/// A line that sets a keyword.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
+    /// For which connections: what follows `Match`. `None`: for all.
+    pub only: Option<String>,
     /// The file.
     pub file: String,
     /// The line's number, from 1.
@@ -40,12 +42,26 @@ fn words(line: &str) -> Option<(String, &str)> {
 
 /// Every setting outside of `Match`, in the order in which sshd reads them.
 pub fn settings(files: &dyn Files) -> Vec<Setting> {
-    let mut all = Vec::new();
-    read(files, MAIN, 0, &mut all);
+    let mut all = lines(files);
+    all.retain(|setting| setting.only.is_none());
     all
 }
 
-fn read(files: &dyn Files, file: &str, depth: usize, all: &mut Vec<Setting>) {
+/// Every setting inside of `Match`: it takes the place of what holds for all.
+pub fn exceptions(files: &dyn Files) -> Vec<Setting> {
+    let mut all = lines(files);
+    all.retain(|setting| setting.only.is_some());
+    all
+}
+
+fn lines(files: &dyn Files) -> Vec<Setting> {
+    let mut all = Vec::new();
+    read(files, MAIN, 0, None, &mut all);
+    all
+}
+
+/// `only`: inside of which `Match` the file is included.
+fn read(files: &dyn Files, file: &str, depth: usize, mut only: Option<String>, all: &mut Vec<Setting>) {
     // sshd itself follows Include 16 deep.
     if depth > 16 {
         return;
@@ -53,17 +69,18 @@ fn read(files: &dyn Files, file: &str, depth: usize, all: &mut Vec<Setting>) {
     for (number, line) in files.text(file).lines().enumerate() {
         let Some((keyword, value)) = words(line) else { continue };
         match keyword.as_str() {
-            // What follows counts for some connections only, up to the end of this file.
-            "match" => return,
+            // What follows counts for some connections only, up to the next one or the end of this file.
+            "match" => only = Some(value.to_owned()),
             "include" => {
                 for pattern in value.split_whitespace() {
                     for path in matching(files, pattern.trim_matches('"')) {
-                        read(files, &path, depth + 1, all);
+                        read(files, &path, depth + 1, only.clone(), all);
                     }
                 }
             }
             _ => {
-                all.push(Setting { file: file.to_owned(), line: number + 1, keyword, value: value.to_owned() });
+                let (file, value) = (file.to_owned(), value.to_owned());
+                all.push(Setting { only: only.clone(), file, line: number + 1, keyword, value });
             }
         }
     }
@@ -173,6 +190,22 @@ mod tests {
         let read: Vec<String> =
             settings(&files).into_iter().map(|s| format!("{}:{} {}", s.line, s.keyword, s.value)).collect();
         assert_eq!(read, ["1:permitrootlogin no", "2:permitrootlogin yes", "3:x11forwarding yes"]);
+    }
+
+    #[test]
+    fn what_only_some_connections_get_is_read_with_who_they_are_up_to_the_end_of_its_file() {
+        let files = tree(
+            "Match Address 10.0.0.0/8\nPasswordAuthentication=yes\nMatch all\nMaxAuthTries 9\n",
+            "X11Forwarding no\n",
+        );
+        let read: Vec<String> = exceptions(&files)
+            .into_iter()
+            .map(|s| format!("{}:{} {} {}", s.line, s.only.unwrap_or_default(), s.keyword, s.value))
+            .collect();
+        assert_eq!(
+            read,
+            ["2:Address 10.0.0.0/8 passwordauthentication yes", "4:all maxauthtries 9", "5:User bo loglevel QUIET"]
+        );
     }
 
     #[test]
