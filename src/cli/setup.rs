@@ -14,6 +14,7 @@ use crate::engine::graph::Order;
 use crate::engine::plan::Plan;
 use crate::engine::{Node, Patience, Policy, Silent, Works, room};
 use crate::host::ReadOnly;
+use crate::host::kernel;
 use crate::host::machine::{Machine, ssh_ports};
 use crate::host::sockets;
 use crate::journal::Journal;
@@ -315,6 +316,8 @@ pub fn facts(session: &Session<'_>) -> Result<Facts, Problem> {
         cpus: machine.cpus.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
         ssh_port: used.first().or(answers).or(ports.first()).copied().unwrap_or(22),
         ssh_ports: ports,
+        congestion_controls: kernel::congestion_controls(session.host)?.into_iter().collect(),
+        queues: kernel::modules(session.host, "sch_")?.into_iter().collect(),
         container: machine.container.is_some(),
         users: machine.people,
         admins: machine.admins,

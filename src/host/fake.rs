@@ -212,6 +212,10 @@ impl Host for FakeHost {
         self.alive().and_then(|()| self.real.stamp(paths, except))
     }
 
+    fn packet_filter_refusal(&self) -> Option<String> {
+        self.real.packet_filter_refusal()
+    }
+
     fn outward_address(&self) -> Option<Ipv4Addr> {
         self.real.outward_address()
     }

@@ -14,6 +14,7 @@ pub mod command;
 mod dialogue;
 pub mod error;
 pub mod fake;
+pub mod kernel;
 mod locks;
 pub mod login;
 pub mod machine;
@@ -140,6 +141,8 @@ pub trait Host: Send + Sync + Debug {
     /// Asks the service that listens at the Unix socket `socket`: writes `question` and gives what it answers, up to
     /// `until`. Waits 2 seconds at most.
     fn ask(&self, socket: &Path, question: &[u8], until: &[u8]) -> Result<Vec<u8>>;
+    /// Why this host's packet filter can't be changed; `None` when it can, or when that can't be told.
+    fn packet_filter_refusal(&self) -> Option<String>;
     /// The address that packets to the internet leave from; `None` where there is no such way. Nothing is sent.
     fn outward_address(&self) -> Option<Ipv4Addr>;
     /// The room of the file system that holds `path` (or its nearest existing parent).

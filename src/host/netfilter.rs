@@ -1,4 +1,5 @@
-//! Whether the rules of the kernel's packet filter are still the same, without reading them: nf_tables counts its changes.
+//! The kernel's packet filter, asked directly: whether there is one that may be changed, and whether its rules are still
+//! the same, without reading them: nf_tables counts its changes.
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -9,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 /// `NFT_MSG_GETGEN` of the subsystem nf_tables (linux/netfilter/nf_tables.h), and its answer.
 const GET_GENERATION: u16 = 10 << 8 | 16;
 const NEW_GENERATION: u16 = 10 << 8 | 15;
+/// The kernel refuses (linux/netlink.h); behind the head of the message stands the number of the error, negative.
+const ERROR: u16 = 2;
 /// The attribute with the number, big-endian.
 const ID: u16 = 1;
 /// The tables of the older iptables, which are not counted.
@@ -19,10 +22,33 @@ const LEGACY: [&str; 3] = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_na
 pub(super) fn stamp() -> Option<String> {
     let is_legacy = LEGACY.iter().any(|table| fs::read(table).is_ok_and(|names| !names.is_empty()));
     let namespace = fs::metadata("/proc/self/ns/net").ok().filter(|_| !is_legacy)?;
-    Some(format!("{} {}", namespace.ino(), generation().ok()??))
+    Some(format!("{} {}", namespace.ino(), parse(&ask().ok()?)?))
 }
 
-fn generation() -> nix::Result<Option<u32>> {
+/// Why rules can't be set here; `None` when they can, or when that can't be told.
+pub(super) fn refusal() -> Option<String> {
+    let error = match ask() {
+        Ok(answer) => refused(&answer)?,
+        Err(error) => error,
+    };
+    match error {
+        Errno::EPERM | Errno::EACCES => Some("the kernel does not let this host set rules".to_owned()),
+        Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT | Errno::EINVAL | Errno::EOPNOTSUPP => {
+            Some("the kernel has no packet filter (nf_tables)".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The error in the kernel's answer, when it is one.
+fn refused(answer: &[u8]) -> Option<Errno> {
+    let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
+    let number = i32::from_ne_bytes(answer.get(16..20)?.try_into().ok()?);
+    (kind == ERROR && number != 0).then(|| Errno::from_raw(-number))
+}
+
+/// Asks for the number of changes, and gives what the kernel says.
+fn ask() -> nix::Result<Vec<u8>> {
     let kernel = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
     let mut request = Vec::new();
     request.extend(20_u32.to_ne_bytes());
@@ -34,7 +60,7 @@ fn generation() -> nix::Result<Option<u32>> {
     let mut answer = [0; 1024];
     // It is there as soon as the request was sent.
     let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
-    answer.get(..length).map(parse).ok_or(Errno::EINVAL)
+    answer.get(..length).map(<[u8]>::to_vec).ok_or(Errno::EIO)
 }
 
 /// The number in the kernel's answer; `None` when it is another one (a refusal).
@@ -73,7 +99,10 @@ mod tests {
         for cut in 0..answer.len() {
             assert!(cut == answer.len() || parse(&answer[..cut]).is_none(), "{cut}");
         }
-        answer[4..6].copy_from_slice(&2_u16.to_ne_bytes());
-        assert_eq!(parse(&answer), None);
+        assert_eq!(refused(&answer), None);
+        answer[4..6].copy_from_slice(&ERROR.to_ne_bytes());
+        answer[16..20].copy_from_slice(&(-1_i32).to_ne_bytes());
+        assert_eq!((parse(&answer), refused(&answer)), (None, Some(Errno::EPERM)));
+        assert_eq!(refused(&answer[..10]), None);
     }
 }

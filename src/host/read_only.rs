@@ -35,6 +35,10 @@ impl Host for ReadOnly<'_> {
         self.0.stamp(paths, except)
     }
 
+    fn packet_filter_refusal(&self) -> Option<String> {
+        self.0.packet_filter_refusal()
+    }
+
     fn outward_address(&self) -> Option<Ipv4Addr> {
         self.0.outward_address()
     }

@@ -352,6 +352,10 @@ impl Host for RealHost {
         Ok(stamp)
     }
 
+    fn packet_filter_refusal(&self) -> Option<String> {
+        if self.root != Path::new("/") { None } else { netfilter::refusal() }
+    }
+
     fn outward_address(&self) -> Option<Ipv4Addr> {
         if self.root != Path::new("/") {
             return None;

@@ -23,6 +23,10 @@ pub struct Facts {
     pub ssh_port: u16,
     /// All ports that sshd, or systemd for it, listens on; 22 when there is none yet.
     pub ssh_ports: Vec<u16>,
+    /// The ways in which the running kernel can steer TCP: `cubic`, `bbr`; those that it can load, too.
+    pub congestion_controls: Vec<String>,
+    /// The kernel's schedulers of packets: `fq`, `fq_codel`.
+    pub queues: Vec<String>,
     /// Whether this is a container (nspawn, LXC, docker).
     pub container: bool,
     /// Login names with uid 1000–59999 and a login shell, sorted.

@@ -5,7 +5,7 @@ use super::fields;
 use super::preimage::{self, Image, Intent, Paths};
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
-use crate::host::{Attributes, Command, Host, machine};
+use crate::host::{Attributes, Command, Host, kernel, machine};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -19,29 +19,36 @@ pub struct KernelModule {
     id: ResourceId,
     name: String,
     path: PathBuf,
+    optional: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields {}
+struct Fields {
+    #[serde(default, deserialize_with = "fields::boolean")]
+    optional: bool,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Found {
     applicable: bool,
     at_boot: bool,
     loaded: bool,
+    /// The kernel has no such module, and can do without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    missing: bool,
 }
 
 impl KernelModule {
     /// The kernel module `name`.
     pub fn from_spec(name: &str, fields: &Map<String, Value>, module: &str) -> Result<Box<dyn Resource>> {
-        let Fields {} = fields::read(KIND, name, fields, module)?;
+        let Fields { optional } = fields::read(KIND, name, fields, module)?;
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.starts_with('-') || !name.chars().all(word) {
             return Err(fields::invalid(KIND, name, module, "that is no name of a kernel module"));
         }
         let path = PathBuf::from(format!("/etc/modules-load.d/vps-configurator-{name}.conf"));
-        Ok(Box::new(KernelModule { id: ResourceId::new(KIND, name), name: name.to_owned(), path }))
+        Ok(Box::new(KernelModule { id: ResourceId::new(KIND, name), name: name.to_owned(), path, optional }))
     }
 
     fn content(&self) -> String {
@@ -63,8 +70,10 @@ impl Resource for KernelModule {
             Some(_) => host.read(&self.path)? == self.content().as_bytes(),
             None => false,
         };
-        let found =
-            Found { applicable: machine::container(host)?.is_none(), at_boot, loaded: is_loaded(host, &self.name)? };
+        let loaded = is_loaded(host, &self.name)?;
+        let plain = self.name.replace('-', "_");
+        let missing = self.optional && !loaded && !kernel::modules(host, &plain)?.contains("");
+        let found = Found { applicable: machine::container(host)?.is_none(), at_boot, loaded, missing };
         Ok(State(preimage::to_data(KIND, &found)?))
     }
 
@@ -77,6 +86,10 @@ impl Resource for KernelModule {
                     summary: "not applicable here: a container has no kernel of its own".into(),
                     ..keep
                 });
+            }
+            _ if found.missing => {
+                let summary = "not applicable here: the running kernel has no such module".into();
+                return Ok(Change { summary, ..Change::keep(seen) });
             }
             (true, true) => return Ok(Change::keep(seen)),
             (false, true) => "load it at boot",
@@ -213,6 +226,18 @@ mod tests {
         let error = resource.apply(&bench.context(), &seen, &change).unwrap_err();
         assert!(matches!(error, Error::Refused { code: "kernel-module-rejected", .. }));
         assert_eq!(bench.tree(), before);
+    }
+
+    #[test]
+    fn one_that_the_kernel_can_do_without_is_not_applicable_where_there_is_none() {
+        let bench = bench();
+        let fields = json!({"optional": true});
+        let resource = |name| KernelModule::from_spec(name, fields.as_object().unwrap(), "test").unwrap();
+        let (_, change) = bench.plan(&*resource("nosuch"));
+        assert!(!change.is_needed() && change.summary.ends_with("has no such module"), "{change:?}");
+        // A name that only begins so is another module.
+        assert!(!bench.plan(&*resource("tcp_bb")).1.is_needed());
+        let _ = bench.there_and_back(&*resource("tcp_bbr"));
     }
 
     #[test]

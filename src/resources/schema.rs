@@ -271,7 +271,7 @@ pub const KINDS: &[KindSchema] = &[
         subject: Text,
         help: "name; loaded now and at boot",
         packages: After,
-        fields: &[],
+        fields: &[field("optional", Boolean, "not applicable where the kernel has no such module; default false")],
     },
     KindSchema {
         name: "hostname",

@@ -39,3 +39,34 @@ fn files_of_vpn_clients_name_an_address_that_somebody_said_or_that_the_host_has(
         assert!(!said.contains("option-required"), "{good}: {said}");
     }
 }
+
+#[test]
+fn a_kernel_without_bbr_and_a_container_without_a_packet_filter_are_found_while_planning() {
+    let tree = Tree::shipped();
+    tree.put("/lib/modules/6.12/modules.dep", "kernel/net/ipv4/tcp_vegas.ko.xz:\n");
+    let plan = tree.call("plan --profile beginner --set modules.system.swap_size_mb=1 --json").ends(4).json();
+    let notes = plan["plan"]["notes"].to_string();
+    assert!(
+        notes.contains("kernel_module:tcp_bbr: not applicable here: the running kernel has no such module"),
+        "{notes}"
+    );
+    let settings = plan["plan"]["steps"].as_array().unwrap().iter().find(|step| step["id"] == "sysctl:system").unwrap();
+    let text = settings.to_string();
+    assert!(!text.contains("tcp_congestion_control") && !text.contains("default_qdisc"), "{text}");
+    assert!(text.contains("tcp_fin_timeout"), "{text}");
+
+    tree.program(
+        "/usr/sbin/iptables",
+        "#!/bin/sh\necho 'iptables: Could not fetch rule set generation id: Permission denied' >&2\nexit 4\n",
+    );
+    let before = tree.listing();
+    let refused = tree.call("install --profile beginner --set modules.system.swap_size_mb=1 --yes").ends(1);
+    assert!(
+        refused.err.contains("firewall-impossible") && refused.err.contains("Permission denied"),
+        "{}",
+        refused.err
+    );
+    tree.must_be(&before, "nothing was touched");
+    tree.call("plan --profile beginner --set modules.system.swap_size_mb=1 --set modules.security.ufw.enabled=false")
+        .ends(4);
+}

@@ -56,7 +56,7 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/sys/net/ipv4/conf/all/accept_redirects", "1\n"),
     ("/proc/sys/net/ipv6/conf/all/forwarding", "0\n"),
     ("/sys/devices/system/cpu/online", "0-1\n"),
-    ("/lib/modules/6.12/modules.dep", "kernel/net/ipv4/tcp_bbr.ko.xz:\n"),
+    ("/lib/modules/6.12/modules.dep", "kernel/net/ipv4/tcp_bbr.ko.xz:\nkernel/net/sched/sch_fq.ko.xz:\n"),
     ("/proc/version", "Linux version 6.12\n"),
     ("/var/lib/dpkg/status", "Package: dpkg\nStatus: install ok installed\nVersion: 1.22\nArchitecture: amd64\n\n"),
     (

@@ -199,6 +199,10 @@ impl Host for Remembering<'_> {
         self.trees(&mut self.state(), paths, except)
     }
 
+    fn packet_filter_refusal(&self) -> Option<String> {
+        self.host.packet_filter_refusal()
+    }
+
     fn outward_address(&self) -> Option<Ipv4Addr> {
         self.host.outward_address()
     }

@@ -4,9 +4,11 @@
 //! chains, `ufw reload` sets the policy to drop without putting the jumps back, which shuts everybody out: so a broken
 //! ruleset is taken out before ufw builds it anew.
 
+use super::IPV6;
 use super::rule::Family;
 use crate::engine::Result;
 use crate::host::{Command, Host};
+use std::path::Path;
 
 /// The built-in chains of the table `filter`.
 const CHAINS: [&str; 3] = ["INPUT", "FORWARD", "OUTPUT"];
@@ -37,9 +39,11 @@ impl Family {
     }
 }
 
-/// The rules of the table `filter` in force, as `iptables -S` prints them; nothing without the program.
+/// The rules of the table `filter` in force, as `iptables -S` prints them; nothing without the program, or where the
+/// kernel has no such family.
 pub fn rules(host: &dyn Host, family: Family) -> Result<String> {
-    if !host.has_program(family.program()) {
+    let is_known = family == Family::Four || host.meta(Path::new(IPV6))?.is_some();
+    if !is_known || !host.has_program(family.program()) {
         return Ok(String::new());
     }
     Ok(host.look(&Command::new(family.program()).arg("-S"))?.text())

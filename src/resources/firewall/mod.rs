@@ -15,7 +15,7 @@ use self::undo::UndoFirewall;
 use super::fields;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
-use crate::host::{Command, Host, read_text};
+use crate::host::{self, Command, Host, read_text};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -171,6 +171,24 @@ pub(super) fn observe(host: &dyn Host) -> Result<Value> {
     }))
 }
 
+/// Refuses a host that can have no firewall, as some containers: found while planning, not when the packages are in.
+fn refuse_if_impossible(host: &dyn Host) -> Result<()> {
+    let family = Family::Four;
+    let refusal = match host.has_program(family.program()) {
+        true => match host.look(&Command::new(family.program()).arg("-S")) {
+            Err(error @ host::Error::Failed { .. }) => Some(error.to_string()),
+            asked => asked.map(|_| None)?,
+        },
+        false => host.packet_filter_refusal(),
+    };
+    match refusal {
+        None => Ok(()),
+        Some(why) => Err(Error::refused("firewall-impossible", "this host can have no firewall of its own", why)
+            .fix("leave it out, when the provider's own is enough: modules.security.ufw.enabled=false")
+            .fix("in a container: let whoever runs it give it the right to set rules (CAP_NET_ADMIN)")),
+    }
+}
+
 /// Runs ufw.
 pub(super) fn ufw<I: IntoIterator<Item = S>, S: Into<String>>(host: &dyn Host, args: I) -> Result<()> {
     host.run(&Command::new("ufw").args(args).timeout(Duration::from_secs(120)))?;
@@ -183,7 +201,12 @@ impl Resource for Firewall {
     }
 
     fn observe(&self, host: &dyn Host) -> Result<State> {
-        observe(host).map(State)
+        let seen = observe(host);
+        // Where it is in force it can be.
+        if !seen.as_ref().is_ok_and(|seen| seen["in_force"] == true) {
+            refuse_if_impossible(host)?;
+        }
+        seen.map(State)
     }
 
     fn compare(&self, seen: &State) -> Result<Change> {
