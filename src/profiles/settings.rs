@@ -15,7 +15,7 @@ apply:
   workers: {type: integer, min: 1, max: MOST_WORKERS, default: 4, help: How many steps may be under way at once}
   lock_wait: {type: integer, min: 0, max: 86400, default: 600, help: Seconds to wait for a lock that someone else holds}
   recovery: {type: choice, choices: [finish, undo], default: finish, help: What the next start does with a run that a crash cut off}
-  fast_io: {type: boolean, default: true, help: 'Sync the files of new packages once, at the end, not each by itself'}
+  fast_io: {type: boolean, default: false, help: 'Sync the files of new packages once, at the end, not each by itself'}
 drift:
   skip: {type: list, items: {type: string}, default: [], help: Territories that verify leaves out; territories.yaml lists them}
 confirm:
@@ -121,7 +121,7 @@ mod tests {
         }
         let settings = Settings::new(&BTreeMap::new());
         assert_eq!(settings.lock_wait, crate::resources::package::LOCK_WAIT);
-        assert!(settings.fast_io);
+        assert!(!settings.fast_io);
         assert_eq!((settings.workers, settings.confirm_timeout), (4, Duration::from_secs(300)));
     }
 

@@ -155,6 +155,7 @@ mod tests {
         "/etc/valkey/",
         "/etc/xdg/nvim/",
         "/etc/xdg/vps-configurator/",
+        "/etc/polkit-1/rules.d/40-vps-configurator-desktop.rules",
         // A desktop goes, the way in by SSH stays.
         "/etc/xrdp/",
     ];
