@@ -141,6 +141,7 @@ fn spoilt() {
         let mut machine = installed("spoilt");
         machine.ok("systemctl enable vps-configurator-recover.service");
         assert_eq!(program(&machine, &format!("config set apply.recovery {direction}")).code, 0);
+        assert_eq!(program(&machine, "config set apply.fast_io true").code, 0);
         let before = machine.snapshot();
         machine.ok(&format!("systemctl start --no-block {}", unit("small")));
         assert_eq!(machine.ok(SPOIL), "install ok unpacked", "dpkg was stopped before it configured ufw");
