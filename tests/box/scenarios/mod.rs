@@ -17,6 +17,7 @@ mod languages;
 mod modules;
 mod packages;
 mod power;
+mod profiles;
 mod program;
 mod promise;
 mod servers;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Scenario> {
         servers::SCENARIOS,
         if long { servers::LONG } else { &[] },
         beginner::SCENARIOS,
+        profiles::SCENARIOS,
         confirm::SCENARIOS,
         courtesy::SCENARIOS,
         dropped::SCENARIOS,
