@@ -6,7 +6,7 @@ use crate::cli::args::{GraphFormat, Module, Select};
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::generate::Generated;
-use crate::cli::render::{graph, table::Table};
+use crate::cli::render::{graph, table::Table, wrap::wrap};
 use crate::cli::session::Session;
 use crate::cli::{generate, setup};
 use crate::modules::catalogue::Catalogue;
@@ -118,12 +118,12 @@ fn page(module: &Manifest, head: &str, indent: &str) -> String {
     }
     for option in &module.options.0 {
         text.push_str(&format!(
-            "{indent}{} ({}, default {})\n{indent}    {}\n",
+            "{indent}{} ({}, default {})\n",
             option.path,
             option.kind.name(),
-            option.default.as_ref().unwrap_or(&Value::Null),
-            option.help
+            option.default.as_ref().unwrap_or(&Value::Null)
         ));
+        text.push_str(&wrap(&format!("{indent}    "), &option.help));
     }
     text
 }
