@@ -203,9 +203,17 @@ fn answers() {
     assert_eq!(answered.code, 0, "{answered:?}");
     assert!(answered.stdout.contains("Profile of this host"), "{answered:?}");
     machine.ok(&format!("test ! -e {PROFILE}"));
-    let answered = on_terminal(&machine, "2", "dpkg-reconfigure -f teletype vps-configurator");
+    let number = number_of_choice(&answered.stdout, "beginner");
+    let answered = on_terminal(&machine, number, "dpkg-reconfigure -f teletype vps-configurator");
     assert_eq!(answered.code, 0, "{answered:?}");
     assert!(machine.read(PROFILE).ends_with("\nprofile: beginner\n"));
+}
+
+/// The number that debconf's teletype printed in front of `choice`: `4` of "  4. beginner".
+fn number_of_choice<'a>(printed: &'a str, choice: &str) -> &'a str {
+    let words: Vec<&str> = printed.split_whitespace().collect();
+    let at = words.windows(2).find(|pair| pair[1] == choice && pair[0].ends_with('.'));
+    at.unwrap_or_else(|| panic!("no number before {choice}: {printed}"))[0].trim_end_matches('.')
 }
 
 fn reconfigure_with(machine: &Machine, answer: &str) -> String {
