@@ -85,6 +85,9 @@ pub enum Command {
     /// Show modules
     #[command(subcommand)]
     Module(Module),
+    /// Install, switch and remove modules of your own
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Show and make profiles
     #[command(subcommand)]
     Profile(Profile),
@@ -303,6 +306,68 @@ pub enum Module {
         #[arg(long, short, value_enum, default_value_t = GraphFormat::Ascii, value_name = "FORMAT")]
         format: GraphFormat,
     },
+}
+
+/// Install, switch and remove modules of your own.
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// Install one; nothing of it is applied by that
+    Install(PluginInstall),
+    /// List them
+    List,
+    /// Make one available that was disabled
+    Enable {
+        /// Its name
+        name: String,
+        /// Check it, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Keep one, but out of use
+    Disable {
+        /// Its name
+        name: String,
+        /// Even if the configuration names it
+        #[arg(long)]
+        force: bool,
+        /// Check whether that is possible, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove one for good
+    Remove {
+        /// Its name
+        name: String,
+        /// Even if its changes stand, or the configuration names it
+        #[arg(long)]
+        force: bool,
+        /// Check whether that is possible, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Don't ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Install a plugin; nothing of it is applied by that.
+#[derive(Debug, Flags)]
+pub struct PluginInstall {
+    /// A folder, a tar archive (also gz, xz, bz2, zst), or the address of one
+    #[arg(value_name = "PATH|URL")]
+    pub source: String,
+    /// The SHA-256 that the archive must have; an address needs it
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// Put it in the place of the plugin of the same name
+    #[arg(long)]
+    pub replace: bool,
+    /// Even if the configuration doesn't fit the new one
+    #[arg(long)]
+    pub force: bool,
+    /// Check it, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// How to write a graph.

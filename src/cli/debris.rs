@@ -3,16 +3,17 @@
 //! path takes it away.
 
 use crate::base::paths;
-use crate::host::{self, Host, Kind, is_temporary_name, temporary_name};
+use crate::host::{self, Host, is_temporary_name, remove_tree, temporary_name};
 use std::path::{Path, PathBuf};
 
 /// Our directories, with the beginning of the names in them that nobody needs once a run is over.
-fn directories() -> [(PathBuf, Option<&'static str>); 6] {
+fn directories() -> [(PathBuf, Option<&'static str>); 7] {
     let cache = Path::new(paths::CACHE);
     [
         (paths::LOG.into(), None),
         (paths::RUN.into(), Some("candidate-")),
         (paths::KEPT.into(), None),
+        (paths::MODULES_D.into(), None),
         (paths::CACHE.into(), None),
         (cache.join("debs"), None),
         (cache.join("downloads"), Some("")),
@@ -30,29 +31,15 @@ pub fn sweep(host: &dyn Host) {
 
 fn sweep_one(host: &dyn Host, dir: &Path, spent: Option<&str>) -> host::Result<()> {
     if let Some(name) = dir.file_name() {
-        remove(host, &dir.with_file_name(temporary_name(name)))?;
+        remove_tree(host, &dir.with_file_name(temporary_name(name)))?;
     }
     for name in host.list(dir)? {
         let is_spent = spent.is_some_and(|start| name.to_string_lossy().starts_with(start));
         if is_spent || is_temporary_name(&name) {
-            remove(host, &dir.join(name))?;
+            remove_tree(host, &dir.join(name))?;
         }
     }
     Ok(())
-}
-
-/// Removes a file, or a directory with the files in it.
-fn remove(host: &dyn Host, path: &Path) -> host::Result<()> {
-    match host.meta(path)?.map(|meta| meta.kind) {
-        None => return Ok(()),
-        Some(Kind::Directory) => {
-            for name in host.list(path)? {
-                host.remove(&path.join(name))?;
-            }
-        }
-        Some(_) => {}
-    }
-    host.remove(path)
 }
 
 #[cfg(test)]
@@ -73,10 +60,13 @@ mod tests {
             "run/vps-configurator/candidate-1234/.sudoers.vps-configurator",
             "var/log/vps-configurator/.install-1.json.vps-configurator",
             "var/cache/vps-configurator/downloads/abcd",
+            "var/cache/vps-configurator/downloads/plugin/tree/templates/a",
+            "etc/vps-configurator/modules.d/.tree.vps-configurator/templates/a",
             "var/cache/vps-configurator/.debs.vps-configurator",
         ];
         let stays = [
             "run/vps-configurator/lock",
+            "etc/vps-configurator/modules.d/tree/templates/a",
             "run/vps-configurator/held-units",
             "var/log/vps-configurator/install-1.json",
             "var/cache/vps-configurator/debs/a_1_all.deb",

@@ -270,6 +270,31 @@ pub fn catalogue(session: &Session<'_>) -> Result<Catalogue, Problem> {
     Ok(catalogue)
 }
 
+/// Refuses a module with which, and with the defaults of all options, nothing could be planned.
+pub fn try_module(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> Result<(), Problem> {
+    let needed = catalogue.with_dependencies([name]);
+    let order = catalogue.order(needed.keys().copied());
+    let manifests = order.iter().filter_map(|name| catalogue.get(name));
+    let values: OptionValues = manifests.map(|module| (module.name.clone(), module.options.defaults())).collect();
+    let facts = facts(session)?;
+    let expansion = expand(catalogue, &order, &values, &facts)?;
+    // What only the administrator can give may be missing yet.
+    if needed_options(catalogue, &order, &values, &facts)?.is_empty() {
+        let assembled = assemble(
+            &expansion.specs,
+            &Assembly {
+                keep_open: facts.ssh_ports.clone(),
+                fast_io: false,
+                access: AccessRules::load(session.host)?,
+                is_checked: true,
+                written: Arc::new(Written::default()),
+            },
+        )?;
+        Order::of(&assembled.nodes)?;
+    }
+    Ok(())
+}
+
 /// The files of the configuration and what the flags select.
 pub fn inputs(session: &Session<'_>, select: &Select) -> Result<Inputs, Problem> {
     let mut inputs = Inputs::load(session.host)?;

@@ -289,6 +289,10 @@ impl Host for FakeHost {
         self.effect(what, || self.real.make_link(path, target, attributes), Some(&half))
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.effect(|| format!("rename {}", from.display()), || self.real.rename(from, to), None)
+    }
+
     /// Its middle: the owner is set, the mode is not.
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()> {
         let half = |root: &Path, middle| match at(root).meta(path) {

@@ -173,6 +173,9 @@ pub trait Host: Send + Sync + Debug {
     fn make_directory(&self, path: &Path, attributes: &Attributes) -> Result<()>;
     /// Puts a symbolic link in place at once.
     fn make_link(&self, path: &Path, target: &Path, attributes: &Attributes) -> Result<()>;
+    /// Moves what is at `from` to `to`, in one step and for good; both must be on one file system. What is at `to` already
+    /// takes its place. Follows no link at either.
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
     /// Sets owner, then mode, then extended attributes (others than these are removed).
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()>;
     /// Removes a file, a link or an empty directory, and what a crash during a write of it left beside. Already gone
@@ -204,6 +207,20 @@ pub fn read_if_there(host: &dyn Host, path: impl AsRef<Path>) -> Result<Option<V
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// Removes what is at `path`, and when that is a directory, everything in it. No link is followed. Already gone is
+/// success.
+///
+/// # Errors
+/// As [`Host::remove`].
+pub fn remove_tree(host: &dyn Host, path: &Path) -> Result<()> {
+    if matches!(host.meta(path)?, Some(Meta { kind: Kind::Directory, .. })) {
+        for name in host.list(path)? {
+            remove_tree(host, &path.join(name))?;
+        }
+    }
+    host.remove(path)
 }
 
 /// The text of a file of which a host may have none: then it is empty. What is not UTF-8 is replaced.

@@ -99,6 +99,10 @@ impl Host for ReadOnly<'_> {
         refuse("make the link", path)
     }
 
+    fn rename(&self, from: &Path, _to: &Path) -> Result<()> {
+        refuse("rename", from)
+    }
+
     fn set_attributes(&self, path: &Path, _attributes: &Attributes) -> Result<()> {
         refuse("set the attributes of", path)
     }
@@ -144,6 +148,7 @@ mod tests {
             host.make_link(new, file, &mode),
             host.set_attributes(file, &Attributes::root(0o600)),
             host.remove(file),
+            host.rename(file, new),
             host.run(&command).map(drop),
             host.run_watched(&command, &mut |_| ()).map(drop),
             host.sync(),

@@ -455,6 +455,17 @@ impl Host for RealHost {
         self.commit(path, staged)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        let (old, new) = (self.find(from, Links::Trusted, "rename")?, self.find(to, Links::Trusted, "rename")?);
+        let flags = match new.stat().map_err(failed("rename", to))? {
+            None => RenameFlags::RENAME_NOREPLACE,
+            Some(_) => RenameFlags::RENAME_EXCHANGE,
+        };
+        renameat2(&old.dir, old.name.as_os_str(), &new.dir, new.name.as_os_str(), flags)
+            .map_err(|e| failed("rename", from)(e.into()))?;
+        new.sync_dir().and_then(|()| old.sync_dir()).map_err(failed("sync the directory of", to))
+    }
+
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()> {
         let act = "set the attributes of";
         let place = self.find(path, Links::Trusted, act)?;

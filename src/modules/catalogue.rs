@@ -1,9 +1,9 @@
 //! All modules there are, checked against each other, and their order.
 
 use super::manifest::{Manifest, Reference};
-use super::source::ModuleSource;
+use super::source::{DISABLED, ModuleSource};
 use crate::base::yaml::{Collector, Problem, Problems};
-use crate::host::Host;
+use crate::host::{self, Host};
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,6 +13,7 @@ use std::path::Path;
 #[derive(Debug, Clone, Default)]
 pub struct Catalogue {
     modules: BTreeMap<String, Manifest>,
+    disabled: BTreeSet<String>,
 }
 
 impl Catalogue {
@@ -21,20 +22,43 @@ impl Catalogue {
     /// # Errors
     /// Everything that is wrong with them; a folder that can't be read is one of those things.
     pub fn load(host: &dyn Host, builtin: &Path, own: &Path) -> Result<Catalogue, Problems> {
-        let mut sources = Vec::new();
-        for (dir, is_builtin) in [(builtin, true), (own, false)] {
-            let found = ModuleSource::load_all(host, dir, is_builtin);
-            sources.extend(found.map_err(|error| Problem::anywhere("modules-unreadable", error.to_string()))?);
-        }
-        Catalogue::new(sources)
+        let (sources, disabled) = Catalogue::sources(host, builtin, own)?;
+        Catalogue::of(sources, disabled)
     }
 
-    /// The catalogue of these modules, built-in ones first.
+    /// What it would be made of: the modules, and the names of the plugins that are switched off.
+    ///
+    /// # Errors
+    /// When a folder can't be read.
+    pub fn sources(
+        host: &dyn Host,
+        builtin: &Path,
+        own: &Path,
+    ) -> Result<(Vec<ModuleSource>, BTreeSet<String>), Problems> {
+        let unreadable = |error: host::Error| Problem::anywhere("modules-unreadable", error.to_string());
+        let mut sources = Vec::new();
+        for (dir, is_builtin) in [(builtin, true), (own, false)] {
+            sources.extend(ModuleSource::load_all(host, dir, is_builtin).map_err(unreadable)?);
+        }
+        let names = host.list(own).map_err(unreadable)?;
+        let off = names.iter().filter_map(|name| name.to_str()?.strip_suffix(DISABLED).map(str::to_owned));
+        Ok((sources, off.collect()))
+    }
+
+    /// The catalogue of these modules, built-in ones first; none is switched off.
+    ///
+    /// # Errors
+    /// As [`Catalogue::of`].
+    pub fn new(sources: Vec<ModuleSource>) -> Result<Catalogue, Problems> {
+        Catalogue::of(sources, BTreeSet::new())
+    }
+
+    /// The catalogue of these modules, built-in ones first, beside those of these names that are switched off.
     ///
     /// # Errors
     /// Every problem of every manifest: those of its own text, a module that replaces another, a dependency that
     /// doesn't exist, modules that depend on each other in a circle.
-    pub fn new(sources: Vec<ModuleSource>) -> Result<Catalogue, Problems> {
+    pub fn of(sources: Vec<ModuleSource>, disabled: BTreeSet<String>) -> Result<Catalogue, Problems> {
         let collector = Collector::default();
         let mut modules: BTreeMap<String, Manifest> = BTreeMap::new();
         let mut broken = BTreeSet::new();
@@ -58,7 +82,7 @@ impl Catalogue {
                 }
             }
         }
-        let catalogue = Catalogue { modules };
+        let catalogue = Catalogue { modules, disabled };
         catalogue.check_references(&broken, &collector);
         catalogue.check_cycles(&collector);
         collector.finish(catalogue)
@@ -77,6 +101,21 @@ impl Catalogue {
     /// All names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.modules.keys().map(String::as_str)
+    }
+
+    /// Whether there is a plugin of that name that is switched off.
+    pub fn is_disabled(&self, name: &str) -> bool {
+        self.disabled.contains(name)
+    }
+
+    /// That a module is not there of which `said` tells (`the module "dokcer"`), at the place that `at` knows: it doesn't
+    /// exist, or it is switched off.
+    pub fn missing(&self, name: &str, said: &str, at: impl FnOnce(&'static str, String) -> Problem) -> Problem {
+        if self.disabled.contains(name) {
+            let hint = format!("vps-configurator plugin enable {name}");
+            return at("plugin-disabled", format!("{said} is a plugin that is switched off")).hint(hint);
+        }
+        at("module-unknown", format!("{said} does not exist")).instead_of(name, self.names())
     }
 
     /// The modules and everything that they depend on: each name with who needed it first, `None` for those asked for.
@@ -136,9 +175,9 @@ impl Catalogue {
                     if self.modules.contains_key(name) || broken.contains(name) {
                         continue;
                     }
-                    let message = format!("{} {what} \"{name}\", which does not exist", module.name);
-                    let problem = Problem::at(&module.source, *span, "module-unknown", message);
-                    collector.add(problem.instead_of(name, self.names().filter(|other| *other != module.name)));
+                    let said = format!("{} {what} \"{name}\", which", module.name);
+                    collector
+                        .add(self.missing(name, &said, |code, text| Problem::at(&module.source, *span, code, text)));
                 }
             }
         }

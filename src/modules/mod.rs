@@ -11,6 +11,7 @@ pub mod facts;
 pub mod manifest;
 pub mod names;
 pub mod option;
+pub mod plugin;
 pub mod probe;
 pub mod probing;
 pub mod source;

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// The file that makes a folder a module.
 pub const MANIFEST: &str = "module.yaml";
 
+/// The end of the name of a folder whose module is switched off.
+pub const DISABLED: &str = ".disabled";
+
 /// A module's folder, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleSource {
@@ -38,13 +41,15 @@ impl ModuleSource {
         Ok(Some(ModuleSource { dir: dir.to_owned(), builtin, manifest, files }))
     }
 
-    /// Reads every module below `dir`, in the order of their names. None when there is no such folder.
+    /// Reads every module below `dir`, in the order of their names; those that hide, and those that are switched off, are
+    /// left out. None when there is no such folder.
     ///
     /// # Errors
     /// When a file can't be read.
     pub fn load_all(host: &dyn Host, dir: &Path, builtin: bool) -> Result<Vec<Self>> {
         let mut all = Vec::new();
-        for name in host.list(dir)? {
+        let is_module = |name: &str| !name.starts_with('.') && !name.ends_with(DISABLED);
+        for name in host.list(dir)?.into_iter().filter(|name| is_module(&name.to_string_lossy())) {
             all.extend(ModuleSource::load(host, &dir.join(name), builtin)?);
         }
         Ok(all)

@@ -40,8 +40,7 @@ pub fn create(catalogue: &Catalogue, profiles: &Profiles, new: &NewProfile) -> R
     text.push_str(if new.modules.is_empty() { "modules: {}\n" } else { "modules:\n" });
     for name in &new.modules {
         let Some(module) = catalogue.get(name) else {
-            let problem = Problem::anywhere("module-unknown", format!("the module \"{name}\" does not exist"));
-            return Err(problem.instead_of(name, catalogue.names()));
+            return Err(catalogue.missing(name, &format!("the module \"{name}\""), Problem::anywhere));
         };
         text.push_str(&format!("  # {}\n  {name}:\n", module.summary));
         for option in &module.options.0 {

@@ -150,9 +150,8 @@ impl<'a> Merge<'a> {
         };
         for entry in fields.entries() {
             let Some(module) = self.catalogue.get(&entry.key) else {
-                let problem =
-                    reader.at(entry.span, "module-unknown", format!("the module \"{}\" does not exist", entry.key));
-                reader.tell(problem.instead_of(&entry.key, self.catalogue.names()));
+                let said = format!("the module \"{}\"", entry.key);
+                reader.tell(self.catalogue.missing(&entry.key, &said, |code, text| reader.at(entry.span, code, text)));
                 continue;
             };
             let what = format!("modules.{}", entry.key);
@@ -192,9 +191,7 @@ fn enable(
     let known = |name: &String, flag: &str| {
         let good = catalogue.get(name).is_some();
         if !good {
-            let problem =
-                Problem::anywhere("module-unknown", format!("{flag} {name}: the module \"{name}\" does not exist"));
-            collector.add(problem.instead_of(name, catalogue.names()));
+            collector.add(catalogue.missing(name, &format!("{flag} {name}: the module \"{name}\""), Problem::anywhere));
         }
         good
     };

@@ -49,7 +49,7 @@ impl Download {
         let fields: Fields = fields::read("download", name, fields, module)?;
         let invalid = |why: &str| fields::invalid("download", name, module, why);
         let digest = Digest::parse(&fields.sha256).ok_or_else(|| invalid("sha256 must be 64 lower-case hex digits"))?;
-        if !["https://", "http://"].iter().any(|scheme| fields.url.starts_with(scheme)) {
+        if !is_url(&fields.url) {
             return Err(invalid("the url must begin with https:// or http://"));
         }
         Ok(Box::new(Download {
@@ -65,36 +65,44 @@ impl Download {
         let root = owner::root();
         Seen::File { digest: self.digest.clone(), owned: Owned::new(self.mode, &root, &root), text: None }
     }
+}
 
-    /// Fetches the file and gives its content, which is what its digest says.
-    fn fetch(&self, host: &dyn Host) -> Result<Vec<u8>> {
-        let dir = Path::new(paths::CACHE).join("downloads");
-        let file = dir.join(self.digest.short());
-        preimage::make_parents(host, &file)?;
-        host.remove(&file)?;
-        let command = Command::new(APT_HELPER)
-            .args(["download-file".to_owned(), self.url.clone(), file.to_string_lossy().into_owned()])
-            .arg(format!("SHA256:{}", self.digest))
-            .timeout(Duration::from_secs(1800));
-        let what = || format!("cannot download {}", self.url);
-        let fetched = host.run(&command).map_err(|why| match why {
-            crate::host::Error::Failed { .. } | crate::host::Error::TimedOut { .. } => {
-                Error::refused("download-failed", what(), why.to_string())
-                    .fix("look whether the address can be reached from this host, then run again")
-            }
-            other => other.into(),
-        });
-        let content = fetched.and_then(|_| Ok(host.read(&file)?));
-        host.remove(&file)?;
-        let content = content?;
-        let found = Digest::of(&content);
-        if found != self.digest {
-            let why = format!("its SHA-256 is {found}, and {} was expected", self.digest);
-            return Err(Error::refused("download-mismatch", what(), why)
-                .fix("if the publisher changed the file, check the new one and declare its sha256"));
+/// Whether this is the address of something that can be fetched. Its digest makes it safe, not the way it comes.
+pub fn is_url(text: &str) -> bool {
+    ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// The content of what is at `url`, which is what its digest says.
+///
+/// # Errors
+/// When it doesn't come through, or is something else.
+pub fn fetch(host: &dyn Host, url: &str, digest: &Digest) -> Result<Vec<u8>> {
+    let dir = Path::new(paths::CACHE).join("downloads");
+    let file = dir.join(digest.short());
+    preimage::make_parents(host, &file)?;
+    host.remove(&file)?;
+    let command = Command::new(APT_HELPER)
+        .args(["download-file".to_owned(), url.to_owned(), file.to_string_lossy().into_owned()])
+        .arg(format!("SHA256:{}", digest))
+        .timeout(Duration::from_secs(1800));
+    let what = || format!("cannot download {}", url);
+    let fetched = host.run(&command).map_err(|why| match why {
+        crate::host::Error::Failed { .. } | crate::host::Error::TimedOut { .. } => {
+            Error::refused("download-failed", what(), why.to_string())
+                .fix("look whether the address can be reached from this host, then run again")
         }
-        Ok(content)
+        other => other.into(),
+    });
+    let content = fetched.and_then(|_| Ok(host.read(&file)?));
+    host.remove(&file)?;
+    let content = content?;
+    let found = Digest::of(&content);
+    if found != *digest {
+        let why = format!("its SHA-256 is {found}, and {} was expected", digest);
+        return Err(Error::refused("download-mismatch", what(), why)
+            .fix("if the publisher changed the file, check the new one and declare its sha256"));
     }
+    Ok(content)
 }
 
 impl Resource for Download {
@@ -143,7 +151,7 @@ impl Resource for Download {
         {
             return Ok(context.host.set_attributes(&self.path, &attributes)?);
         }
-        let content = self.fetch(context.host)?;
+        let content = fetch(context.host, &self.url, &self.digest)?;
         file::put(context.host, &self.path, &content, &attributes)
     }
 }

@@ -38,6 +38,13 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     has(&module, &["name", "summary", "options", "depends_on", "enabled"]);
     has(&module["options"][0], &["name", "type", "default", "help"]);
     has(&ask("module graph", 0), &["nodes", "edges"]);
+    tree.put("/tmp/tree/module.yaml", "name: tree\nsummary: Trees\n");
+    let install = format!("plugin install {}", tree.at("/tmp/tree").display());
+    has(&ask(&install, 0), &["status", "plugin", "enabled", "files"]);
+    has(&ask("plugin list", 0)["plugins"][0], &["name", "enabled", "applied", "path", "summary", "problems"]);
+    assert_eq!(ask("plugin disable tree", 0)["enabled"], false);
+    assert_eq!(ask("plugin enable tree", 0)["enabled"], true);
+    assert_eq!(ask("plugin remove tree --yes", 0)["plugin"], "tree");
     has(&ask("profile list", 0)["profiles"][0], &["name", "summary"]);
     has(&ask("profile show full", 0), &["name", "modules"]);
     let shown = ask("config show --profile full", 0);

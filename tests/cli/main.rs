@@ -8,6 +8,7 @@ mod dropped;
 mod edited;
 mod heirs;
 mod json;
+mod plugin;
 mod refusals;
 mod streams;
 mod verify;

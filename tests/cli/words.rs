@@ -63,6 +63,29 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("module-graph-dot", "module graph --format dot", 0);
     session.step("module-graph-json", "module graph --format json", 0);
 
+    // Modules of the administrator's own.
+    tree.put("/tmp/tree/module.yaml", "name: tree\nsummary: Lists directories\nresources:\n  - package: tool\n");
+    session.step("plugin-list-none", "plugin list", 0);
+    session.step("plugin-install-dry-run", "plugin install ROOT/tmp/tree --dry-run", 0);
+    session.step("plugin-install", "plugin install ROOT/tmp/tree", 0);
+    session.step("plugin-install-again", "plugin install ROOT/tmp/tree", 2);
+    session.step("plugin-install-replace", "plugin install ROOT/tmp/tree --replace --force", 0);
+    session.step("plugin-install-checksum", "plugin install ROOT/tmp/tree --sha256 12", 2);
+    session.step("plugin-list", "plugin list", 0);
+    session.step("plugin-disable-dry-run", "plugin disable tree --dry-run", 0);
+    session.step("plugin-disable", "plugin disable tree --force", 0);
+    session.step("plugin-list-disabled", "plugin list", 0);
+    session.step("plugin-enable-dry-run", "plugin enable tree --dry-run", 0);
+    session.step("plugin-enable", "plugin enable tree", 0);
+    session.step("plugin-enable-again", "plugin enable tree", 0);
+    session.step("plugin-remove-dry-run", "plugin remove tree --dry-run", 0);
+    session.step("plugin-remove-not-confirmed", "plugin remove tree", 2);
+    session.step("plugin-remove", "plugin remove tree --force --yes", 0);
+    session.step("plugin-remove-again", "plugin remove tree --yes", 2);
+    for left in ["/tmp/tree", "/etc/vps-configurator"] {
+        std::fs::remove_dir_all(tree.at(left)).unwrap();
+    }
+
     // The configuration.
     session.step("config-show", "config show --profile full", 0);
     session.step("config-show-origin", "config show modules.web --origin --profile full", 0);

@@ -8,6 +8,7 @@ mod install;
 mod internal;
 mod module;
 mod plan;
+mod plugin;
 mod profile;
 mod recover;
 mod removal;
@@ -46,6 +47,7 @@ pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, 
         Command::Transaction(verb) => run("transaction", &|session| transaction::run(session, verb)),
         Command::Finding(verb) => run("finding", &|session| finding::run(session, verb)),
         Command::Module(verb) => run("module", &|session| module::run(session, verb)),
+        Command::Plugin(verb) => run("plugin", &|session| plugin::run(session, verb)),
         Command::Profile(verb) => run("profile", &|session| profile::run(session, verb)),
         Command::Config(verb) => run("config", &|session| config::run(session, verb)),
         Command::Completion { shell } => completion::run(output, *shell),

@@ -1,7 +1,7 @@
 //! `module list|show|graph`: what there is to enable.
 
 use super::Outcome;
-use crate::base::yaml::nearest;
+use crate::base::yaml::{self, nearest};
 use crate::cli::args::{GraphFormat, Module, Select};
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
@@ -61,6 +61,9 @@ fn list(session: &Session<'_>, catalogue: &Catalogue) -> Outcome {
 
 fn show(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> Outcome {
     let Some(module) = catalogue.get(name) else {
+        if catalogue.is_disabled(name) {
+            return Err(catalogue.missing(name, &format!("the module \"{name}\""), yaml::Problem::anywhere).into());
+        }
         let names: Vec<&str> = catalogue.iter().map(|module| module.name.as_str()).collect();
         let mut problem = Problem::new(
             Exit::Usage,

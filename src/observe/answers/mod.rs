@@ -259,6 +259,10 @@ impl Host for Remembering<'_> {
         self.host.make_link(path, target, attributes)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.host.rename(from, to)
+    }
+
     fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<()> {
         self.host.set_attributes(path, attributes)
     }
