@@ -94,6 +94,9 @@ pub enum Command {
     /// Show, check and change the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Show and clear the packages that apt keeps for later
+    #[command(subcommand)]
+    Cache(Cache),
     /// Print a shell completion script
     Completion {
         /// The shell
@@ -445,6 +448,25 @@ pub enum Config {
     },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
+}
+
+/// Show and clear the packages that apt keeps for later.
+#[derive(Debug, Subcommand)]
+pub enum Cache {
+    /// Show how much there is, and how much may stay
+    Stats,
+    /// List them, in the order in which they go when there are too many
+    List {
+        /// Hold each against the checksum in the package lists; exit 4 when one differs
+        #[arg(long)]
+        verify: bool,
+    },
+    /// Remove them all
+    Clear {
+        /// Show what would go, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// For units and the package build.

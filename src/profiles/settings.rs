@@ -16,6 +16,8 @@ apply:
   lock_wait: {type: integer, min: 0, max: 86400, default: 600, help: Seconds to wait for a lock that someone else holds}
   recovery: {type: choice, choices: [finish, undo], default: finish, help: What the next start does with a run that a crash cut off}
   fast_io: {type: boolean, default: false, help: 'Sync the files of new packages once, at the end, not each by itself'}
+cache:
+  limit: {type: integer, min: 0, max: 1000000, default: 2000, help: 'MB that packages may take in the cache of apt after an install; those that were not used for longest go first (0 - no limit)'}
 drift:
   skip: {type: list, items: {type: string}, default: [], help: Territories that verify leaves out; territories.yaml lists them}
 confirm:
@@ -54,6 +56,8 @@ pub struct Settings {
     pub recovery: Recovery,
     /// Whether new packages are unpacked without syncing each file.
     pub fast_io: bool,
+    /// Bytes that packages may take in apt's cache after an install; `None` for no limit.
+    pub cache_limit: Option<u64>,
     /// The territories that `verify` leaves out.
     pub skipped: Vec<String>,
     /// When a change of the way in must be confirmed.
@@ -80,6 +84,7 @@ impl Settings {
                 .get("apply.fast_io")
                 .and_then(|v| v.value.as_bool())
                 .unwrap_or_else(|| described.get("apply.fast_io") == Some(&Value::Bool(true))),
+            cache_limit: Some(number("cache.limit") * 1_000_000).filter(|limit| *limit > 0),
             skipped: values
                 .get("drift.skip")
                 .and_then(|v| v.value.as_array())
@@ -122,6 +127,7 @@ mod tests {
         let settings = Settings::new(&BTreeMap::new());
         assert_eq!(settings.lock_wait, crate::resources::package::LOCK_WAIT);
         assert!(!settings.fast_io);
+        assert_eq!(settings.cache_limit, Some(2_000_000_000));
         assert_eq!((settings.workers, settings.confirm_timeout), (4, Duration::from_secs(300)));
     }
 
@@ -139,6 +145,7 @@ mod tests {
                 "apply.lock_wait",
                 "apply.recovery",
                 "apply.fast_io",
+                "cache.limit",
                 "drift.skip",
                 "confirm.when",
                 "confirm.timeout"

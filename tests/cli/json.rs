@@ -89,6 +89,12 @@ fn every_command_answers_in_json_with_the_promised_keys() {
         "next_steps",
     ];
     assert_eq!(ask("install --profile full --download-only --yes", 0)["status"], "fetched");
+    has(
+        &ask("cache stats", 0),
+        &["directory", "packages", "bytes", "limit_bytes", "installed", "used_first", "used_last"],
+    );
+    let keys_of_a_file = ["package", "version", "architecture", "bytes", "used", "installed", "path", "state"];
+    has(&ask("cache list --verify", 0)["packages"][0], &keys_of_a_file);
     let done = ask("install --profile full --yes", 0);
     has(&done, &keys);
     assert_eq!((&done["status"], &done["changes"]), (&"success".into(), &14.into()));
@@ -126,6 +132,7 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     let accepted = ask("finding accept sudo:*", 0);
     assert_eq!(accepted["findings"], serde_json::json!(["sudo:/etc/sudoers.d/ada"]));
     has(&ask("finding list", 0)["findings"][0], &["id", "by", "at", "reason", "accepted", "was"]);
+    has(&ask("cache clear", 0), &["packages", "bytes", "paths"]);
     assert_eq!(ask("finding withdraw sudo:*", 0)["changes"], 1);
     tree.remove("/etc/sudoers.d/ada");
     let back = ask("rollback --yes", 0);

@@ -127,6 +127,10 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     tree.remove("/tmp/plan.json");
     session.step("install-download-only", "install --profile full --download-only --yes", 0);
     assert!(tree.text("/var/lib/dpkg/status").lines().all(|line| line != "Package: web"), "fetched, not installed");
+    session.step("cache-stats", "cache stats", 0);
+    session.step("cache-list", "cache list", 0);
+    session.step("cache-list-verify", "cache list --verify", 0);
+    session.step("cache-clear-dry-run", "cache clear --dry-run", 0);
     session.step("install-quiet", "install --profile full --module web --skip kernel --dry-run --quiet", 0);
     session.step("install", "install --profile full --workers 1 --yes", 0);
     session.step("install-again", "install --profile full --yes", 0);

@@ -18,13 +18,13 @@ use crate::cli::setup::{Setup, select_of};
 use crate::cli::signals::Signals;
 use crate::cli::story;
 use crate::engine::apply::{Report, apply};
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Plan, Step};
 use crate::engine::recover::{Direction, is_needed, leave, recover};
 use crate::engine::{Patience, Resource, Works, confirm, debts};
 use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, ConfirmationRow, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
-use crate::resources::package::PackageSet;
+use crate::resources::package::{PackageSet, cache};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
@@ -133,9 +133,7 @@ fn carry_out(
     session.require_writable()?;
     setup.check(session, &plan)?;
     if order.download_only {
-        if let Some(packages) = &setup.packages {
-            packages.download(session.host, &progress, patience)?;
-        }
+        fetch_packages(&works, &setup, &plan)?;
         progress.finish();
         match session.output.is_json() {
             true => session.output.value(&json!({"status": "fetched", "profile": setup.profile, "plan": plan.hash})),
@@ -166,6 +164,8 @@ fn carry_out(
         }
         plan = now;
     }
+    // Before anything is changed: what can't be had is known then.
+    fetch_packages(&works, &setup, &plan)?;
     if let Some(workers) = order.workers {
         setup.policy.workers = workers;
     }
@@ -195,6 +195,7 @@ fn carry_out(
     let made = apply(&works, nodes, &setup.order, &plan, tx, &setup.policy, &actor);
     if made.is_ok() {
         baseline::end(session, &journal, Some(tx));
+        trim_cache(session, &setup);
     }
     progress.finish();
     let made = made.map_err(|error| {
@@ -214,6 +215,17 @@ fn carry_out(
     };
     let waiting = waiting.as_ref().map(|row| (row, looked.as_slice()));
     tell(session, &progress, &setup, &plan, Some(&made), waiting, began.elapsed().as_secs_f64())
+}
+
+/// Holds the limit of apt's cache. That it can't be held now is no failure of the install: the next one tries again.
+fn trim_cache(session: &Session<'_>, setup: &Setup) {
+    let Some(limit) = setup.settings.cache_limit else { return };
+    match cache::trim(session.host, limit) {
+        Ok(gone) => {
+            gone.into_iter().flatten().for_each(|file| tracing::debug!("{} is over the limit", file.path.display()))
+        }
+        Err(error) => tracing::warn!("apt's cache was not trimmed: {error}"),
+    }
 }
 
 /// What was not confirmed in time is taken back before anything else, should nobody have done it yet. What was read of
@@ -331,6 +343,16 @@ fn once_packages_are_ready(
         return Ok(None);
     }
     setup.plan(session).map(Some)
+}
+
+/// Fetches the packages of the plan into apt's cache.
+fn fetch_packages(works: &Works<'_>, setup: &Setup, plan: &Plan) -> Result<(), Problem> {
+    let Some(packages) = &setup.packages else { return Ok(()) };
+    let is_it = |step: &&Step| step.id == *packages.id() && step.dropped.is_none();
+    match plan.steps.iter().find(is_it) {
+        Some(step) => Ok(packages.download(works.host, works.progress, works.patience, &step.seen)?),
+        None => Ok(()),
+    }
 }
 
 fn refuse_after_incomplete_undo(works: &Works<'_>) -> Result<(), Problem> {

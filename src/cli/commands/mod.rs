@@ -1,5 +1,6 @@
 //! One file for each noun of the command line: thin, from arguments to a call of the library and its rendering.
 
+mod cache;
 mod completion;
 mod config;
 mod confirm;
@@ -50,6 +51,7 @@ pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, 
         Command::Plugin(verb) => run("plugin", &|session| plugin::run(session, verb)),
         Command::Profile(verb) => run("profile", &|session| profile::run(session, verb)),
         Command::Config(verb) => run("config", &|session| config::run(session, verb)),
+        Command::Cache(verb) => run("cache", &|session| cache::run(session, verb)),
         Command::Completion { shell } => completion::run(output, *shell),
         Command::Internal(verb) => run("internal", &|session| internal::run(session, verb)),
     }

@@ -10,12 +10,14 @@ use super::failure;
 use super::simulation::{Item, Simulation};
 use crate::base::digest::Digest;
 use crate::base::{paths, version};
-use crate::engine::{Error, Result};
+use crate::engine::Result;
 use crate::host::{Command, Host, read_if_there, read_text};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as Memory};
 use std::time::Duration;
 
 /// apt's lists.
@@ -54,6 +56,23 @@ pub struct Pending {
     pub auto: bool,
 }
 
+/// Whether the archives could be reached when this run last tried: they are not asked again and again. A copy knows what
+/// the original knows.
+#[derive(Debug, Clone, Default)]
+pub struct Reach(Arc<AtomicBool>);
+
+impl Reach {
+    /// Nobody answers.
+    pub fn is_off(&self) -> bool {
+        self.0.load(Memory::Relaxed)
+    }
+
+    /// Nobody answered.
+    pub fn set_off(&self) {
+        self.0.store(true, Memory::Relaxed);
+    }
+}
+
 /// The lists that a plan is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Archive {
@@ -64,20 +83,20 @@ pub enum Archive {
 }
 
 impl Archive {
-    /// The lists to solve with, fetched if need be: apt's own when they are fresh and know every source.
-    pub fn for_solving(host: &dyn Host, sources: &[PlannedSource]) -> Result<Archive> {
+    /// The lists to solve with, fetched if need be: apt's own when they are fresh and know every source. When nobody can
+    /// be reached, older ones that know every source.
+    pub fn for_solving(host: &dyn Host, sources: &[PlannedSource], reach: &Reach) -> Result<Archive> {
         let planned: Vec<&PlannedSource> = missing(host, sources)?;
         if planned.is_empty() && Archive::Own.is_fresh(host)? {
             return Ok(Archive::Own);
         }
-        Archive::fetch_private(host, &planned)?;
-        Ok(Archive::Private)
+        Archive::fetch_private(host, &planned, reach)
     }
 
     /// The lists to look for security updates in, whatever their age: a host where nothing else is to be done goes
     /// on its own lists, which apt's timer keeps fresh; only where there are none they are fetched.
-    pub fn for_looking(host: &dyn Host) -> Result<Archive> {
-        if Archive::Own.releases(host)?.is_empty() { Archive::for_solving(host, &[]) } else { Ok(Archive::Own) }
+    pub fn for_looking(host: &dyn Host, reach: &Reach) -> Result<Archive> {
+        if Archive::Own.releases(host)?.is_empty() { Archive::for_solving(host, &[], reach) } else { Ok(Archive::Own) }
     }
 
     pub(super) fn dir(self) -> &'static Path {
@@ -123,7 +142,7 @@ impl Archive {
         Ok(names.filter(|n| n.ends_with("_InRelease") || n.ends_with("_Release")).collect())
     }
 
-    fn fetch_private(host: &dyn Host, planned: &[&PlannedSource]) -> Result<()> {
+    fn fetch_private(host: &dyn Host, planned: &[&PlannedSource], reach: &Reach) -> Result<Archive> {
         let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
         let target = Path::new(paths::APT_SOURCES);
         for name in host.list(Path::new(SOURCES))? {
@@ -144,12 +163,24 @@ impl Archive {
         }
         let stamp = Digest::of(&all);
         let stamped = read_if_there(host, Path::new(paths::APT_SOURCES_DIGEST))?;
-        if stamped.as_deref() == Some(stamp.as_str().as_bytes()) && Archive::Private.is_fresh(host)? {
-            return Ok(());
+        let is_same = stamped.as_deref() == Some(stamp.as_str().as_bytes());
+        if is_same && Archive::Private.is_fresh(host)? {
+            return Ok(Archive::Private);
         }
-        for name in host.list(target)? {
-            if !files.contains_key(&target.join(&name)) {
-                host.look(&Command::new("rm").arg("-f").arg(target.join(&name).display().to_string()))?;
+        // What was fetched for just these sources; else apt's own, where they know all of them.
+        let older = if is_same { Some(Archive::Private) } else { planned.is_empty().then_some(Archive::Own) };
+        let older = match older {
+            Some(older) if !older.releases(host)?.is_empty() => Some(older),
+            _ => None,
+        };
+        if let Some(older) = older.filter(|_| reach.is_off()) {
+            return Ok(older);
+        }
+        if !is_same {
+            // From here on until they are fetched the lists are those of no sources.
+            let strangers = host.list(target)?.into_iter().map(|name| target.join(name));
+            for path in strangers.filter(|path| !files.contains_key(path)).chain([paths::APT_SOURCES_DIGEST.into()]) {
+                host.look(&Command::new("rm").arg("-f").arg(path.display().to_string()))?;
             }
         }
         let partial = Path::new(paths::APT_LISTS).join("partial");
@@ -162,8 +193,17 @@ impl Archive {
         for (path, content) in &files {
             copy(host, path, content)?;
         }
-        update(host, Archive::Private, &mut |command| Ok(host.look(command)?))?;
-        copy(host, Path::new(paths::APT_SOURCES_DIGEST), stamp.as_str().as_bytes())
+        match (update(host, Archive::Private, &mut |command| Ok(host.look(command)?)), older) {
+            (Ok(()), _) => {
+                copy(host, Path::new(paths::APT_SOURCES_DIGEST), stamp.as_str().as_bytes())?;
+                Ok(Archive::Private)
+            }
+            (Err(error), Some(older)) if failure::is_network(&error) => {
+                reach.set_off();
+                Ok(older)
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// What Debian-Security has newer than is installed. Held packages are the administrator's business.
@@ -278,20 +318,6 @@ fn nearest(names: &str, name: &str) -> Vec<String> {
     let mut near: Vec<(f64, &str)> = names.lines().map(|n| (score(n), n)).filter(|(s, _)| *s > 0.9).collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     near.into_iter().take(3).map(|(_, n)| n.to_owned()).collect()
-}
-
-/// A refusal that has no module: no host can be reached, or a list is refused.
-pub(super) fn unreachable(hosts: &[String], lines: &str) -> Error {
-    Error::refused(
-        "network-unreachable",
-        format!(
-            "cannot fetch the package lists from {}",
-            if hosts.is_empty() { "the mirrors".into() } else { hosts.join(", ") }
-        ),
-        lines.to_owned(),
-    )
-    .fix("see that the host has a route and a name server: ip route; getent hosts deb.debian.org")
-    .fix("then run the same command again; nothing was changed")
 }
 
 #[cfg(test)]

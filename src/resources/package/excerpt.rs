@@ -80,6 +80,11 @@ impl Lists {
         }
     }
 
+    /// The same as arguments and a variable, for a program that is started otherwise.
+    pub fn options(&self) -> Vec<String> {
+        if self.is_excerpt() { Vec::new() } else { self.archive.options() }
+    }
+
     /// The variable that makes apt, and every program of apt's that it starts, look at an excerpt (apt.conf(5)).
     pub fn environment(&self) -> Option<(&'static str, String)> {
         self.excerpt.as_ref().map(|excerpt| ("APT_CONFIG", excerpt.configuration().display().to_string()))

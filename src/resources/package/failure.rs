@@ -1,6 +1,5 @@
 //! What went wrong, read from what apt and dpkg print.
 
-use super::archive;
 use crate::base::paths;
 use crate::engine::Error;
 use crate::host::{Attributes, Host};
@@ -47,14 +46,72 @@ fn hosts(text: &str) -> Vec<String> {
     hosts
 }
 
+/// The code of [`unreachable`].
+const UNREACHABLE: &str = "network-unreachable";
+
+/// What apt's methods say when a host doesn't answer, or answers that it can't: not when it answers that there is no such
+/// file, or with one that is not what was asked for.
+const NETWORK: [&str; 12] = [
+    "resolving",
+    "Could not resolve",
+    "Could not connect",
+    "Unable to connect",
+    "Connection",
+    "timed out",
+    "unreachable",
+    "No route",
+    "  500  ",
+    "  502  ",
+    "  503  ",
+    "  504  ",
+];
+
+/// A refusal that has no module: no host can be reached for `what`.
+fn unreachable(what: &str, text: &str, why: &str) -> Error {
+    let hosts = hosts(text);
+    let hosts = if hosts.is_empty() { "the mirrors".to_owned() } else { hosts.join(", ") };
+    Error::refused(UNREACHABLE, format!("cannot fetch {what} from {hosts}"), why)
+        .fix("see that the host has a route and a name server: ip route; getent hosts deb.debian.org")
+        .fix("then run the same command again; nothing was changed")
+}
+
+/// Whether the error is that nobody could be reached.
+pub fn is_network(error: &Error) -> bool {
+    matches!(error, Error::Refused { code: UNREACHABLE, .. })
+}
+
+/// apt's own errors and warnings, else its last words.
+fn complaints(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("E: ") || l.starts_with("W: ")).collect();
+    if lines.is_empty() { last_lines(text, 8) } else { lines.join("\n") }
+}
+
+/// Whether apt-get failed because of the network or the disk, and not because of a package.
+pub fn is_of_fetching(text: &str) -> bool {
+    let is_network = text.contains("E: Failed to fetch") && NETWORK.iter().any(|sign| complaints(text).contains(sign));
+    is_network || text.contains("No space left on device")
+}
+
+/// The refusal for packages that could not be fetched.
+pub fn of_fetch(text: &str) -> Error {
+    let why = complaints(text);
+    if text.contains("No space left on device") {
+        return Error::refused("disk-full", "cannot install the packages", last_lines(text, 8))
+            .fix("free some room (apt-get clean; journalctl --vacuum-size=100M), then run this again");
+    }
+    if NETWORK.iter().any(|sign| why.contains(sign)) {
+        return unreachable("the packages", text, &why);
+    }
+    Error::refused("download-failed", "cannot fetch the packages", why)
+        .fix("if a file is not found the archive has newer ones: apt-get update, then run this again")
+        .fix("if one is not what the lists say: try again later, or another mirror; it was not installed")
+}
+
 /// The refusal for package lists that could not be fetched.
 pub fn of_update(text: &str, has_lists: bool) -> Error {
-    let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("E: ") || l.starts_with("W: ")).collect();
-    let why = if lines.is_empty() { last_lines(text, 5) } else { lines.join("\n") };
-    let network =
-        ["resolving", "Could not connect", "Unable to connect", "Connection", "timed out", "unreachable", "No route"];
-    if network.iter().any(|sign| why.contains(sign)) {
-        return archive::unreachable(&hosts(text), &why);
+    let why = complaints(text);
+    if NETWORK.iter().any(|sign| why.contains(sign)) {
+        return unreachable("the package lists", text, &why);
     }
     let error = Error::refused("package-lists-refused", "cannot fetch the package lists", why)
         .fix("correct the source that is named above in /etc/apt/sources.list.d, then run apt-get update");

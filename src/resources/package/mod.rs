@@ -8,9 +8,11 @@
 //! | `resumed`, `renewal` | one record of a step that was cut off and of its going on; what a loss of power took from it |
 //! | `database` | what dpkg knows, read without a program |
 //! | `archive` | what the archives offer: apt's lists or our own |
+//! | `cache` | what apt's cache of packages holds, whether it is what the archives vouch for, how much of it stays |
 //! | `excerpt` | the part of the lists that a request can touch: what apt is given to read |
 //! | `weight` | what packages cost, and which old versions can still be had |
 //! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
+//! | `fetch` | what is needed, into that cache, before anything is changed |
 //! | `apt`, `health` | running it, and adopting what still runs; bringing dpkg in order |
 //! | `unsynced`, `damage` | unpacking without syncing each file, and what a crash spoils then |
 //! | `holder`, `locks`, `guard` | courtesy to others: who works here, waiting for it; services held back |
@@ -20,10 +22,12 @@
 
 mod apt;
 mod archive;
+pub mod cache;
 mod damage;
 mod database;
 mod excerpt;
 mod failure;
+mod fetch;
 mod guard;
 mod health;
 mod holder;

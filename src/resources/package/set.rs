@@ -1,8 +1,10 @@
 //! The resource `package:all`.
 
-use super::archive::{Archive, Pending, PlannedSource, update};
+use super::archive::{Archive, Pending, PlannedSource, Reach, update};
+use super::cache::{self, Checked, cached_deb};
 use super::database::Database;
 use super::failure;
+use super::fetch::{fetch, is_there, remove_strangers};
 use super::guard;
 use super::health::{Ailments, Healing, heal};
 use super::locks::wait_for_locks;
@@ -12,7 +14,6 @@ use super::simulation::Item;
 use super::solution::{Solution, Wanted};
 use super::traces::Traces;
 use super::tree::Tree;
-use super::weight::cached_deb;
 use super::{apt, treasure, unsynced};
 use crate::base::ids::ResourceId;
 use crate::base::size::bytes;
@@ -45,6 +46,8 @@ pub struct PackageSet {
     foreign: BTreeSet<PathBuf>,
     is_fast: bool,
     solved: Memory,
+    checked: Checked,
+    reach: Reach,
 }
 
 /// The state: what is there of what is wanted, and, when something is not, exactly how it will be.
@@ -82,6 +85,8 @@ impl PackageSet {
             foreign: BTreeSet::new(),
             is_fast: false,
             solved: Memory::default(),
+            checked: Checked::default(),
+            reach: Reach::default(),
         }
     }
 
@@ -139,6 +144,10 @@ impl PackageSet {
             .map_err(|e| Error::BadRecord { kind: self.id.to_string(), why: e.to_string() })
     }
 
+    fn archive(&self, host: &dyn Host) -> Result<Archive> {
+        Archive::for_solving(host, &self.sources, &self.reach)
+    }
+
     fn see(&self, host: &dyn Host) -> Result<Seen> {
         let database = Database::read(host)?;
         let wanted = self.wanted();
@@ -153,12 +162,11 @@ impl PackageSet {
         if !is_missing && !wants_security {
             return Ok(Seen { packages, security: None, solution: None, ailments });
         }
-        let mut archive =
-            if is_missing { Archive::for_solving(host, &self.sources)? } else { Archive::for_looking(host)? };
+        let mut archive = if is_missing { self.archive(host)? } else { Archive::for_looking(host, &self.reach)? };
         let mut pending = if wants_security { archive.security(host, &database)? } else { Vec::new() };
         if !is_missing && !pending.is_empty() {
             // Something is to be installed after all: from lists that are not too old for it.
-            archive = Archive::for_solving(host, &self.sources)?;
+            archive = self.archive(host)?;
             pending = archive.security(host, &database)?;
         }
         let missing: BTreeMap<String, Wanted> =
@@ -171,7 +179,8 @@ impl PackageSet {
                 there.filter(|(_, p)| p.auto).map(|(name, p)| (name.clone(), p.version.clone())).collect();
             let question = format!("{archive:?} {missing:?} {pending:?} {dependencies:?}");
             let find = || Solution::find(host, archive, &database, &missing, &pending, &dependencies);
-            Some(self.solved.solve(host, &question, find)?)
+            let solution = self.solved.solve(host, &question, find)?;
+            Some(Solution { offline: self.reach.is_off(), ..solution })
         };
         Ok(Seen { packages, security: wants_security.then_some(pending), solution, ailments })
     }
@@ -200,12 +209,8 @@ impl PackageSet {
             let line = error.to_string();
             context.progress.tell(&Event::Note { line: &line });
         }
-        if text.contains("No space left on device") {
-            return Error::refused("disk-full", "cannot install the packages", failure::last_lines(&text, 8))
-                .fix("free some room (apt-get clean; journalctl --vacuum-size=100M), then run this again");
-        }
-        if text.contains("E: Failed to fetch") && text.contains("resolving") {
-            return failure::of_update(&text, true);
+        if failure::is_of_fetching(&text) {
+            return failure::of_fetch(&text);
         }
         let what = if guilty.is_empty() {
             "cannot install the packages".to_owned()
@@ -223,15 +228,19 @@ impl PackageSet {
 
     fn install(&self, context: &Context<'_>, solution: &Solution, database: &Database) -> Result<()> {
         let (host, progress) = (context.host, context.progress);
-        if solution.refresh {
-            progress.tell(&Event::Within { what: "fetching the package lists", percent: None });
-            update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
+        let archive = self.refresh(context, solution)?;
+        if self.reach.is_off() {
+            let line =
+                "no archive answers: the packages in apt's cache are installed, by lists that were fetched before";
+            progress.tell(&Event::Note { line });
         }
-        let lists = solution.lists(host, database)?;
+        let lists = solution.lists(host, archive, database)?;
+        remove_strangers(host, progress, &lists, solution, &self.checked)?;
         let is_fit = |item: &Item| self.is_fast && unsynced::is_fit(item, database);
         let (fast, careful): (Vec<&Item>, Vec<&Item>) = solution.items().partition(|item| is_fit(item));
         let run = |options: &[&str], request: &[String]| {
-            let args = options.iter().map(|word| (*word).to_owned()).chain(request.iter().cloned()).collect::<Vec<_>>();
+            let words = options.iter().map(|word| (*word).to_owned());
+            let args = lists.options().into_iter().chain(words).chain(request.iter().cloned()).collect::<Vec<_>>();
             apt::run(host, progress, lists.environment(), &args)
         };
         if fast.is_empty() {
@@ -251,6 +260,24 @@ impl PackageSet {
         self.judge(context, solution, &output)
     }
 
+    /// The lists to install from: apt's own, fetched first where the plan was made from others. When nobody can be reached
+    /// and all packages are in the cache, those of the plan do.
+    fn refresh(&self, context: &Context<'_>, solution: &Solution) -> Result<Archive> {
+        let (host, progress) = (context.host, context.progress);
+        let has_all = || cache::holds(host, solution.items());
+        if !solution.refresh || self.reach.is_off() && has_all()? {
+            return Ok(solution.archive());
+        }
+        progress.tell(&Event::Within { what: "fetching the package lists", percent: None });
+        match update(host, Archive::Own, &mut |command| Ok(host.run(command)?)) {
+            Err(error) if failure::is_network(&error) && has_all()? => {
+                self.reach.set_off();
+                Ok(solution.archive())
+            }
+            other => other.map(|()| Archive::Own),
+        }
+    }
+
     fn judge(&self, context: &Context<'_>, solution: &Solution, output: &Output) -> Result<()> {
         if output.code == 0 { Ok(()) } else { Err(self.failed(context, solution, output)) }
     }
@@ -261,31 +288,25 @@ impl PackageSet {
         heal(host, progress, healing(context.patience))?;
         let database = Database::read(host)?;
         let solution = seen.solution.as_ref();
-        let is_there = |i: &Item| database.installed(&i.name).is_some_and(|p| p.version == i.version);
-        if let Some(solution) = solution.filter(|s| !s.items().all(is_there)) {
+        if let Some(solution) = solution.filter(|s| !s.items().all(|item| is_there(&database, item))) {
             guard::take_guard(host, progress)?;
             self.install(context, solution, &database)?;
+            cache::mark_used(host, solution.items())?;
         }
         self.mark(context, seen, solution)
     }
 
-    /// Fetches what the next apply will need, and changes nothing but apt's archives.
-    pub fn download(&self, host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -> Result<()> {
-        let seen = self.observe(host)?;
-        let Some(solution) = self.read(&seen)?.solution else { return Ok(()) };
+    /// Fetches what it takes to change what was `seen`, and changes nothing but apt's cache.
+    pub fn download(
+        &self,
+        host: &dyn Host,
+        progress: &dyn Progress,
+        patience: Patience<'_>,
+        seen: &State,
+    ) -> Result<()> {
+        let Some(solution) = self.read(seen)?.solution else { return Ok(()) };
         wait_for_locks(host, progress, patience)?;
-        if solution.refresh {
-            update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
-        }
-        let mut args = vec!["--no-remove".to_owned(), "--download-only".to_owned(), "install".to_owned()];
-        args.extend(solution.request.iter().cloned());
-        let output = apt::run(host, progress, None, &args)?;
-        if output.code == 0 {
-            return Ok(());
-        }
-        let text = format!("{}\n{}", output.text(), String::from_utf8_lossy(&output.stderr));
-        Err(Error::refused("download-failed", "fetch the packages", failure::last_lines(&text, 8))
-            .fix("look at the network and the sources of apt, then run the same command again"))
+        fetch(host, progress, &solution, &self.checked)
     }
 
     /// Sets the marks right: what is claimed is manual, what only was upgraded is what it was before.
@@ -397,6 +418,9 @@ impl Resource for PackageSet {
             change.details = details;
             return Ok(change);
         };
+        if solution.offline {
+            details.push("no archive answers: planned from package lists that were fetched before".to_owned());
+        }
         if !solution.new.is_empty() {
             summary.push(format!("install {} packages", solution.new.len()));
         }

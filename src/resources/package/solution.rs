@@ -42,6 +42,9 @@ pub struct Solution {
     /// apt's own lists are missing, old, or lack a planned source: they are fetched first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refresh: bool,
+    /// No archive could be reached: this was found in lists that were fetched before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
 }
 
 impl Solution {
@@ -103,6 +106,7 @@ impl Solution {
             new,
             upgrades,
             refresh: archive == Archive::Private,
+            offline: false,
         };
         solution.check_room(host)?;
         Ok(solution)
@@ -118,15 +122,20 @@ impl Solution {
         self.items().find(|i| i.name == name).map(|i| i.version.as_str())
     }
 
-    /// The lists that apt is to install from: an excerpt that leads to what was planned, else all of apt's own. Where
-    /// these were just fetched, they must lead to it.
-    pub fn lists(&self, host: &dyn Host, database: &Database) -> Result<Lists> {
-        let lists = Lists::for_request(host, Archive::Own, database, &self.request)?;
+    /// The lists that this was found in.
+    pub fn archive(&self) -> Archive {
+        if self.refresh { Archive::Private } else { Archive::Own }
+    }
+
+    /// The lists of `archive` that apt is to install from: an excerpt that leads to what was planned, else all. Where these
+    /// were just fetched, they must lead to it.
+    pub fn lists(&self, host: &dyn Host, archive: Archive, database: &Database) -> Result<Lists> {
+        let lists = Lists::for_request(host, archive, database, &self.request)?;
         if lists.is_excerpt() && self.recheck(host, &lists, database).is_ok() {
             return Ok(lists);
         }
-        let lists = Lists::whole(Archive::Own);
-        if self.refresh {
+        let lists = Lists::whole(archive);
+        if archive != self.archive() {
             self.recheck(host, &lists, database)?;
         }
         Ok(lists)

@@ -5,10 +5,10 @@
 //! [damaged](super::damage) unpacked anew, before any script runs.
 
 use super::apt::TRANSACTION_TIME;
+use super::cache::cached_deb;
 use super::damage::Damage;
 use super::database::Database;
 use super::simulation::Item;
-use super::weight::cached_deb;
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::base::pattern::is_like;

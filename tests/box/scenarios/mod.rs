@@ -15,6 +15,7 @@ mod kills;
 pub mod kinds;
 mod languages;
 mod modules;
+mod offline;
 mod packages;
 mod power;
 mod profiles;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Scenario> {
         bad_days::SCENARIOS,
         services::SCENARIOS,
         packages::SCENARIOS,
+        offline::SCENARIOS,
         if long { checkers::LONG } else { &[] },
     ]
     .concat()

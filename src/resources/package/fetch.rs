@@ -1,0 +1,146 @@
+//! Fetching what a solution needs into apt's cache, before anything is changed.
+
+use super::apt;
+use super::cache::{self, Checked};
+use super::database::Database;
+use super::excerpt::Lists;
+use super::failure;
+use super::simulation::Item;
+use super::solution::Solution;
+use crate::engine::{Event, Progress, Result};
+use crate::host::Host;
+
+/// Fetches what is not in the cache, and good. Nothing but apt's cache is changed.
+///
+/// # Errors
+/// `network-unreachable`, `download-failed`, `disk-full`; `plan-outdated` when the lists lead to something else by now.
+pub fn fetch(host: &dyn Host, progress: &dyn Progress, solution: &Solution, checked: &Checked) -> Result<()> {
+    let database = Database::read(host)?;
+    let lists = Lists::for_request(host, solution.archive(), &database, &solution.request)?;
+    remove_strangers(host, progress, &lists, solution, checked)?;
+    let mut missing = solution.items().filter(|item| !is_there(&database, item));
+    if cache::holds(host, &mut missing)? {
+        return Ok(());
+    }
+    let lists = solution.lists(host, solution.archive(), &database)?;
+    let mut args = lists.options();
+    args.extend(["--no-remove", "--download-only", "install"].map(str::to_owned));
+    args.extend(solution.request.iter().cloned());
+    let output = apt::run(host, progress, lists.environment(), &args)?;
+    if output.code == 0 {
+        return Ok(());
+    }
+    Err(failure::of_fetch(&format!("{}\n{}", output.text(), String::from_utf8_lossy(&output.stderr))))
+}
+
+/// Removes from the cache what apt would take unseen and `lists` don't vouch for.
+pub fn remove_strangers(
+    host: &dyn Host,
+    progress: &dyn Progress,
+    lists: &Lists,
+    solution: &Solution,
+    checked: &Checked,
+) -> Result<()> {
+    let removed = checked.remove_strangers(host, lists, solution.items())?;
+    if !removed.is_empty() {
+        let line = format!("removed from apt's cache, not what the archives have: {}", removed.join(", "));
+        progress.tell(&Event::Note { line: &line });
+    }
+    Ok(())
+}
+
+/// Whether the item is installed already, in just this version.
+pub fn is_there(database: &Database, item: &Item) -> bool {
+    database.installed(&item.name).is_some_and(|package| package.version == item.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::archive::PlannedSource;
+    use super::super::life::{bench, set};
+    use crate::base::paths;
+    use crate::engine::{Error, Resource, Silent};
+    use crate::resources::bench::{Bench, PATIENCE};
+
+    const OFFLINE: &str = "/run/fake-offline";
+    const WEB: &str = "/var/cache/apt/archives/web_1.0_amd64.deb";
+
+    /// A host whose own lists are too old to install from.
+    fn stale() -> Bench {
+        let bench = bench();
+        std::fs::remove_dir_all(bench.at("/var/lib/apt/lists/partial")).unwrap();
+        bench
+    }
+
+    fn fetched(bench: &Bench) {
+        let set = set(&[("b", "web")]);
+        let (seen, _) = bench.plan(&set);
+        set.download(bench.host(), &Silent, PATIENCE, &seen).unwrap();
+        assert!(bench.at(WEB).exists() && !bench.text("/var/lib/dpkg/status").contains("web"));
+    }
+
+    /// As if a day and more had gone by since any lists came.
+    fn long_after(bench: &Bench) {
+        for lists in [paths::APT_LISTS, "/var/lib/apt/lists"] {
+            std::fs::remove_dir_all(bench.at(lists).join("partial")).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_fetched_is_installed_without_a_network_long_after() {
+        let bench = stale();
+        fetched(&bench);
+        long_after(&bench);
+        bench.put(OFFLINE, "");
+        let set = set(&[("b", "web")]);
+        let (seen, change) = bench.plan(&set);
+        assert_eq!(change.details[0], "no archive answers: planned from package lists that were fetched before");
+        let calls = bench.text("/run/apt.calls").lines().count();
+        set.download(bench.host(), &Silent, PATIENCE, &seen).unwrap();
+        assert_eq!(bench.text("/run/apt.calls").lines().count(), calls, "all of it is there: apt is not asked");
+        set.apply(&bench.context(), &seen, &change).unwrap();
+        assert_eq!(set.observe(bench.host()).unwrap(), change.after);
+        assert_eq!(bench.text("/etc/web/web.conf"), "default\n");
+    }
+
+    #[test]
+    fn a_damaged_file_is_fetched_anew_and_without_a_network_refused() {
+        let bench = stale();
+        fetched(&bench);
+        let set = set(&[("b", "web")]);
+        let (seen, _) = bench.plan(&set);
+        let good = bench.text(WEB);
+        bench.put(WEB, "evil");
+        set.download(bench.host(), &Silent, PATIENCE, &seen).unwrap();
+        assert_eq!(bench.text(WEB), good);
+        bench.put(WEB, "evil");
+        bench.put(OFFLINE, "");
+        let error = set.download(bench.host(), &Silent, PATIENCE, &seen).unwrap_err();
+        let Error::Refused { code: "network-unreachable", what, .. } = error else { panic!("{error}") };
+        assert_eq!(what, "cannot fetch the packages from fake.example");
+        assert!(!bench.at(WEB).exists());
+    }
+
+    #[test]
+    fn sources_that_the_plan_adds_are_known_without_a_network_once_they_were_fetched() {
+        let source = PlannedSource {
+            path: "/etc/apt/sources.list.d/x-vps-configurator.sources".into(),
+            text: "Signed-By: /etc/apt/keyrings/x.asc\n".into(),
+            key_path: "/etc/apt/keyrings/x.asc".into(),
+            key: b"key".to_vec(),
+        };
+        let bench = bench();
+        bench.put(OFFLINE, "");
+        let asked = || set(&[("b", "web")]).with_sources(vec![source.clone()]);
+        let error = asked().observe(bench.host()).unwrap_err();
+        assert!(matches!(error, Error::Refused { code: "network-unreachable", .. }), "{error}");
+        std::fs::remove_file(bench.at(OFFLINE)).unwrap();
+        let (seen, _) = bench.plan(&asked());
+        asked().download(bench.host(), &Silent, PATIENCE, &seen).unwrap();
+        long_after(&bench);
+        bench.put(OFFLINE, "");
+        let (seen, change) = bench.plan(&asked());
+        asked().apply(&bench.context(), &seen, &change).unwrap();
+        assert_eq!(bench.text("/etc/web/web.conf"), "default\n");
+    }
+}
