@@ -160,6 +160,9 @@ pub struct Install {
     /// How long that is waited for before it is taken back, in place of the configured confirm.timeout
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(10..=86400))]
     pub confirm_timeout: Option<u32>,
+    /// Tell each event there, a JSON object a line, while it runs: a file, a pipe, /dev/stderr
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// Don't ask
     #[arg(long, short)]
     pub yes: bool,
@@ -216,6 +219,9 @@ pub struct Rollback {
     /// Show what would be taken back, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Tell each event there, a JSON object a line, while it runs: a file, a pipe, /dev/stderr
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// Don't ask
     #[arg(long, short)]
     pub yes: bool,
@@ -240,6 +246,9 @@ pub struct Recover {
     /// In place of the configured apply.recovery
     #[arg(long, value_enum, value_name = "WAY")]
     pub direction: Option<Direction>,
+    /// Tell each event there, a JSON object a line, while it runs: a file, a pipe, /dev/stderr
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
 }
 
 /// What to do with an install that was cut off.

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod debris;
 pub mod exit;
 pub mod explain;
+pub mod forecast;
 pub mod generate;
 pub mod knock;
 pub mod lockout;

@@ -16,7 +16,7 @@ pub struct Output {
     quiet: bool,
     verbose: bool,
     colour: bool,
-    terminal: bool,
+    moves: bool,
     failed: Mutex<Option<Error>>,
     document: Mutex<Option<Map<String, Value>>>,
 }
@@ -37,7 +37,7 @@ impl Output {
             quiet: global.quiet,
             verbose: global.verbose,
             colour: colour && !global.json,
-            terminal,
+            moves: std::io::stderr().is_terminal() && !dumb,
             failed: Mutex::new(None),
             document: Mutex::new(global.json.then(Map::new)),
         }
@@ -58,9 +58,9 @@ impl Output {
         self.quiet
     }
 
-    /// Whether a person is likely to look: standard output is a terminal.
-    pub fn is_terminal(&self) -> bool {
-        self.terminal
+    /// Whether lines can be drawn anew: standard error is a terminal that can move.
+    pub fn can_move(&self) -> bool {
+        self.moves
     }
 
     /// Whether colour is used.

@@ -361,6 +361,7 @@ impl Run<'_> {
                 }
                 if promised.is_some() {
                     self.note_deviation(id, &change.after, board);
+                    works.progress.tell(&Event::StepDone { id, module: &node.module });
                 }
             }
             return Ok(Done::Unchanged);

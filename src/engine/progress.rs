@@ -36,12 +36,23 @@ pub enum Event<'a> {
         /// Why.
         error: &'a str,
     },
+    /// A step is taken back now.
+    TakingBack {
+        /// Which resource.
+        id: &'a ResourceId,
+        /// The module that had asked for it.
+        module: &'a str,
+    },
     /// Within a step: what happens now and how far it is, in percent where known.
     Within {
         /// What happens: `unpacking libc6`.
         what: &'a str,
         /// 0 to 100.
         percent: Option<f64>,
+        /// How many bytes 100 % are, where something is fetched and that is known.
+        bytes: Option<u64>,
+        /// How far the whole step is with it, 0 to 1, where known.
+        done: Option<f64>,
     },
     /// Waiting for somebody else, with who it is.
     Waiting {

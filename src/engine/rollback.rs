@@ -1,6 +1,6 @@
 //! Taking back what stands: newest first, on to the end whatever fails, each outcome committed as it happens.
 
-use super::{Debt, Error, Health, Outcome, Result, Scope, UndoRecord, Works, debts, events, removal};
+use super::{Debt, Error, Event, Health, Outcome, Result, Scope, UndoRecord, Works, debts, events, removal};
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::journal::{Begin, StepRow, StepState, TransactionKind, TransactionRow, TransactionState, UndoEntry};
 use serde::{Deserialize, Serialize};
@@ -220,6 +220,7 @@ pub(super) fn take_back(
     report: &mut RollbackReport,
 ) -> Result<()> {
     let scope = scope_of(step, scope);
+    works.progress.tell(&Event::TakingBack { id: &step.resource, module: &step.module });
     // What it owes is what runs now: it may have been stopped since the step was made.
     let notify: Vec<Debt> = serde_json::from_value(step.notify.clone()).unwrap_or_default();
     let notify = notify

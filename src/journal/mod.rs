@@ -19,7 +19,7 @@ pub use error::{Error, Result};
 pub use objects::Objects;
 pub use record::{BaselineReason, BaselineRow};
 pub use record::{
-    DebtRow, RequestRow, StepOutline, StepRow, StepState, TransactionKind, TransactionRow, TransactionState,
+    DebtRow, RequestRow, SpanRow, StepOutline, StepRow, StepState, TransactionKind, TransactionRow, TransactionState,
 };
 pub use store::{Begin, Intent, Journal, UndoEntry};
 pub use watch::{Watch, Write};

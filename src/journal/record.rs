@@ -141,6 +141,19 @@ pub struct StepOutline {
     pub is_shared: bool,
 }
 
+/// How long a step took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpanRow {
+    /// The transaction that it belongs to.
+    pub tx: TransactionId,
+    /// What it changed.
+    pub resource: ResourceId,
+    /// When it began, nanoseconds since the epoch.
+    pub started: i64,
+    /// When it was made.
+    pub ended: i64,
+}
+
 /// What a transaction was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestRow {

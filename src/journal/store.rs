@@ -1,7 +1,7 @@
 //! Writing and reading the journal. Every write is committed with `synchronous=FULL` when it returns.
 
 use super::record::{
-    DebtRow, RequestRow, StepOutline, StepRow, StepState, TransactionKind, TransactionRow, TransactionState,
+    DebtRow, RequestRow, SpanRow, StepOutline, StepRow, StepState, TransactionKind, TransactionRow, TransactionState,
 };
 use super::{Error, Objects, Result, Watch, Write, ballast, schema};
 use crate::base::ids::{ResourceId, TransactionId};
@@ -377,6 +377,35 @@ impl Journal {
         let mut query = connection
             .prepare(&format!("{STEP} WHERE state IN ('intent', 'verified', 'undo-failed') ORDER BY id DESC"))?;
         let rows = query.query_map([], step_row)?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// How long steps took that made something, the newest of them.
+    pub fn spans(&self) -> Result<Vec<SpanRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(
+            "SELECT tx, resource, started, ended FROM steps
+             WHERE state IN ('verified', 'undone') AND ended > started AND removes IS NULL ORDER BY id DESC LIMIT 2000",
+        )?;
+        let rows = query.query_map([], |row| {
+            let id: String = row.get(1)?;
+            Ok(SpanRow {
+                tx: TransactionId(row.get(0)?),
+                resource: ResourceId::parse(&id).ok_or_else(|| bad(1, format!("resource id {id:?}")))?,
+                started: row.get(2)?,
+                ended: row.get(3)?,
+            })
+        })?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// The newest steps that made `resource`, 5 at most.
+    pub fn made(&self, resource: &ResourceId) -> Result<Vec<StepRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!(
+            "{STEP} WHERE resource = ?1 AND state IN ('verified', 'undone') AND removes IS NULL ORDER BY id DESC LIMIT 5"
+        ))?;
+        let rows = query.query_map([resource.as_str()], step_row)?;
         Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 

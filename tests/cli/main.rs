@@ -12,6 +12,7 @@ mod plugin;
 mod refusals;
 mod streams;
 mod verify;
+mod watched;
 mod words;
 
 use std::path::PathBuf;

@@ -277,7 +277,7 @@ fn a_read_only_etc_is_told_before_anything_is_touched() {
 }
 
 /// Locks a file of the tree as dpkg does. The lock goes when the file is closed.
-fn lock_of_dpkg(tree: &Tree, path: &str) -> File {
+pub fn lock_of_dpkg(tree: &Tree, path: &str) -> File {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(tree.at(path)).unwrap();
     let lock = libc::flock {

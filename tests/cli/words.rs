@@ -133,7 +133,7 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("cache-clear-dry-run", "cache clear --dry-run", 0);
     session.step("install-quiet", "install --profile full --module web --skip kernel --dry-run --quiet", 0);
     session.step("install", "install --profile full --workers 1 --yes", 0);
-    session.step("install-again", "install --profile full --yes", 0);
+    session.step("install-again", "install --profile full --yes --events /dev/null", 0);
     session.step("plan-nothing", "plan --profile full", 0);
     session.step("status", "status", 0);
     session.step("verify", "verify --profile full", 0);
@@ -143,7 +143,7 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("transaction-show", "transaction show 2", 0);
     session.step("transaction-show-unknown", "transaction show 9", 2);
     session.step("transaction-diff", "transaction diff 1", 0);
-    session.step("recover-nothing", "recover", 0);
+    session.step("recover-nothing", "recover --events /dev/null", 0);
 
     // Someone changes something.
     tree.put("/etc/base/greeting.conf", "greeting = rude\n");
@@ -178,7 +178,7 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("rollback-module", "rollback --module people --yes", 0);
     session.step("rollback-module-again", "rollback --module people --yes", 0);
     session.step("rollback-to", "rollback --to 0 --yes", 0);
-    session.step("rollback-nothing", "rollback --yes", 0);
+    session.step("rollback-nothing", "rollback --yes --events /dev/null", 0);
 
     // What touches the way in waits to be confirmed.
     session.step("plan-nothing-to-confirm", "plan --profile full --module kernel", 4);

@@ -20,13 +20,13 @@ use crate::cli::story;
 use crate::engine::apply::{Report, apply};
 use crate::engine::plan::{Plan, Step};
 use crate::engine::recover::{Direction, is_needed, leave, recover};
-use crate::engine::{Patience, Resource, Works, confirm, debts};
+use crate::engine::{Event, Patience, Progress, Resource, Works, confirm, debts};
 use crate::host::{Attributes, Guard};
 use crate::journal::{Begin, ConfirmationRow, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
 use crate::resources::package::{PackageSet, cache};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// An install that a crash cut off, to be finished.
@@ -46,6 +46,7 @@ struct Order {
     download_only: bool,
     yes: bool,
     asked: Asked,
+    events: Option<PathBuf>,
 }
 
 /// Runs it.
@@ -67,6 +68,7 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
         download_only: flags.download_only,
         yes: flags.yes,
         asked,
+        events: flags.events.clone(),
     };
     story::begin(session.output.is_verbose());
     // Wrong configuration is told before anything is locked or healed.
@@ -76,10 +78,10 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
 }
 
 /// Finishes an install that a crash cut off. Nobody is asked: it had been agreed to.
-pub fn resume(session: &Session<'_>, lock: Box<dyn Guard>, resume: Resume) -> Outcome {
+pub fn resume(session: &Session<'_>, lock: Box<dyn Guard>, resume: Resume, events: Option<PathBuf>) -> Outcome {
     let select = select_of(&resume.request);
     let asked = Asked::default();
-    let order = Order { select, saved: None, workers: None, download_only: false, yes: true, asked };
+    let order = Order { select, saved: None, workers: None, download_only: false, yes: true, asked, events };
     let setup = Setup::make(session, &order.select)?;
     carry_out(session, lock, setup, &order, Some(resume.tx))
 }
@@ -109,7 +111,7 @@ fn carry_out(
 ) -> Outcome {
     let began = Instant::now();
     let journal = session.journal()?;
-    let progress = Drawn::new(session.output);
+    let progress = Drawn::new(session.output, order.events.as_deref())?;
     let patience = Patience::of(setup.settings.lock_wait);
     let works = Works { patience, ..session.works(&journal, &progress) };
     refuse_after_a_revert(session, &works)?;
@@ -142,10 +144,12 @@ fn carry_out(
         return Ok(Exit::Done);
     }
     let mut arming = Arming::of(session, &setup, &plan, order.asked);
-    if !order.yes && !session.output.is_json() {
-        page::show(session.output, &plan, &setup.profile, arming.as_ref());
-    }
-    ask(session, order.yes, "Make these changes?")?;
+    progress.aside(|| {
+        if !order.yes && !session.output.is_json() {
+            page::show(session.output, &plan, &setup.profile, arming.as_ref());
+        }
+        ask(session, order.yes, "Make these changes?")
+    })?;
     let signals = Signals::watch();
     if let Some(now) = once_packages_are_ready(session, &works, &setup, &plan, &signals)? {
         if now.is_empty() {
@@ -156,14 +160,17 @@ fn carry_out(
         }
         arming = Arming::of(session, &setup, &now, order.asked);
         if now.hash != plan.hash && !order.yes {
-            if !session.output.is_json() {
-                session.output.text("The packages are ready. What is left to do:\n");
-                page::show(session.output, &now, &setup.profile, arming.as_ref());
-            }
-            ask(session, order.yes, "Make these changes?")?;
+            progress.aside(|| {
+                if !session.output.is_json() {
+                    session.output.text("The packages are ready. What is left to do:\n");
+                    page::show(session.output, &now, &setup.profile, arming.as_ref());
+                }
+                ask(session, order.yes, "Make these changes?")
+            })?;
         }
         plan = now;
     }
+    progress.expect(&plan, &journal);
     // Before anything is changed: what can't be had is known then.
     fetch_packages(&works, &setup, &plan)?;
     if let Some(workers) = order.workers {
@@ -194,6 +201,8 @@ fn carry_out(
     let nodes = std::mem::take(&mut setup.nodes);
     let made = apply(&works, nodes, &setup.order, &plan, tx, &setup.policy, &actor);
     if made.is_ok() {
+        let what = "noting how the host is now";
+        progress.tell(&Event::Within { what, percent: None, bytes: None, done: None });
         baseline::end(session, &journal, Some(tx));
         trim_cache(session, &setup);
     }

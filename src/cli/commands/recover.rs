@@ -26,7 +26,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
     let stop = Signals::watch().stop();
     let lock = session.lock()?;
-    let progress = Drawn::new(session.output);
+    let progress = Drawn::new(session.output, flags.events.as_deref())?;
     let patience = patience(session, Some(&stop));
     let journal = session.journal_to_read()?.map(|_| session.journal()).transpose()?;
     let Some(journal) = journal else {
@@ -95,7 +95,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         return Err(problem);
     }
     match to_finish {
-        Some(row) => install::resume(session, lock, Resume { tx: row.id, request: row.request }),
+        Some(row) => install::resume(session, lock, Resume { tx: row.id, request: row.request }, flags.events.clone()),
         None => {
             if rolled_back.is_empty() && unpaid.is_empty() && !session.output.is_json() {
                 session.output.text("What was owed is paid.\n");
@@ -222,7 +222,7 @@ mod tests {
         // The run that was killed had its guard in place; this one fails at once, and leaves it.
         put("/usr/bin/dpkg", "#!/bin/sh\nexit 1\n", 0o755);
         put("/usr/bin/apt-get", "#!/bin/sh\nexit 0\n", 0o755);
-        let progress = Drawn::new(&output);
+        let progress = Drawn::new(&output, None).unwrap();
         let healing = Healing { patience: Patience::of(LOCK_WAIT), holds_services: true };
         assert!(package::heal(host, &progress, healing).is_err());
         assert!(host.meta(Path::new(paths::POLICY_RC_D)).unwrap().is_some());

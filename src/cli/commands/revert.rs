@@ -30,7 +30,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
     let _signals = Signals::watch();
     let _lock = lock(session)?;
     let journal = session.journal()?;
-    let progress = Drawn::new(session.output);
+    let progress = Drawn::new(session.output, None)?;
     let reverted =
         what_is_due(session, &Works { patience: patience(session, None), ..session.works(&journal, &progress) })?;
     progress.finish();

@@ -56,7 +56,10 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
         };
         if !flags.dry_run && is_open && is_meant {
             drop(journal);
-            return super::recover::run(session, &Recover { direction: Some(args::Direction::Undo) });
+            return super::recover::run(
+                session,
+                &Recover { direction: Some(args::Direction::Undo), events: flags.events.clone() },
+            );
         }
         return nothing(session, &target);
     }
@@ -98,7 +101,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     story::begin(session.output.is_verbose());
     let _lock = session.lock()?;
     let journal = session.journal()?;
-    let progress = Drawn::new(session.output);
+    let progress = Drawn::new(session.output, flags.events.as_deref())?;
     let patience = patience(session, Some(&stop));
     // What is begun is brought to its end, whoever asks to stop.
     let works = Works { patience: Patience { stop: None, ..patience }, ..session.works(&journal, &progress) };

@@ -1,135 +1,130 @@
-//! Progress: a bar with an estimate on a terminal, plain lines in a pipe, `STATUS=` for systemd always.
+//! Progress: a view that moves on a terminal, plain lines in a pipe, lines of JSON where they are asked for, `STATUS=` for
+//! systemd always. None of them can disturb the run: who doesn't listen any more is not told.
 
+use super::course::{Course, Line};
+use super::events::Events;
+use super::live::Live;
+use crate::cli::explain::Problem;
+use crate::cli::forecast::History;
 use crate::cli::output::Output;
-use crate::cli::signals::held_back;
+use crate::engine::plan::Plan;
 use crate::engine::{Event, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::journal::Journal;
 use libsystemd::daemon::{self, NotifyState};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
-
-/// How often lines tell that it is still being waited.
-const WAITING: Duration = Duration::from_secs(30);
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Draws what the engine tells.
 #[derive(Debug)]
 pub struct Drawn {
-    bar: Option<ProgressBar>,
-    plain: bool,
+    face: Face,
+    verbose: bool,
+    began: Instant,
     state: Mutex<State>,
+}
+
+/// Where it goes.
+#[derive(Debug)]
+enum Face {
+    Live(Live),
+    Plain,
+    Silent,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    total: usize,
-    done: usize,
-    within: u8,
-    /// When a line about the waiting was last written.
-    waiting: Option<Instant>,
-    notes: Vec<String>,
+    course: Course,
+    events: Option<Events>,
+    /// What systemd was told last.
+    status: String,
 }
 
 impl Drawn {
-    /// As the output wants it.
-    pub fn new(output: &Output) -> Self {
-        let silent = output.is_json() || output.is_quiet();
-        let bar = (output.is_terminal() && !silent).then(|| {
-            let bar = ProgressBar::new_spinner().with_message("looking at the host");
-            bar.set_style(style("{spinner} [{elapsed_precise}] {wide_msg}"));
-            held_back(|| bar.enable_steady_tick(Duration::from_millis(250)));
-            bar
-        });
-        Drawn { plain: bar.is_none() && !silent, bar, state: Mutex::default() }
+    /// As the output wants it; with `events`, also there.
+    pub fn new(output: &Output, events: Option<&Path>) -> Result<Self, Problem> {
+        let events = events.map(Events::to).transpose()?;
+        let face = match (output.is_json() || output.is_quiet(), output.can_move()) {
+            (true, _) => Face::Silent,
+            (false, true) => Face::Live(Live::begin()),
+            (false, false) => Face::Plain,
+        };
+        let state = Mutex::new(State { events, ..State::default() });
+        Ok(Drawn { face, verbose: output.is_verbose(), began: Instant::now(), state })
     }
 
-    /// Takes the bar away.
+    /// What is ahead is known: how much it is, and, from earlier runs, how long it takes.
+    pub fn expect(&self, plan: &Plan, journal: &Journal) {
+        self.state().course.expect(History::of(journal).ahead(plan));
+    }
+
+    /// Does something that writes or asks by itself: the view is away meanwhile.
+    pub fn aside<T>(&self, act: impl FnOnce() -> T) -> T {
+        match &self.face {
+            Face::Live(live) => live.aside(act),
+            Face::Plain | Face::Silent => act(),
+        }
+    }
+
+    /// Takes the view away.
     pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        let mut state = self.state();
+        if let Some(mut events) = state.events.take() {
+            events.end(self.began.elapsed().as_secs_f64());
+        }
+        if let Face::Live(live) = &self.face {
+            live.end();
         }
     }
 
     /// What was told beside the steps, for the result: who was waited for, what was brought in order.
     pub fn notes(&self) -> Vec<String> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).notes.clone()
+        self.state().course.notes().to_vec()
     }
 
-    fn line(&self, line: &str) {
-        if let Some(bar) = &self.bar {
-            bar.println(line);
-        } else if self.plain {
-            let mut stream = std::io::stderr().lock();
-            let _ = std::io::Write::write_all(&mut stream, format!("{line}\n").as_bytes());
-        }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn status(&self, state: &State, what: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(state.total as u64);
-            bar.set_position(state.done as u64);
-            bar.set_message(what.to_owned());
+    fn line(&self, line: &Line) {
+        match (&self.face, line) {
+            (Face::Silent, _) => {}
+            // The view shows each moment of these, and modules in place of their steps.
+            (Face::Live(_), Line::Tenth(_)) | (Face::Plain, Line::Module { .. }) => {}
+            (Face::Live(_), Line::Begins(_)) if !self.verbose => {}
+            (Face::Live(live), line) => live.line(line.text()),
+            (Face::Plain, line) => {
+                let mut stream = std::io::stderr().lock();
+                let _ = std::io::Write::write_all(&mut stream, format!("{}\n", line.text()).as_bytes());
+            }
         }
-        // Healing dpkg and taking back have no count of steps.
-        let text = match state.total {
-            0 => what.to_owned(),
-            total => format!("step {}/{total}: {what}", (state.done + 1).min(total)),
-        };
-        // Without systemd nobody listens, and that is no failure.
-        let _ = daemon::notify(false, &[NotifyState::Status(text)]);
+    }
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 
 impl Progress for Drawn {
     fn tell(&self, event: &Event<'_>) {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !matches!(event, Event::Waiting { .. }) {
-            state.waiting = None;
+        let at = self.began.elapsed().as_secs_f64();
+        let mut state = self.state();
+        let State { course, events, status } = &mut *state;
+        let lines = course.on(event, at);
+        if let Some(events) = events {
+            events.tell(event, course, &lines, at);
         }
-        match event {
-            Event::Begin { total } => {
-                state.total = *total;
-                if let Some(bar) = &self.bar {
-                    bar.set_style(style("{spinner} [{elapsed_precise}] {bar:24} {pos}/{len} {wide_msg}"));
-                }
-            }
-            Event::StepBegins { id, summary, .. } => {
-                state.within = 0;
-                self.line(&format!("  {id}: {summary}"));
-                self.status(&state, &format!("{id}: {summary}"));
-            }
-            Event::StepDone { id, .. } => {
-                state.done += 1;
-                self.status(&state, &format!("{id} done"));
-            }
-            Event::StepFailed { id, error, .. } => {
-                state.done += 1;
-                self.line(&format!("  FAILED {id}: {}", error.lines().next().unwrap_or_default()));
-            }
-            Event::Within { what, percent } => {
-                let tenth = percent.map_or(0, |p| (p / 10.0) as u8);
-                if self.plain && tenth > state.within {
-                    self.line(&format!("    {}0 % {what}", tenth));
-                }
-                state.within = tenth.max(state.within);
-                let text = percent.map_or((*what).to_owned(), |p| format!("{what} ({p:.0} %)"));
-                self.status(&state, &text);
-            }
-            Event::Waiting { what } => {
-                // On a terminal the bar shows each moment of it.
-                if state.waiting.is_none_or(|told| told.elapsed() >= WAITING) {
-                    self.line(&format!("  waiting: {what}"));
-                    state.waiting = Some(Instant::now());
-                }
-                self.status(&state, &format!("waiting: {what}"));
-            }
-            Event::Note { line } => {
-                self.line(&format!("  {line}"));
-                state.notes.push((*line).to_owned());
-            }
+        lines.iter().for_each(|line| self.line(line));
+        if let Face::Live(live) = &self.face {
+            live.show(course, at);
+        }
+        let now = course.status();
+        if now != *status && !now.is_empty() {
+            // Without systemd nobody listens, and that is no failure.
+            let _ = daemon::notify(false, &[NotifyState::Status(now.clone())]);
+            *status = now;
         }
     }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -31,6 +31,15 @@ pub fn length(seconds: f64) -> String {
     }
 }
 
+/// A length of time that is not known to the second: `7 s`, `50 s`, `3 min`.
+pub fn rough(seconds: f64) -> String {
+    match seconds.max(0.0).ceil() as u64 {
+        whole @ 0..=10 => format!("{whole} s"),
+        whole @ 11..=90 => format!("{} s", whole.div_ceil(10) * 10),
+        whole => format!("{} min", whole.div_ceil(60)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +49,6 @@ mod tests {
         assert_eq!(minute(0), "1970-01-01 00:00Z");
         assert_eq!(rfc3339(1_500_000_000), "1970-01-01T00:00:01.500Z");
         assert_eq!([length(0.25), length(61.0), length(125.0)], ["0.2 s", "61 s", "2 min 05 s"]);
+        assert_eq!([rough(0.1), rough(43.0), rough(91.0)], ["1 s", "50 s", "2 min"]);
     }
 }

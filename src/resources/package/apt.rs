@@ -18,6 +18,8 @@ use std::time::Duration;
 pub const UNIT: &str = "vps-configurator-apt";
 /// What one transaction may take.
 pub const TRANSACTION_TIME: Duration = Duration::from_secs(4 * 3600);
+/// How a status line about fetching begins.
+const FETCHING: &str = "dlstatus:";
 /// How often the unit's output is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -41,6 +43,15 @@ const OPTIONS: [&str; 16] = [
     "-o",
 ];
 
+/// Which part of a step one call of apt-get is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Part {
+    /// Bytes that it has to fetch, where that is known.
+    pub bytes: Option<u64>,
+    /// How much of the step is done before it, and after it: 0 to 1.
+    pub span: Option<(f64, f64)>,
+}
+
 /// Runs `apt-get` with `args` and one more `variable` of the environment, telling how far it is. Returns its code and
 /// what it wrote, whatever the code.
 pub fn run(
@@ -49,7 +60,18 @@ pub fn run(
     variable: Option<(&str, String)>,
     args: &[String],
 ) -> Result<Output> {
-    let mut on_line = |line: &str| tell(progress, line);
+    run_part(host, progress, variable, args, Part::default())
+}
+
+/// The same, for a step of which this is a part.
+pub fn run_part(
+    host: &dyn Host,
+    progress: &dyn Progress,
+    variable: Option<(&str, String)>,
+    args: &[String],
+    part: Part,
+) -> Result<Output> {
+    let mut on_line = |line: &str| tell(progress, line, part);
     if is_booted(host)? && host.has_program("systemd-run") {
         return run_in_unit(host, variable, args, &mut on_line);
     }
@@ -146,9 +168,9 @@ impl Follow {
 }
 
 /// A line of apt's status (README.progress-reporting of apt): `dlstatus:1:12.5:Retrieving file 1 of 8`,
-/// `pmstatus:jq:40.0:Unpacking jq (amd64)`; what it says and how far it is.
+/// `pmstatus:jq:40.0:Unpacking jq (amd64)`; what it says and how far it is with that.
 fn status(line: &str) -> Option<(&str, Option<f64>)> {
-    let at = line.find("pmstatus:").or_else(|| line.find("dlstatus:"))?;
+    let at = line.find("pmstatus:").or_else(|| line.find(FETCHING))?;
     let mut fields = line.get(at..)?.splitn(4, ':');
     // A package's name may carry its architecture: `pmstatus:libc6:amd64:40.0:text`.
     let (_, _, third, rest) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
@@ -161,10 +183,13 @@ fn status(line: &str) -> Option<(&str, Option<f64>)> {
     }
 }
 
-fn tell(progress: &dyn Progress, line: &str) {
-    if let Some((what, percent)) = status(line) {
-        progress.tell(&Event::Within { what, percent });
-    }
+fn tell(progress: &dyn Progress, line: &str, part: Part) {
+    let Some((what, percent)) = status(line) else { return };
+    let bytes = part.bytes.filter(|_| line.contains(FETCHING));
+    // What is fetched is not installed yet.
+    let share = if line.contains(FETCHING) { 0.0 } else { percent.unwrap_or(0.0) / 100.0 };
+    let done = part.span.map(|(from, to)| from + (to - from) * share);
+    progress.tell(&Event::Within { what, percent, bytes, done });
 }
 
 /// Waits for an apt-get that an earlier, killed run of ours started and that still works, to its end, or until somebody
@@ -184,7 +209,7 @@ pub fn adopt(host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -
             return Err(stopped("the packages of an earlier run are still being installed"));
         }
         host.pause(LOOK);
-        follow.tell_new(host, &mut |line| tell(progress, line))?;
+        follow.tell_new(host, &mut |line| tell(progress, line, Part::default()))?;
     }
     Ok(waited)
 }

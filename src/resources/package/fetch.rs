@@ -1,6 +1,6 @@
 //! Fetching what a solution needs into apt's cache, before anything is changed.
 
-use super::apt;
+use super::apt::{self, Part};
 use super::cache::{self, Checked};
 use super::database::Database;
 use super::excerpt::Lists;
@@ -18,15 +18,21 @@ pub fn fetch(host: &dyn Host, progress: &dyn Progress, solution: &Solution, chec
     let database = Database::read(host)?;
     let lists = Lists::for_request(host, solution.archive(), &database, &solution.request)?;
     remove_strangers(host, progress, &lists, solution, checked)?;
-    let mut missing = solution.items().filter(|item| !is_there(&database, item));
-    if cache::holds(host, &mut missing)? {
+    let missing = || solution.items().filter(|item| !is_there(&database, item));
+    if cache::holds(host, missing())? {
         return Ok(());
+    }
+    let mut bytes = 0;
+    for item in missing() {
+        let is_cached = host.meta(&cache::cached_deb(&item.name, &item.version, &item.architecture))?.is_some();
+        bytes += if is_cached { 0 } else { item.download };
     }
     let lists = solution.lists(host, solution.archive(), &database)?;
     let mut args = lists.options();
     args.extend(["--no-remove", "--download-only", "install"].map(str::to_owned));
     args.extend(solution.request.iter().cloned());
-    let output = apt::run(host, progress, lists.environment(), &args)?;
+    let part = Part { bytes: Some(bytes), span: None };
+    let output = apt::run_part(host, progress, lists.environment(), &args, part)?;
     if output.code == 0 {
         return Ok(());
     }

@@ -61,4 +61,4 @@ pub use guard::{held_units, release_guard};
 pub use health::{Healing, heal};
 pub use locks::{LOCK_WAIT, wait_for_locks};
 pub use record::{KIND, decode};
-pub use set::{Claim, PackageSet};
+pub use set::{Claim, PackageSet, count};

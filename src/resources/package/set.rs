@@ -1,5 +1,6 @@
 //! The resource `package:all`.
 
+use super::apt::{self, Part};
 use super::archive::{Archive, Pending, PlannedSource, Reach, update};
 use super::cache::{self, Checked, cached_deb};
 use super::database::Database;
@@ -14,7 +15,7 @@ use super::simulation::Item;
 use super::solution::{Solution, Wanted};
 use super::traces::Traces;
 use super::tree::Tree;
-use super::{apt, treasure, unsynced};
+use super::{treasure, unsynced};
 use crate::base::ids::ResourceId;
 use crate::base::size::bytes;
 use crate::engine::undo::Wishes;
@@ -238,24 +239,27 @@ impl PackageSet {
         remove_strangers(host, progress, &lists, solution, &self.checked)?;
         let is_fit = |item: &Item| self.is_fast && unsynced::is_fit(item, database);
         let (fast, careful): (Vec<&Item>, Vec<&Item>) = solution.items().partition(|item| is_fit(item));
-        let run = |options: &[&str], request: &[String]| {
+        let run = |options: &[&str], request: &[String], span: (f64, f64)| {
             let words = options.iter().map(|word| (*word).to_owned());
             let args = lists.options().into_iter().chain(words).chain(request.iter().cloned()).collect::<Vec<_>>();
-            apt::run(host, progress, lists.environment(), &args)
+            apt::run_part(host, progress, lists.environment(), &args, Part { bytes: None, span: Some(span) })
         };
         if fast.is_empty() {
-            return self.judge(context, solution, &run(&["--no-remove", "install"], &solution.request)?);
+            return self.judge(context, solution, &run(&["--no-remove", "install"], &solution.request, (0.0, 1.0))?);
         }
+        let between = careful.len() as f64 / (careful.len() + fast.len()) as f64;
         if !careful.is_empty() {
             let first: Vec<String> = careful.iter().map(|item| exact(item)).collect();
             // What is claimed and new among them is marked by the second call.
-            self.judge(context, solution, &run(&["--no-remove", "--mark-auto", "install"], &first)?)?;
+            let options = ["--no-remove", "--mark-auto", "install"];
+            self.judge(context, solution, &run(&options, &first, (0.0, between))?)?;
         }
         // What was upgraded keeps its mark, whatever becomes of the second call.
         let is_done = |asked: &&String| careful.iter().any(|item| item.old.is_some() && **asked == exact(item));
         let rest: Vec<String> = solution.request.iter().filter(|asked| !is_done(asked)).cloned().collect();
         unsynced::begin(host, &fast)?;
-        let output = run(&[&unsynced::OPTIONS[..], &["--no-remove", "install"]].concat(), &rest)?;
+        let options = [&unsynced::OPTIONS[..], &["--no-remove", "install"]].concat();
+        let output = run(&options, &rest, (between, 1.0))?;
         unsynced::end(host)?;
         self.judge(context, solution, &output)
     }
@@ -268,7 +272,7 @@ impl PackageSet {
         if !solution.refresh || self.reach.is_off() && has_all()? {
             return Ok(solution.archive());
         }
-        progress.tell(&Event::Within { what: "fetching the package lists", percent: None });
+        progress.tell(&Event::Within { what: "fetching the package lists", percent: None, bytes: None, done: None });
         match update(host, Archive::Own, &mut |command| Ok(host.run(command)?)) {
             Err(error) if failure::is_network(&error) && has_all()? => {
                 self.reach.set_off();
@@ -322,6 +326,14 @@ impl PackageSet {
             was_auto.map(|i| i.name.clone()).filter(|n| !seen.packages.contains_key(n) && !is_auto(n)).collect();
         mark(context.host, "auto", &auto)
     }
+}
+
+/// How many packages came, or are to come, with a step of this kind, from the state before it; 0 for other steps.
+pub fn count(before: &State) -> usize {
+    serde_json::from_value::<Seen>(before.0.clone())
+        .ok()
+        .and_then(|seen| seen.solution)
+        .map_or(0, |solution| solution.items().count())
 }
 
 /// As apt-get is asked for just this version.

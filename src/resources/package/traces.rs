@@ -141,7 +141,7 @@ impl Traces {
         for table in tables(host)?.into_iter().filter(|t| !self.tables.contains(t)) {
             if after.contains(&table) || made.contains(&table.as_str()) {
                 let line = format!("taking down the packet filter's table {table}");
-                progress.tell(&Event::Within { what: &line, percent: None });
+                progress.tell(&Event::Within { what: &line, percent: None, bytes: None, done: None });
                 take_down(host, &table)?;
             } else if is_last_chance {
                 left.push(format!("the packet filter's table {table} was made by someone else: left as it is"));

@@ -67,7 +67,12 @@ pub fn marked(host: &dyn Host) -> Result<Option<BTreeSet<String>>> {
 /// Unpacks anew what is damaged of the packages `names`; returns whether something was. What it can't get is left as it
 /// is. They are to be configured after that, with conffiles that are missing (`--force-confmiss`), and looked at again.
 pub fn mend(host: &dyn Host, progress: &dyn Progress, names: &BTreeSet<String>) -> Result<bool> {
-    progress.tell(&Event::Within { what: "comparing the files of the new packages", percent: None });
+    progress.tell(&Event::Within {
+        what: "comparing the files of the new packages",
+        percent: None,
+        bytes: None,
+        done: None,
+    });
     let damage = Damage::find(host, names)?;
     if damage.is_none() {
         return Ok(false);
