@@ -23,7 +23,7 @@ pub const LONG: &[Scenario] = &[
         name: "power cuts all over an install that syncs each file of its packages lose nothing",
         run: || run("workshop", false, 6),
     },
-    Scenario { name: "power cuts all over beginner lose nothing", run: || run("beginner", true, 20) },
+    Scenario { name: "power cuts all over beginner lose nothing", run: || run("beginner", false, 14) },
 ];
 
 /// Rounds that lost something once, as they were printed, with what it was.
