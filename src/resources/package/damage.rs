@@ -1,6 +1,7 @@
 //! Files of packages that a lost write spoilt: `dpkg --verify` says which are not as they were brought; which of these
 //! may be so for another reason is told apart here.
 
+use super::aborted;
 use super::database::Database;
 use crate::engine::Result;
 use crate::host::{Command, Host, read_if_there, read_text};
@@ -8,8 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// dpkg's lists of files, `NAME.list` or `NAME:ARCHITECTURE.list`.
-const INFO: &str = "/var/lib/dpkg/info";
 /// Where dpkg is told what to leave out (dpkg(1), `--path-exclude`).
 const DPKG_CONF_D: &str = "/etc/dpkg/dpkg.cfg.d";
 
@@ -36,13 +35,9 @@ impl Damage {
                 continue;
             };
             let mut files = Vec::new();
-            let lists = [format!("{INFO}/{name}.list"), format!("{INFO}/{name}:{}.list", known.architecture)];
-            let mut has_list = false;
-            for list in &lists {
-                has_list |= host.meta(Path::new(list))?.is_some_and(|meta| meta.size > 0);
-            }
-            if !has_list {
-                files.push(Spoilt { path: lists.into_iter().next().unwrap_or_default().into(), is_blank: false });
+            if !aborted::has_list(host, name, known)? {
+                let [list, _] = aborted::lists(name, known);
+                files.push(Spoilt { path: list.into(), is_blank: false });
             }
             let verify =
                 Command::new("dpkg").args(["--verify", name]).accept(&[0, 1]).timeout(Duration::from_secs(600));

@@ -1,6 +1,7 @@
 //! Whether dpkg and apt are in order: what an interruption left, and dependencies that nothing meets. Found before
 //! anything is installed or removed; [`heal`] puts it right and says what it did.
 
+use super::aborted;
 use super::apt::{self, TRANSACTION_TIME};
 use super::damage::is_blank;
 use super::database::{self, Database, Known};
@@ -8,11 +9,12 @@ use super::failure;
 use super::guard::take_guard;
 use super::holder::Holder;
 use super::locks::wait_for_locks;
+use super::set::mark;
 use super::unsynced;
 use crate::engine::{Error, Event, Patience, Progress, Result};
 use crate::host::{Command, Host, read_if_there};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -140,6 +142,7 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing<'_>) -> R
     if read_if_there(host, DEFERRED)?.is_some_and(|text| !text.is_empty() && is_blank(&text)) {
         host.remove(Path::new(DEFERRED))?;
     }
+    let forgotten = aborted::forget(host, &before)?;
     // Before a script runs: the programs that it calls must be whole.
     let unsynced = unsynced::marked(host)?;
     let is_mended = unsynced.as_ref().map_or(Ok(false), |names| unsynced::mend(host, progress, names))?;
@@ -150,11 +153,16 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing<'_>) -> R
     let mut text = first.text() + &String::from_utf8_lossy(&first.stderr);
     // dpkg --configure leaves packages alone that must be reinstalled, and those with unmet dependencies.
     let database = Database::read(host)?;
-    let reinstall: Vec<&str> = database.all().filter(|(_, p)| p.reinstall && !p.is_leaving).map(|(n, _)| n).collect();
+    let damaged = database.all().filter(|(_, p)| p.reinstall && !p.is_leaving).map(|(n, _)| n);
+    let reinstall: BTreeSet<&str> = forgotten.iter().map(String::as_str).chain(damaged).collect();
     if !reinstall.is_empty() {
         let args = ["--no-remove", "--reinstall", "install"].into_iter().chain(reinstall).map(str::to_owned);
         let output = apt::run(host, progress, None, &args.collect::<Vec<_>>())?;
         text = output.text() + &String::from_utf8_lossy(&output.stderr);
+        // What apt is asked for by name it takes for wanted.
+        let now = Database::read(host)?;
+        let was_auto = |name: &String| before.known(name).is_some_and(|p| p.auto) && now.installed(name).is_some();
+        mark(host, "auto", &forgotten.into_iter().filter(was_auto).collect::<Vec<_>>())?;
     }
     if Ailments::are_there(host)? {
         let args = ["--no-remove", "-f", "install"].map(str::to_owned);
@@ -163,7 +171,7 @@ pub fn heal(host: &dyn Host, progress: &dyn Progress, healing: Healing<'_>) -> R
     }
     if let Some(names) = &unsynced {
         if is_mended {
-            unsynced::require_whole(host, names)?;
+            unsynced::require_whole(host, names, &text)?;
         }
         unsynced::end(host)?;
     }

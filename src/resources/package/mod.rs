@@ -14,12 +14,14 @@
 //! | `solution`, `listing`, `simulation`, `memory` | what apt would do, exactly, asked once |
 //! | `fetch` | what is needed, into that cache, before anything is changed |
 //! | `apt`, `health` | running it, and adopting what still runs; bringing dpkg in order |
+//! | `aborted` | packages whose first unpacking was cut off |
 //! | `unsynced`, `damage` | unpacking without syncing each file, and what a crash spoils then |
 //! | `holder`, `locks`, `guard` | courtesy to others: who works here, waiting for it; services held back |
 //! | `tree`, `side_effects` | pictures of `/etc` and its like, and going back to one |
 //! | `purge`, `treasure`, `traces` | what must be done around a removal; people's data; what programs leave in the kernel |
 //! | `failure` | reading what went wrong |
 
+mod aborted;
 mod apt;
 mod archive;
 pub mod cache;

@@ -8,6 +8,7 @@ use super::apt::TRANSACTION_TIME;
 use super::cache::cached_deb;
 use super::damage::Damage;
 use super::database::Database;
+use super::failure;
 use super::simulation::Item;
 use crate::base::digest::Digest;
 use crate::base::paths;
@@ -94,18 +95,24 @@ pub fn mend(host: &dyn Host, progress: &dyn Progress, names: &BTreeSet<String>) 
     if !files.is_empty() {
         // What they depend on may wait to be configured, too.
         let how = ["--force-depends", "--force-confdef", "--force-confold", "--unpack"];
-        host.run(&Command::new("dpkg").args(how).args(files).accept(&[0, 1, 2]).timeout(TRANSACTION_TIME))?;
+        let dpkg = Command::new("dpkg").args(how).args(files).accept(&[0, 1, 2]).timeout(TRANSACTION_TIME);
+        let output = host.run(&dpkg)?;
+        if output.code != 0 {
+            let text = format!("{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
+            progress.tell(&Event::Note { line: &failure::last_lines(&text, 6) });
+        }
     }
     Ok(true)
 }
 
-/// Refuses with `dpkg-broken` when something of `names` is damaged still.
-pub fn require_whole(host: &dyn Host, names: &BTreeSet<String>) -> Result<()> {
+/// Refuses with `dpkg-broken` when something of `names` is damaged still; `said` is what dpkg or apt printed last.
+pub fn require_whole(host: &dyn Host, names: &BTreeSet<String>, said: &str) -> Result<()> {
     let left = Damage::find(host, names)?;
     if left.is_none() {
         return Ok(());
     }
-    let why = format!("{}, of {}: the machine stopped before the disk had them", left.summary(), left.names());
+    let said = failure::last_lines(said, 6);
+    let why = format!("{}, of {}: the machine stopped before the disk had them\n{said}", left.summary(), left.names());
     Err(Error::refused("dpkg-broken", "cannot bring dpkg in order", why)
         .fix("look at the network and the sources of apt, then run: vps-configurator recover")
         .fix(format!("or by hand: apt-get install --reinstall {}", left.names())))

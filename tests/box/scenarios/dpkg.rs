@@ -15,6 +15,10 @@ pub const LONG: &[Scenario] = &[
         name: "a dpkg that was killed while it unpacked is healed by install, recover and rollback",
         run: killed,
     },
+    Scenario {
+        name: "a package cut off before its script had set up is unpacked as if for the first time",
+        run: cut_off_before_setting_up,
+    },
     Scenario { name: "new packages that a power cut spoilt are mended before any script runs", run: spoilt },
     Scenario { name: "a package whose script fails takes only its own module along", run: broken_package },
 ];
@@ -66,6 +70,23 @@ const KILLED: &str = "apt-get install -qqy --download-only vim >/dev/null 2>&1; 
      dpkg --audit | grep -q vim-runtime && find /usr -name '*.dpkg-new' | grep -q . && exit 0; \
      dpkg --configure -a >/dev/null 2>&1; apt-get -qqyf install >/dev/null 2>&1; apt-get purge -qqy --autoremove vim >/dev/null 2>&1; \
      done; exit 1";
+
+/// As a loss of power leaves it that comes once dpkg has noted the package, and before the disk has the diversions that
+/// its preinst makes. dpkg then calls that with `upgrade`, which makes none, and finds a file of vim-tiny in its way.
+const NOT_DIVERTED: &str = "cd /usr/share/vim/vim91/doc; for name in help.txt tags; do mv $name.vim-tiny $name; done; \
+     sed -i '\\|^/usr/share/vim/vim91/doc/|,+2d' /var/lib/dpkg/diversions; \
+     dpkg --unpack /var/cache/apt/archives/vim-runtime_*.deb 2>&1 | grep -q 'trying to overwrite'";
+
+fn cut_off_before_setting_up() {
+    let machine = installed("setup");
+    machine.ok("apt-get install -qqy vim-tiny >/dev/null 2>&1");
+    machine.ok(KILLED);
+    machine.ok(NOT_DIVERTED);
+    assert_eq!(program(&machine, "recover").code, 0, "{}", story(&machine));
+    must_be_whole(&machine);
+    assert_eq!(machine.ok("dpkg-divert --list '*vim91*' | wc -l").trim(), "2");
+    assert_eq!(machine.ok("apt-mark showauto vim-runtime").trim(), "vim-runtime");
+}
 
 fn must_be_whole(machine: &Machine) {
     assert_eq!(machine.sh("dpkg --audit").stdout, "");
