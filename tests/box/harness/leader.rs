@@ -59,7 +59,8 @@ fn own_depth() -> usize {
 
 /// Waits for the end of the boot. Gives the names of failed units, if any: a box may well be useful with them.
 pub fn wait_until_up(record: &Record) -> Result<Vec<String>, Trouble> {
-    let end = Instant::now() + Duration::from_secs(180);
+    // A boot may have a cut-off install to settle.
+    let end = Instant::now() + Duration::from_secs(900);
     let mut last = String::from("no process 1");
     while Instant::now() < end {
         if let Some(leader) = find(record) {

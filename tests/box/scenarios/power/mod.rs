@@ -23,6 +23,10 @@ pub const LONG: &[Scenario] = &[
         name: "power cuts all over an install that syncs each file of its packages lose nothing",
         run: || run("workshop", false, 6),
     },
+    Scenario {
+        name: "power cuts all over beginner with packages that are synced once lose nothing",
+        run: || run("beginner", true, 14),
+    },
     Scenario { name: "power cuts all over beginner lose nothing", run: || run("beginner", false, 14) },
 ];
 
