@@ -54,6 +54,7 @@ pub fn all() -> Vec<Scenario> {
         if long { power::LONG } else { &[] },
         if long { languages::LONG } else { &[] },
         if long { desktop::LONG } else { &[] },
+        if long { profiles::LONG } else { &[] },
         if long { tools::LONG } else { &[] },
         servers::SCENARIOS,
         if long { servers::LONG } else { &[] },
