@@ -11,7 +11,7 @@ use crate::engine::{Patience, Progress, Undoers, Works};
 use crate::host::actor::Actor;
 use crate::host::login::{self, Login};
 use crate::host::machine::Machine;
-use crate::host::{Guard, Host};
+use crate::host::{self, Guard, Host};
 use crate::journal::{Journal, Watch};
 use crate::resources::package::LOCK_WAIT;
 use crate::resources::{self, Units};
@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// What a run works on.
 #[derive(Debug, Clone)]
@@ -169,8 +170,7 @@ impl<'a> Session<'a> {
 
     /// Takes the lock of changing runs, and sweeps away what a killed one left of its own.
     pub fn lock(&self) -> Result<Box<dyn Guard>, Problem> {
-        let note = format!("vps-configurator {}", self.command);
-        let guard = self.host.lock(Path::new(paths::LOCK), &note)?;
+        let guard = self.hold()?;
         debris::sweep(self.host);
         if let Err(error) = Journal::sweep(&self.real(paths::STATE)) {
             tracing::warn!("what an earlier run left in the object store stays: {error}");
@@ -180,9 +180,21 @@ impl<'a> Session<'a> {
 
     /// Refuses while another run changes the host: what is seen then is half of what that run makes.
     pub fn require_quiet(&self) -> Result<(), Problem> {
-        let note = format!("vps-configurator {}", self.command);
-        drop(self.host.lock(Path::new(paths::LOCK), &note)?);
+        drop(self.hold()?);
         Ok(())
+    }
+
+    /// The lock, as soon as it is free. Who only looks whether somebody has it, like the drift timer's `verify`, has it for
+    /// an instant: nobody is turned away for that.
+    fn hold(&self) -> host::Result<Box<dyn Guard>> {
+        let note = format!("vps-configurator {}", self.command);
+        for _ in 0..20 {
+            match self.host.lock(Path::new(paths::LOCK), &note) {
+                Err(host::Error::Locked { .. }) => self.host.pause(Duration::from_millis(25)),
+                taken => return taken,
+            }
+        }
+        self.host.lock(Path::new(paths::LOCK), &note)
     }
 
     /// The journal, made when it isn't there.
