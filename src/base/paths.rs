@@ -26,6 +26,8 @@ pub const LOCAL_CONFIG: &str = "/etc/vps-configurator/conf.d/50-local.yaml";
 pub const PROFILES_D: &str = "/etc/vps-configurator/profiles.d";
 /// The administrator's own modules (plugins).
 pub const MODULES_D: &str = "/etc/vps-configurator/modules.d";
+/// The administrator's own programs that run at events, a folder for each.
+pub const HOOKS_D: &str = "/etc/vps-configurator/hooks.d";
 /// State, mode 0700: the journal's database and its store of pre-images (`journal::Journal` names them).
 pub const STATE: &str = "/var/lib/vps-configurator";
 /// Files that a rollback found changed by someone else: their copies, by transaction.

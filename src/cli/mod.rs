@@ -10,6 +10,7 @@ pub mod exit;
 pub mod explain;
 pub mod forecast;
 pub mod generate;
+pub mod hooks;
 pub mod knock;
 pub mod lockout;
 pub mod output;

@@ -3,6 +3,7 @@
 use super::args::Select;
 use super::exit::Exit;
 use super::explain::Problem;
+use super::hooks;
 use super::lockout;
 use super::session::Session;
 use crate::base::digest::Digest;
@@ -39,6 +40,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Everything that is known before a plan is made.
 #[derive(Debug)]
@@ -207,6 +209,9 @@ impl Setup {
                     .to_owned(),
             );
         }
+        if !plan.is_empty() {
+            plan.notes.extend(hooks::look(session)?.notes());
+        }
         Ok(plan)
     }
 
@@ -318,6 +323,11 @@ pub fn settings(session: &Session<'_>) -> Result<Settings, Problem> {
 /// How others are waited for: as the configuration says, if it can be read; a way back must not hang on it.
 pub fn patience<'s>(session: &Session<'_>, stop: Option<&'s AtomicBool>) -> Patience<'s> {
     Patience { limit: settings(session).map_or(LOCK_WAIT, |settings| settings.lock_wait), stop }
+}
+
+/// How long a hook may take: as the configuration says, if it can be read.
+pub fn hook_timeout(session: &Session<'_>) -> Duration {
+    settings(session).map_or(Duration::from_secs(60), |settings| settings.hook_timeout)
 }
 
 /// What templates see of the host.

@@ -23,6 +23,8 @@ drift:
 confirm:
   when: {type: choice, choices: [auto, always, never], default: auto, help: 'When a change of SSH, firewall, sudo, accounts or network must be confirmed from a new login (auto - over the network, or by a service while somebody is in over the network)'}
   timeout: {type: integer, min: 10, max: 86400, default: 300, help: Seconds after which such a change is taken back unless it was confirmed}
+hooks:
+  timeout: {type: integer, min: 1, max: 3600, default: 60, help: Seconds that a hook may take; then it is ended and has failed}
 ";
 
 /// What to do with a run that a crash cut off.
@@ -64,6 +66,8 @@ pub struct Settings {
     pub confirm_when: ConfirmWhen,
     /// How long a confirmation is waited for.
     pub confirm_timeout: Duration,
+    /// How long a hook may take.
+    pub hook_timeout: Duration,
 }
 
 impl Settings {
@@ -96,6 +100,7 @@ impl Settings {
                 _ => ConfirmWhen::Auto,
             },
             confirm_timeout: Duration::from_secs(number("confirm.timeout")),
+            hook_timeout: Duration::from_secs(number("hooks.timeout")),
         }
     }
 }
@@ -148,7 +153,8 @@ mod tests {
                 "cache.limit",
                 "drift.skip",
                 "confirm.when",
-                "confirm.timeout"
+                "confirm.timeout",
+                "hooks.timeout"
             ]
         );
     }

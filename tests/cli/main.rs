@@ -7,6 +7,7 @@ mod beginner;
 mod dropped;
 mod edited;
 mod heirs;
+mod hooks;
 mod json;
 mod plugin;
 mod refusals;

@@ -9,6 +9,7 @@ use crate::cli::ask::ask;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
+use crate::cli::hooks::{self, Hooks};
 use crate::cli::knock::Knock;
 use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
@@ -22,11 +23,12 @@ use crate::engine::plan::{Plan, Step};
 use crate::engine::recover::{Direction, is_needed, leave, recover};
 use crate::engine::{Event, Patience, Progress, Resource, Works, confirm, debts};
 use crate::host::{Attributes, Guard};
-use crate::journal::{Begin, ConfirmationRow, StepState, TransactionKind, TransactionState};
+use crate::journal::{Begin, ConfirmationRow, Journal, StepState, TransactionKind, TransactionState};
 use crate::profiles::settings::Recovery;
 use crate::resources::package::{PackageSet, cache};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// An install that a crash cut off, to be finished.
@@ -105,9 +107,29 @@ fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
 fn carry_out(
     session: &Session<'_>,
     _lock: Box<dyn Guard>,
+    setup: Setup,
+    order: &Order,
+    resumed: Option<TransactionId>,
+) -> Outcome {
+    let mut base = hooks::base(session, Some(&setup.profile), &setup.modules);
+    base["resumed"] = resumed.is_some().into();
+    let hooks = Hooks::of(session, setup.settings.hook_timeout, base);
+    let outcome = make_it_so(session, setup, order, resumed, &hooks);
+    if let Err(problem) = &outcome
+        && hooks.is_open()
+    {
+        hooks.after(hooks::Event::OnError, None, &hooks::error_of(problem));
+    }
+    hooks.tell();
+    outcome
+}
+
+fn make_it_so(
+    session: &Session<'_>,
     mut setup: Setup,
     order: &Order,
     resumed: Option<TransactionId>,
+    hooks: &Hooks<'_>,
 ) -> Outcome {
     let began = Instant::now();
     let journal = session.journal()?;
@@ -129,7 +151,11 @@ fn carry_out(
         None => false,
     };
     if plan.is_empty() && !is_half_made {
-        return nothing_to_do(session, &works, &progress, &setup, &plan, resumed, began);
+        let outcome = nothing_to_do(session, &works, &progress, &setup, &plan, resumed, began);
+        if let (Some(tx), Ok(_)) = (resumed, &outcome) {
+            after_install(&journal, &setup, tx, None, hooks);
+        }
+        return outcome;
     }
     refuse_while_one_waits(session, &works, resumed)?;
     session.require_writable()?;
@@ -151,6 +177,11 @@ fn carry_out(
         ask(session, order.yes, "Make these changes?")
     })?;
     let signals = Signals::watch();
+    // What a crash cut off had been agreed to, and its hooks were run.
+    if resumed.is_none() && hooks.has(hooks::Event::PreInstall) {
+        before_install(session, &setup, &plan, &signals, hooks)?;
+    }
+    hooks.open();
     if let Some(now) = once_packages_are_ready(session, &works, &setup, &plan, &signals)? {
         if now.is_empty() {
             return nothing_to_do(session, &works, &progress, &setup, &now, resumed, began);
@@ -223,7 +254,57 @@ fn carry_out(
         _ => Vec::new(),
     };
     let waiting = waiting.as_ref().map(|row| (row, looked.as_slice()));
-    tell(session, &progress, &setup, &plan, Some(&made), waiting, began.elapsed().as_secs_f64())
+    let outcome = tell(session, &progress, &setup, &plan, Some(&made), waiting, began.elapsed().as_secs_f64());
+    after_install(&journal, &setup, tx, Some(&made), hooks);
+    outcome
+}
+
+/// Runs the hooks of what is agreed to and not begun. What they do must not be part of what was agreed to.
+fn before_install(
+    session: &Session<'_>,
+    setup: &Setup,
+    plan: &Plan,
+    signals: &Signals,
+    hooks: &Hooks<'_>,
+) -> Result<(), Problem> {
+    hooks.before(hooks::Event::PreInstall, json!({"plan": plan.hash, "changes": plan.steps.len()}))?;
+    const STATE: &str = "nothing was changed, but for what the hooks did themselves";
+    if signals.stop().load(Ordering::SeqCst) {
+        return Err(Problem::new(Exit::Failed, "stopped", "stopped", "a signal asked for it").state(STATE));
+    }
+    let now = setup.plan(session)?;
+    if now.hash == plan.hash {
+        return Ok(());
+    }
+    let differs: Vec<String> = plan.differs_in(&now).iter().map(ToString::to_string).collect();
+    let why = format!("a pre_install hook changed what was planned: {}", differs.join(", "));
+    Err(Problem::new(Exit::Failed, "host-moved", "the plan that was agreed to is no longer right", why)
+        .state(STATE)
+        .fix("look at the new one: vps-configurator plan"))
+}
+
+/// Runs the hooks of what is done, or was found done.
+fn after_install(journal: &Journal, setup: &Setup, tx: TransactionId, made: Option<&Report>, hooks: &Hooks<'_>) {
+    let steps = journal.steps(tx).unwrap_or_default();
+    let stands = |module: &String| {
+        let mut standing = steps.iter().filter(|step| step.state.stands() && step.removes.is_none());
+        standing.any(|step| step.shared.contains(module) || (step.shared.is_empty() && step.module == *module))
+    };
+    for module in setup.modules.iter().filter(|module| stands(module)) {
+        hooks.after(hooks::Event::PostModule, Some(tx), &json!({"module": module, "state": "done"}));
+    }
+    let state = made.map_or(TransactionState::Done, |made| made.state);
+    let failed: Vec<&String> = made.iter().flat_map(|made| &made.failed_modules).collect();
+    let more = json!({"state": state, "changes": made.map(|made| made.applied.len()), "failed_modules": failed});
+    if state != TransactionState::Failed {
+        hooks.after(hooks::Event::PostInstall, Some(tx), &more);
+    }
+    if let Some(problem) = made.and_then(problem) {
+        let mut more = more;
+        more["error"] = hooks::error_of(&problem)["error"].take();
+        hooks.after(hooks::Event::OnError, Some(tx), &more);
+        hooks.close();
+    }
 }
 
 /// Holds the limit of apt's cache. That it can't be held now is no failure of the install: the next one tries again.

@@ -6,6 +6,7 @@ use crate::cli::args::{self, Recover};
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
+use crate::cli::hooks;
 use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
@@ -89,7 +90,9 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     for report in &mut rolled_back {
         // Told once, below: they were tried once more since.
         report.unpaid.clear();
-        super::rollback::tell(session, report, 0.0)?;
+        let told = super::rollback::tell(session, report, 0.0);
+        hooks::after_rollback(session, "recovery", report);
+        told?;
     }
     if let Some(problem) = owed {
         return Err(problem);

@@ -6,6 +6,7 @@ use crate::base::ids::TransactionId;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
+use crate::cli::hooks;
 use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::session::Session;
@@ -86,6 +87,7 @@ pub fn tell(session: &Session<'_>, reverted: &[Reverted]) -> Outcome {
                 .text(&format!("Transaction {} was not confirmed: {count} of its changes are taken back.\n", one.tx));
             kept.iter().for_each(|line| session.output.text(&format!("  kept: {line}\n")));
         }
+        one.reports.iter().for_each(|report| hooks::after_rollback(session, "not-confirmed", report));
         failed.extend(one.reports.iter().flat_map(|report| &report.failed).map(|(id, error)| format!("{id}: {error}")));
     }
     if session.output.is_json() {

@@ -8,6 +8,7 @@ use crate::cli::ask::ask;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
+use crate::cli::hooks;
 use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
@@ -129,7 +130,9 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     baseline::end(session, &journal, report.tx);
     confirm::settle_all(&works)?;
     progress.finish();
-    tell(session, &report, before.elapsed().as_secs_f64())
+    let outcome = tell(session, &report, before.elapsed().as_secs_f64());
+    hooks::after_rollback(session, "asked", &report);
+    outcome
 }
 
 /// Which packages each module wants of what the newest install had asked for, without the modules that were taken back
