@@ -250,11 +250,13 @@ impl Archive {
     }
 }
 
-/// The planned sources that are not in place as they will be.
+/// The planned sources that apt's own lists can't know: they are not in place as they will be, or came after the lists.
 fn missing<'a>(host: &dyn Host, sources: &'a [PlannedSource]) -> Result<Vec<&'a PlannedSource>> {
+    let fetched = host.meta(&Archive::Own.dir().join("partial"))?.map_or(0, |partial| partial.modified);
     let mut missing = Vec::new();
     for source in sources {
-        if read_if_there(host, &source.path)?.as_deref() != Some(source.text.as_bytes()) {
+        let is_newer = host.meta(&source.path)?.is_none_or(|meta| meta.changed > fetched);
+        if is_newer || read_if_there(host, &source.path)?.as_deref() != Some(source.text.as_bytes()) {
             missing.push(source);
         }
     }

@@ -149,4 +149,24 @@ mod tests {
         asked().apply(&bench.context(), &seen, &change).unwrap();
         assert_eq!(bench.text("/etc/web/web.conf"), "default\n");
     }
+
+    #[test]
+    fn a_source_that_came_after_the_lists_is_not_looked_for_in_them() {
+        let bench = bench();
+        let source = PlannedSource {
+            path: "/etc/apt/sources.list.d/x-vps-configurator.sources".into(),
+            text: "Signed-By: /etc/apt/keyrings/x.asc\n".into(),
+            key_path: "/etc/apt/keyrings/x.asc".into(),
+            key: b"key".to_vec(),
+        };
+        let set = set(&[("b", "web")]).with_sources(vec![source.clone()]);
+        let refreshes = || set.observe(bench.host()).unwrap().0["solution"].get("refresh").is_some();
+        assert!(refreshes(), "it is not there yet");
+        bench.put("/etc/apt/sources.list.d/x-vps-configurator.sources", &source.text);
+        assert!(refreshes(), "it is there, and apt has not fetched its list");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let update = crate::host::Command::new("apt-get").arg("update");
+        crate::host::Host::run(bench.host(), &update).unwrap();
+        assert!(!refreshes());
+    }
 }
