@@ -97,6 +97,9 @@ pub enum Command {
     /// Show and clear the packages that apt keeps for later
     #[command(subcommand)]
     Cache(Cache),
+    /// Prove where what is installed comes from
+    #[command(subcommand)]
+    SupplyChain(SupplyChain),
     /// Print a shell completion script
     Completion {
         /// The shell
@@ -476,6 +479,13 @@ pub enum Cache {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// Prove where what is installed comes from.
+#[derive(Debug, Subcommand)]
+pub enum SupplyChain {
+    /// List pins, keys, sources of apt and downloads; exit 4 when one is not as pinned, or is taken unsigned
+    Verify,
 }
 
 /// For units and the package build.

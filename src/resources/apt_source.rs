@@ -92,7 +92,7 @@ impl AptSource {
 }
 
 /// The declared fingerprints, in the one form: forty (or sixty-four) upper-case digits each.
-fn wanted(fingerprint: &str) -> Vec<String> {
+pub fn wanted(fingerprint: &str) -> Vec<String> {
     let digits = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_uppercase();
     fingerprint.split(',').map(digits).collect()
 }

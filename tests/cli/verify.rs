@@ -69,3 +69,28 @@ fn nothing_is_told_or_remembered_of_a_host_that_another_run_works_on() {
     assert!(tree.has(looked));
     tree.call("install --profile small --yes").ends(0); // and nothing is left locked
 }
+
+#[test]
+fn a_download_is_told_with_its_pin_and_a_file_that_is_another_by_now_is_a_finding() {
+    let tree = Tree::new();
+    let manifest = "name: pinned\nsummary: A tool\npriority: 50\nresources:\n  - download: /usr/local/bin/fetched\n    \
+                    url: https://example.org/fetched\n    \
+                    sha256: 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\n";
+    tree.put("/etc/vps-configurator/modules.d/pinned/module.yaml", manifest);
+    tree.put("/srv/web/example.org/fetched", "hello\n");
+    tree.call("install --profile small --module pinned --yes").ends(0);
+    let chain = tree.call("supply-chain verify --json").ends(0).json();
+    let standing = &chain["standing"][0];
+    assert_eq!((&standing["module"], &standing["finding"]), (&"pinned".into(), &serde_json::Value::Null));
+    let fetched = &chain["downloads"][0];
+    assert_eq!((&fetched["url"], &fetched["sha256"]), (&"https://example.org/fetched".into(), &standing["pinned"]));
+    tree.put("/usr/local/bin/fetched", "evil\n");
+    tree.put("/etc/apt/sources.list.d/x.sources", "Types: deb\nURIs: http://x\nSuites: x/\nTrusted: yes\n");
+    let chain = tree.call("supply-chain verify --json").ends(4).json();
+    let findings: Vec<_> = chain["findings"].as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+    assert!(findings[0].starts_with("download:/usr/local/bin/fetched: not as it was brought"), "{findings:?}");
+    assert!(findings[1].starts_with("/etc/apt/sources.list.d/x.sources: trusted is set"), "{findings:?}");
+    tree.call("rollback --yes").ends(0);
+    let chain = tree.call("supply-chain verify --json").ends(4).json();
+    assert_eq!((&chain["standing"], &chain["downloads"][0]["stands"]), (&serde_json::json!([]), &false.into()));
+}

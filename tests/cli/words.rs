@@ -143,6 +143,7 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("transaction-show", "transaction show 2", 0);
     session.step("transaction-show-unknown", "transaction show 9", 2);
     session.step("transaction-diff", "transaction diff 1", 0);
+    session.step("supply-chain-verify", "supply-chain verify", 0);
     session.step("recover-nothing", "recover --events /dev/null", 0);
 
     // Someone changes something.

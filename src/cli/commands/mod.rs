@@ -16,6 +16,7 @@ mod removal;
 mod revert;
 mod rollback;
 mod status;
+mod supply_chain;
 mod transaction;
 mod verify;
 
@@ -52,6 +53,7 @@ pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, 
         Command::Profile(verb) => run("profile", &|session| profile::run(session, verb)),
         Command::Config(verb) => run("config", &|session| config::run(session, verb)),
         Command::Cache(verb) => run("cache", &|session| cache::run(session, verb)),
+        Command::SupplyChain(verb) => run("supply-chain", &|session| supply_chain::run(session, verb)),
         Command::Completion { shell } => completion::run(output, *shell),
         Command::Internal(verb) => run("internal", &|session| internal::run(session, verb)),
     }

@@ -62,5 +62,5 @@ pub use database::Database;
 pub use guard::{held_units, release_guard};
 pub use health::{Healing, heal};
 pub use locks::{LOCK_WAIT, wait_for_locks};
-pub use record::{KIND, decode};
+pub use record::{KIND, brought, decode};
 pub use set::{Claim, PackageSet, count};

@@ -150,6 +150,14 @@ fn read(version: u32, data: &Value) -> Result<Record> {
     serde_json::from_value(data.clone()).map_err(|e| bad(&e))
 }
 
+/// The packages that a step brought, `name version`; none where it is a step of another kind.
+pub fn brought(record: &UndoRecord) -> Vec<String> {
+    let read = if record.kind == KIND { read(record.version, &record.data).ok() } else { None };
+    let Some(read) = read else { return Vec::new() };
+    let items = read.new.iter().chain(read.upgrades.iter().map(|upgrade| &upgrade.item));
+    items.map(|item| format!("{} {}", item.name, item.version)).collect()
+}
+
 pub(super) fn bad(error: &serde_json::Error) -> Error {
     Error::BadRecord { kind: KIND.to_owned(), why: error.to_string() }
 }

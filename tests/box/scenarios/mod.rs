@@ -24,6 +24,7 @@ mod promise;
 mod servers;
 mod services;
 mod snapshot;
+mod third_party;
 mod tools;
 mod workloads;
 
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Scenario> {
         services::SCENARIOS,
         packages::SCENARIOS,
         offline::SCENARIOS,
+        third_party::SCENARIOS,
         if long { checkers::LONG } else { &[] },
     ]
     .concat()
