@@ -34,6 +34,8 @@ pub const STATE: &str = "/var/lib/vps-configurator";
 pub const KEPT: &str = "/var/lib/vps-configurator/kept";
 /// Packages whose files the disk may not have, one to a line, while they are unpacked without syncing each.
 pub const UNSYNCED: &str = "/var/lib/vps-configurator/unsynced-packages";
+/// The hosts that gave no answer, and how often.
+pub const UPSTREAMS: &str = "/var/lib/vps-configurator/upstreams.json";
 /// Data that can be made anew.
 pub const CACHE: &str = "/var/cache/vps-configurator";
 /// Its mode, and that of the directories in it: apt fetches as `_apt`, who must get in. What only root may see has a mode

@@ -100,6 +100,9 @@ pub enum Command {
     /// Prove where what is installed comes from
     #[command(subcommand)]
     SupplyChain(SupplyChain),
+    /// Show which hosts give no answer and are left alone
+    #[command(subcommand)]
+    CircuitBreaker(CircuitBreaker),
     /// Print a shell completion script
     Completion {
         /// The shell
@@ -486,6 +489,18 @@ pub enum Cache {
 pub enum SupplyChain {
     /// List pins, keys, sources of apt and downloads; exit 4 when one is not as pinned, or is taken unsigned
     Verify,
+}
+
+/// Show which hosts give no answer and are left alone.
+#[derive(Debug, Subcommand)]
+pub enum CircuitBreaker {
+    /// Show the hosts that gave no answer when they were last asked
+    Status,
+    /// Ask a host again at once
+    Reset {
+        /// The host, as status shows it; without it, all
+        host: Option<String>,
+    },
 }
 
 /// For units and the package build.

@@ -20,6 +20,8 @@ pub struct Problem {
     pub fix: Vec<String>,
     /// The command that shows more.
     pub details: Option<String>,
+    /// The hosts that gave no answer, where that is why.
+    pub hosts: Vec<String>,
     /// The exit code.
     pub exit: Exit,
 }
@@ -41,6 +43,7 @@ impl Problem {
             why: why.into().lines().map(str::to_owned).collect(),
             fix: Vec::new(),
             details: None,
+            hosts: Vec::new(),
             exit,
         }
     }
@@ -119,6 +122,15 @@ impl Problem {
             engine::Error::Refused { code, what, why, fix, .. } => {
                 let mut problem = Problem::new(Exit::Failed, code, what, why);
                 problem.fix.clone_from(fix);
+                problem
+            }
+            engine::Error::Unreachable { what, hosts, why } => {
+                let from = if hosts.is_empty() { "the mirrors".to_owned() } else { hosts.join(", ") };
+                let mut problem =
+                    Problem::new(Exit::Failed, "network-unreachable", format!("cannot fetch {what} from {from}"), why)
+                        .fix("see that the host has a route and a name server: ip route; getent hosts deb.debian.org")
+                        .fix("then run the same command again");
+                problem.hosts.clone_from(hosts);
                 problem
             }
             engine::Error::NotVerified { id, left } => Problem::new(

@@ -20,6 +20,7 @@ pub mod session;
 pub mod setup;
 pub mod signals;
 pub mod story;
+mod upstream;
 
 use crate::host::RealHost;
 use args::Args;

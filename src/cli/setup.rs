@@ -31,7 +31,7 @@ use crate::resources::Spec;
 use crate::resources::access::AccessRules;
 use crate::resources::assembly::{Assembled, Assembly, assemble};
 use crate::resources::file::FOREIGN;
-use crate::resources::package::{LOCK_WAIT, PackageSet};
+use crate::resources::package::{LOCK_WAIT, PackageSet, host_of};
 use crate::resources::unit::survey::UnitSurvey;
 use crate::resources::written::Written;
 use serde_json::{Value, json};
@@ -162,6 +162,21 @@ impl Setup {
         request["configuration"] = self.agreed.to_string().into();
         request["asked"] = self.asked.clone().into();
         request
+    }
+
+    /// The hosts that modules fetch something from by themselves, with the module and the resource.
+    pub fn origins(&self) -> Vec<(String, String, ResourceId)> {
+        let mut origins = Vec::new();
+        for spec in &self.specs {
+            let urls = match spec.kind {
+                "apt_source" => spec.list("uris"),
+                "download" => spec.text("url").map(str::to_owned).into_iter().collect(),
+                _ => Vec::new(),
+            };
+            let hosts = urls.iter().filter_map(|url| host_of(url));
+            origins.extend(hosts.map(|host| (host, spec.module.clone(), spec.id())));
+        }
+        origins
     }
 
     /// What the configuration asks for, to be held against what stands.

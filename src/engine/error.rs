@@ -29,6 +29,16 @@ pub enum Error {
         /// The module at fault, when it is not the step's own (in a shared package transaction).
         module: Option<String>,
     },
+    /// Somebody on the network gives no answer. To ask again later may mend it.
+    #[error("cannot fetch {what} from {}: {why}", hosts.join(", "))]
+    Unreachable {
+        /// What was to be fetched.
+        what: String,
+        /// The hosts, with their ports where an address names one; empty when they can't be told.
+        hosts: Vec<String>,
+        /// What they, or the way to them, said.
+        why: String,
+    },
     /// After the change the resource is still not as wanted.
     #[error("{id} is not as wanted after its change: {left}")]
     NotVerified {

@@ -5,6 +5,7 @@
 //! journal before anything changes) → `apply` → `observe` and `compare` again: nothing may be left.
 
 pub mod apply;
+pub mod breaker;
 mod completion;
 pub mod confirm;
 pub mod debts;

@@ -244,7 +244,8 @@ fn fetched(step: &StepRow) -> Option<Fetched> {
     })
 }
 
-fn sources(host: &dyn Host) -> Result<Vec<Source>> {
+/// Every source that apt takes packages from.
+pub fn sources(host: &dyn Host) -> Result<Vec<Source>> {
     let mut found = lines(Path::new(LIST), &read_text(host, LIST)?);
     for name in host.list(Path::new(PARTS))? {
         let path = Path::new(PARTS).join(name);

@@ -3,6 +3,7 @@
 use super::configuration::Valued;
 use crate::base::yaml::{Collector, Reader, Source, parse};
 use crate::engine::MOST_WORKERS;
+use crate::engine::breaker::Rules;
 use crate::modules::Options;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,6 +21,10 @@ cache:
   limit: {type: integer, min: 0, max: 1000000, default: 2000, help: 'MB that packages may take in the cache of apt after an install; those that were not used for longest go first (0 - no limit)'}
 drift:
   skip: {type: list, items: {type: string}, default: [], help: Territories that verify leaves out; territories.yaml lists them}
+network:
+  retries: {type: integer, min: 0, max: 10, default: 2, help: 'How often an install asks again when a host gives no answer, after a pause that grows'}
+  failures: {type: integer, min: 1, max: 100, default: 5, help: So many times in a row without an answer and a host is left alone for a while}
+  pause: {type: integer, min: 1, max: 86400, default: 60, help: Seconds that it is left alone}
 confirm:
   when: {type: choice, choices: [auto, always, never], default: auto, help: 'When a change of SSH, firewall, sudo, accounts or network must be confirmed from a new login (auto - over the network, or by a service while somebody is in over the network)'}
   timeout: {type: integer, min: 10, max: 86400, default: 300, help: Seconds after which such a change is taken back unless it was confirmed}
@@ -62,6 +67,10 @@ pub struct Settings {
     pub cache_limit: Option<u64>,
     /// The territories that `verify` leaves out.
     pub skipped: Vec<String>,
+    /// How often it is tried again when a host gives no answer.
+    pub retries: u32,
+    /// When a host that gives no answer is left alone, and for how long.
+    pub breaker: Rules,
     /// When a change of the way in must be confirmed.
     pub confirm_when: ConfirmWhen,
     /// How long a confirmation is waited for.
@@ -94,6 +103,11 @@ impl Settings {
                 .and_then(|v| v.value.as_array())
                 .map(|list| list.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
                 .unwrap_or_default(),
+            retries: u32::try_from(number("network.retries")).unwrap_or_default(),
+            breaker: Rules {
+                failures: u32::try_from(number("network.failures")).unwrap_or(1),
+                pause: Duration::from_secs(number("network.pause")),
+            },
             confirm_when: match values.get("confirm.when").and_then(|v| v.value.as_str()) {
                 Some("always") => ConfirmWhen::Always,
                 Some("never") => ConfirmWhen::Never,
@@ -132,6 +146,7 @@ mod tests {
         let settings = Settings::new(&BTreeMap::new());
         assert_eq!(settings.lock_wait, crate::resources::package::LOCK_WAIT);
         assert!(!settings.fast_io);
+        assert_eq!((settings.breaker.failures, settings.breaker.pause), (5, Duration::from_secs(60)));
         assert_eq!(settings.cache_limit, Some(2_000_000_000));
         assert_eq!((settings.workers, settings.confirm_timeout), (4, Duration::from_secs(300)));
     }
@@ -152,6 +167,9 @@ mod tests {
                 "apply.fast_io",
                 "cache.limit",
                 "drift.skip",
+                "network.retries",
+                "network.failures",
+                "network.pause",
                 "confirm.when",
                 "confirm.timeout",
                 "hooks.timeout"

@@ -3,6 +3,7 @@
 //! Fetched with apt's own downloader (`apt-helper`), which every Debian has and which uses apt's proxy settings; its
 //! verdict on the checksum is not relied upon: what is put in place was digested here.
 
+use super::package::{host_of, of_download};
 use super::preimage::{self, Image, Intent, Paths};
 use super::seen::{Owned, Seen};
 use super::{fields, file, owner};
@@ -81,15 +82,19 @@ pub fn fetch(host: &dyn Host, url: &str, digest: &Digest) -> Result<Vec<u8>> {
     let file = dir.join(digest.short());
     preimage::make_parents(host, &file)?;
     host.remove(&file)?;
+    // Tried again with growing pauses by apt itself (apt.conf(5)), where the other side gives no answer.
     let command = Command::new(APT_HELPER)
+        .args(["-o", "Acquire::Retries=3"])
         .args(["download-file".to_owned(), url.to_owned(), file.to_string_lossy().into_owned()])
         .arg(format!("SHA256:{}", digest))
         .timeout(Duration::from_secs(1800));
     let what = || format!("cannot download {}", url);
     let fetched = host.run(&command).map_err(|why| match why {
         crate::host::Error::Failed { .. } | crate::host::Error::TimedOut { .. } => {
-            Error::refused("download-failed", what(), why.to_string())
-                .fix("look whether the address can be reached from this host, then run again")
+            of_download(url, host_of(url), &why.to_string()).unwrap_or_else(|| {
+                Error::refused("download-failed", what(), why.to_string())
+                    .fix("look whether the address can be reached from this host, then run again")
+            })
         }
         other => other.into(),
     });
@@ -190,7 +195,7 @@ mod tests {
         let error = resource.apply(&bench.context(), &seen, &change).unwrap_err();
         assert!(matches!(error, Error::Refused { code: "download-failed", .. }));
         // A downloader that doesn't look at the checksum changes nothing about that.
-        bench.program("../lib/apt/apt-helper", "printf evil > \"$VPS_ROOT$3\"");
+        bench.program("../lib/apt/apt-helper", "printf evil > \"$VPS_ROOT$5\"");
         let error = resource.apply(&bench.context(), &seen, &change).unwrap_err();
         assert!(matches!(error, Error::Refused { code: "download-mismatch", .. }));
         assert!(!bench.at("/opt/tool").exists());

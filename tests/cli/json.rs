@@ -122,6 +122,8 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     has(&ask("rollback --list", 0), &["unfinished", "incomplete", "transactions"]);
     has(&ask("rollback --status", 0), &["unfinished", "incomplete", "transactions"]);
     has(&ask("rollback --dry-run", 0)["steps"][0], &["resource", "transaction", "module", "lines"]);
+    has(&ask("circuit-breaker status", 0), &["hosts", "rules"]);
+    has(&ask("circuit-breaker reset", 0), &["hosts"]);
     let chain = ask("supply-chain verify", 0);
     has(&chain, &["pins", "standing", "sources", "findings"]);
     has(&chain["downloads"][0], &["transaction", "at", "modules", "url", "sha256", "packages", "stands"]);

@@ -642,3 +642,44 @@ fn files_that_miss_the_same_folders_are_written_by_many_workers_at_once() {
     tree.call("rollback --yes").ends(0);
     tree.must_be(&before, "the folders went with the files");
 }
+
+#[test]
+fn a_host_that_gives_no_answer_is_left_alone_for_a_while_and_what_needs_it_is_set_aside() {
+    let tree = Tree::new();
+    let manifest = "name: pinned\nsummary: A tool\npriority: 50\nresources:\n  - download: /usr/local/bin/fetched\n    \
+                    url: https://example.org/fetched\n    \
+                    sha256: 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\n";
+    tree.put("/etc/vps-configurator/modules.d/pinned/module.yaml", manifest);
+    tree.put("/etc/vps-configurator/conf.d/50-x.yaml", "network: {failures: 2, pause: 3600}\n");
+    tree.put("/run/fake-silent", "");
+    let install = "install --profile small --module pinned,base --yes --json";
+    for failures in [1, 2] {
+        let failed = tree.call(install).ends(1).json();
+        assert_eq!(failed["error_code"], "network-unreachable", "{failed:#}");
+        let status = tree.call("circuit-breaker status --json").ends(0).json();
+        let known = &status["hosts"][0];
+        let state = if failures < 2 { "closed" } else { "open" };
+        assert_eq!(
+            (&known["host"], &known["state"], &known["failures"]),
+            (&"example.org".into(), &state.into(), &failures.into())
+        );
+    }
+    // Everything but that module is there, and nobody is asked.
+    tree.remove("/run/fake-silent");
+    let aside = tree.call(install).ends(1).json();
+    assert_eq!((&aside["error_code"], &aside["changes"]), (&"upstream-off".into(), &0.into()), "{aside:#}");
+    assert_eq!(aside["set_aside"], serde_json::json!({"pinned": "example.org"}));
+    assert!(aside["error_details"]["why"].as_str().unwrap().contains("gave no answer 2 times since"), "{aside:#}");
+    // A mandatory module ends the run before anything is changed.
+    let text = manifest.replace("priority", "mandatory: true\npriority");
+    tree.put("/etc/vps-configurator/modules.d/pinned/module.yaml", text);
+    let ended = tree.call(install).ends(1).json();
+    assert_eq!(ended["host_state"], "nothing was changed");
+    tree.put("/etc/vps-configurator/modules.d/pinned/module.yaml", manifest);
+
+    tree.call("circuit-breaker reset example.com").ends(2);
+    tree.call("circuit-breaker reset example.org").ends(0);
+    tree.put("/srv/web/example.org/fetched", "hello\n");
+    tree.call(install).ends(0);
+    assert_eq!(tree.text("/usr/local/bin/fetched"), "hello\n");
+}

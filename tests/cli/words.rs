@@ -143,6 +143,8 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     session.step("transaction-show", "transaction show 2", 0);
     session.step("transaction-show-unknown", "transaction show 9", 2);
     session.step("transaction-diff", "transaction diff 1", 0);
+    session.step("circuit-breaker-status", "circuit-breaker status", 0);
+    session.step("circuit-breaker-reset", "circuit-breaker reset", 0);
     session.step("supply-chain-verify", "supply-chain verify", 0);
     session.step("recover-nothing", "recover --events /dev/null", 0);
 

@@ -18,6 +18,7 @@ use crate::cli::session::Session;
 use crate::cli::setup::{Setup, select_of};
 use crate::cli::signals::Signals;
 use crate::cli::story;
+use crate::cli::upstream::{Aside, Upstream};
 use crate::engine::apply::{Report, apply};
 use crate::engine::plan::{Plan, Step};
 use crate::engine::recover::{Direction, is_needed, leave, recover};
@@ -106,15 +107,88 @@ fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
 
 fn carry_out(
     session: &Session<'_>,
-    _lock: Box<dyn Guard>,
+    lock: Box<dyn Guard>,
     setup: Setup,
     order: &Order,
     resumed: Option<TransactionId>,
 ) -> Outcome {
+    let mut aside = Aside::default();
+    let exit = with_what_answers(session, lock, setup, order, resumed, &mut aside)?;
+    aside.outcome(session, exit)
+}
+
+/// The plan, without the modules that can't be had now: these are `aside` then.
+fn planned(
+    session: &Session<'_>,
+    works: &Works<'_>,
+    setup: &mut Setup,
+    order: &Order,
+    aside: &mut Aside,
+) -> Result<Plan, Problem> {
+    leave_out(session, works, setup, order, aside, &[])?;
+    loop {
+        let settings = setup.settings.clone();
+        let upstream = Upstream::new(session, &settings, works.progress);
+        match upstream.persist(setup, || setup.plan(session)) {
+            Err(problem) if leave_out(session, works, setup, order, aside, &problem.hosts)? => {}
+            done => return done,
+        }
+    }
+}
+
+/// Fetches the packages of the plan; without the modules that can't be had now. What the plan is then.
+fn fetched(
+    session: &Session<'_>,
+    works: &Works<'_>,
+    setup: &mut Setup,
+    order: &Order,
+    aside: &mut Aside,
+    mut plan: Plan,
+) -> Result<Plan, Problem> {
+    loop {
+        let settings = setup.settings.clone();
+        let upstream = Upstream::new(session, &settings, works.progress);
+        match upstream.persist(setup, || fetch_packages(works, setup, &plan)) {
+            Err(problem) if leave_out(session, works, setup, order, aside, &problem.hosts)? => {
+                plan = planned(session, works, setup, order, aside)?;
+            }
+            done => return done.map(|()| plan),
+        }
+    }
+}
+
+/// Sets the modules aside that need these hosts, or hosts that are left alone; says whether there are any.
+fn leave_out(
+    session: &Session<'_>,
+    works: &Works<'_>,
+    setup: &mut Setup,
+    order: &Order,
+    aside: &mut Aside,
+    silent: &[String],
+) -> Result<bool, Problem> {
+    let settings = setup.settings.clone();
+    if !Upstream::new(session, &settings, works.progress).set_aside(setup, silent, aside)? {
+        return Ok(false);
+    }
+    let mut select = order.select.clone();
+    select.skip.extend(aside.modules.keys().cloned());
+    *setup = Setup::make(session, &select)?;
+    aside.tell(setup);
+    Ok(true)
+}
+
+fn with_what_answers(
+    session: &Session<'_>,
+    _lock: Box<dyn Guard>,
+    setup: Setup,
+    order: &Order,
+    resumed: Option<TransactionId>,
+    aside: &mut Aside,
+) -> Outcome {
     let mut base = hooks::base(session, Some(&setup.profile), &setup.modules);
     base["resumed"] = resumed.is_some().into();
     let hooks = Hooks::of(session, setup.settings.hook_timeout, base);
-    let outcome = make_it_so(session, setup, order, resumed, &hooks);
+    let outcome = make_it_so(session, setup, order, resumed, &hooks, aside);
     if let Err(problem) = &outcome
         && hooks.is_open()
     {
@@ -130,6 +204,7 @@ fn make_it_so(
     order: &Order,
     resumed: Option<TransactionId>,
     hooks: &Hooks<'_>,
+    aside: &mut Aside,
 ) -> Outcome {
     let began = Instant::now();
     let journal = session.journal()?;
@@ -142,7 +217,7 @@ fn make_it_so(
         None => after_a_crash(session, &works, &setup)?,
     };
     refuse_after_incomplete_undo(&works)?;
-    let mut plan = setup.plan(session)?;
+    let mut plan = planned(session, &works, &mut setup, order, aside)?;
     if let Some(saved) = &order.saved {
         refuse_if_outdated(saved, &plan)?;
     }
@@ -161,7 +236,7 @@ fn make_it_so(
     session.require_writable()?;
     setup.check(session, &plan)?;
     if order.download_only {
-        fetch_packages(&works, &setup, &plan)?;
+        plan = fetched(session, &works, &mut setup, order, aside, plan)?;
         progress.finish();
         match session.output.is_json() {
             true => session.output.value(&json!({"status": "fetched", "profile": setup.profile, "plan": plan.hash})),
@@ -203,7 +278,11 @@ fn make_it_so(
     }
     progress.expect(&plan, &journal);
     // Before anything is changed: what can't be had is known then.
-    fetch_packages(&works, &setup, &plan)?;
+    let left_out = aside.modules.len();
+    plan = fetched(session, &works, &mut setup, order, aside, plan)?;
+    if aside.modules.len() > left_out {
+        arming = Arming::of(session, &setup, &plan, order.asked);
+    }
     if let Some(workers) = order.workers {
         setup.policy.workers = workers;
     }
@@ -231,6 +310,9 @@ fn make_it_so(
     }
     let nodes = std::mem::take(&mut setup.nodes);
     let made = apply(&works, nodes, &setup.order, &plan, tx, &setup.policy, &actor);
+    if let Ok(made) = &made {
+        Upstream::new(session, &setup.settings, &progress).learn(&setup, made);
+    }
     if made.is_ok() {
         let what = "noting how the host is now";
         progress.tell(&Event::Within { what, percent: None, bytes: None, done: None });

@@ -1,6 +1,7 @@
 //! One file for each noun of the command line: thin, from arguments to a call of the library and its rendering.
 
 mod cache;
+mod circuit_breaker;
 mod completion;
 mod config;
 mod confirm;
@@ -54,6 +55,7 @@ pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, 
         Command::Config(verb) => run("config", &|session| config::run(session, verb)),
         Command::Cache(verb) => run("cache", &|session| cache::run(session, verb)),
         Command::SupplyChain(verb) => run("supply-chain", &|session| supply_chain::run(session, verb)),
+        Command::CircuitBreaker(verb) => run("circuit-breaker", &|session| circuit_breaker::run(session, verb)),
         Command::Completion { shell } => completion::run(output, *shell),
         Command::Internal(verb) => run("internal", &|session| internal::run(session, verb)),
     }

@@ -10,14 +10,13 @@ use super::failure;
 use super::simulation::{Item, Simulation};
 use crate::base::digest::Digest;
 use crate::base::{paths, version};
-use crate::engine::Result;
+use crate::engine::{Error, Result};
 use crate::host::{Command, Host, read_if_there, read_text};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering as Memory};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// apt's lists.
@@ -56,20 +55,63 @@ pub struct Pending {
     pub auto: bool,
 }
 
-/// Whether the archives could be reached when this run last tried: they are not asked again and again. A copy knows what
-/// the original knows.
+/// What this run knows of the hosts that the archives are on: who didn't answer is not asked again and again. A copy knows
+/// what the original knows.
 #[derive(Debug, Clone, Default)]
-pub struct Reach(Arc<AtomicBool>);
+pub struct Reach(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    is_off: bool,
+    answered: bool,
+    silent: Vec<String>,
+    alone: BTreeSet<String>,
+}
 
 impl Reach {
-    /// Nobody answers.
-    pub fn is_off(&self) -> bool {
-        self.0.load(Memory::Relaxed)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nobody answered.
-    pub fn set_off(&self) {
-        self.0.store(true, Memory::Relaxed);
+    /// An archive that is needed gives no answer: what was fetched before must do.
+    pub fn is_off(&self) -> bool {
+        self.known().is_off
+    }
+
+    /// These gave no answer, and it is gone on without them.
+    pub fn set_off(&self, error: &Error) {
+        let mut known = self.known();
+        known.is_off = true;
+        if let Error::Unreachable { hosts, .. } = error {
+            known.silent.extend(hosts.iter().cloned());
+        }
+    }
+
+    /// An archive that is needed is left alone: what was fetched before must do.
+    pub fn go_without(&self) {
+        self.known().is_off = true;
+    }
+
+    /// Whether these are all among the hosts that are done without.
+    fn may_lack(&self, error: &Error) -> bool {
+        let known = self.known();
+        matches!(error, Error::Unreachable { hosts, .. } if !hosts.is_empty() && hosts.iter().all(|it| known.alone.contains(it)))
+    }
+
+    /// All that were asked answered.
+    pub fn set_answered(&self) {
+        self.known().answered = true;
+    }
+
+    /// These are done without: that they don't answer is no failure.
+    pub fn leave_alone(&self, hosts: impl IntoIterator<Item = String>) {
+        self.known().alone.extend(hosts);
+    }
+
+    /// Whether all that were asked since the last call answered, and who was done without.
+    pub fn take(&self) -> (bool, Vec<String>) {
+        let mut known = self.known();
+        (std::mem::take(&mut known.answered), std::mem::take(&mut known.silent))
     }
 }
 
@@ -193,13 +235,13 @@ impl Archive {
         for (path, content) in &files {
             copy(host, path, content)?;
         }
-        match (update(host, Archive::Private, &mut |command| Ok(host.look(command)?)), older) {
+        match (update(host, Archive::Private, reach, &mut |command| Ok(host.look(command)?)), older) {
             (Ok(()), _) => {
                 copy(host, Path::new(paths::APT_SOURCES_DIGEST), stamp.as_str().as_bytes())?;
                 Ok(Archive::Private)
             }
             (Err(error), Some(older)) if failure::is_network(&error) => {
-                reach.set_off();
+                reach.set_off(&error);
                 Ok(older)
             }
             (Err(error), _) => Err(error),
@@ -267,6 +309,7 @@ fn missing<'a>(host: &dyn Host, sources: &'a [PlannedSource]) -> Result<Vec<&'a 
 pub fn update(
     host: &dyn Host,
     archive: Archive,
+    reach: &Reach,
     run: &mut dyn FnMut(&Command) -> Result<crate::host::Output>,
 ) -> Result<()> {
     // Without --error-on=any, apt-get ends well although a signature is bad or a mirror can't be reached, when it
@@ -279,11 +322,14 @@ pub fn update(
         .timeout(UPDATE_TIME);
     let output = run(&command)?;
     if output.code == 0 {
+        reach.set_answered();
         return Ok(());
     }
     let text = format!("{}{}", output.text(), String::from_utf8_lossy(&output.stderr));
     let has_lists = !archive.releases(host)?.is_empty();
-    Err(failure::of_update(&text, has_lists))
+    let error = failure::of_update(&text, has_lists);
+    // apt has fetched the lists of all the others by then.
+    if reach.may_lack(&error) { Ok(()) } else { Err(error) }
 }
 
 pub(super) fn copy(host: &dyn Host, path: &Path, content: &[u8]) -> Result<()> {

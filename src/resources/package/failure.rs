@@ -34,20 +34,28 @@ pub fn guilty(text: &str) -> Vec<String> {
     guilty
 }
 
-/// The host names that could not be reached.
+/// The hosts that could not be reached: those of the lines that say so, else of all lines about a failure.
 fn hosts(text: &str) -> Vec<String> {
-    let mut hosts: Vec<String> = Vec::new();
-    for line in text.lines().filter(|l| l.contains("Failed to fetch ") || l.starts_with("Err:")) {
-        let host = line.split("://").nth(1).and_then(|rest| rest.split(['/', ' ']).next());
-        if let Some(host) = host.filter(|h| !h.is_empty() && !hosts.iter().any(|k| k == h)) {
-            hosts.push(host.to_owned());
+    let failed = || text.lines().filter(|l| l.contains("Failed to fetch ") || l.starts_with("Err:"));
+    let of = |lines: &mut dyn Iterator<Item = &str>| {
+        let mut hosts: Vec<String> = Vec::new();
+        for host in lines.filter_map(|line| host_of(line.split_whitespace().find(|word| word.contains("://"))?)) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
         }
-    }
-    hosts
+        hosts
+    };
+    let sure = of(&mut failed().filter(|line| NETWORK.iter().any(|sign| line.contains(sign))));
+    if sure.is_empty() { of(&mut failed()) } else { sure }
 }
 
-/// The code of [`unreachable`].
-const UNREACHABLE: &str = "network-unreachable";
+/// The host of an address, with its port where there is one.
+pub fn host_of(url: &str) -> Option<String> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    (!host.is_empty()).then(|| host.to_owned())
+}
 
 /// What apt's methods say when a host doesn't answer, or answers that it can't: not when it answers that there is no such
 /// file, or with one that is not what was asked for.
@@ -66,18 +74,24 @@ const NETWORK: [&str; 12] = [
     "  504  ",
 ];
 
-/// A refusal that has no module: no host can be reached for `what`.
+/// Nobody can be reached for `what`.
 fn unreachable(what: &str, text: &str, why: &str) -> Error {
-    let hosts = hosts(text);
-    let hosts = if hosts.is_empty() { "the mirrors".to_owned() } else { hosts.join(", ") };
-    Error::refused(UNREACHABLE, format!("cannot fetch {what} from {hosts}"), why)
-        .fix("see that the host has a route and a name server: ip route; getent hosts deb.debian.org")
-        .fix("then run the same command again; nothing was changed")
+    Error::Unreachable { what: what.to_owned(), hosts: hosts(text), why: why.to_owned() }
 }
 
 /// Whether the error is that nobody could be reached.
 pub fn is_network(error: &Error) -> bool {
-    matches!(error, Error::Refused { code: UNREACHABLE, .. })
+    matches!(error, Error::Unreachable { .. })
+}
+
+/// The error of a file that could not be downloaded, where it is that nobody could be reached.
+pub fn of_download(url: &str, host: Option<String>, why: &str) -> Option<Error> {
+    let is_network = NETWORK.iter().any(|sign| why.contains(sign));
+    is_network.then(|| Error::Unreachable {
+        what: url.to_owned(),
+        hosts: host.into_iter().collect(),
+        why: why.to_owned(),
+    })
 }
 
 /// apt's own errors and warnings, else its last words.
@@ -164,11 +178,17 @@ mod tests {
     fn a_mirror_that_cannot_be_reached_is_told_from_a_bad_signature() {
         let text = "Err:1 http://deb.debian.org/debian trixie InRelease\n  Temporary failure resolving 'deb.debian.org'\n\
             E: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease  Temporary failure resolving 'deb.debian.org'\n";
-        let Error::Refused { code, what, .. } = of_update(text, false) else { panic!() };
-        assert_eq!(
-            (code, what.as_str()),
-            ("network-unreachable", "cannot fetch the package lists from deb.debian.org")
-        );
+        let Error::Unreachable { what, hosts, .. } = of_update(text, false) else { panic!() };
+        assert_eq!((what.as_str(), hosts), ("the package lists", vec!["deb.debian.org".to_owned()]));
+        // Of two hosts that failed, the one that is there and has no such file is not the one that gives no answer.
+        let both = format!("{text}E: Failed to fetch https://x:8/a/b.deb  404  Not Found [IP: 10.0.0.1 8]\n");
+        assert!(matches!(of_fetch(&both), Error::Unreachable { hosts, .. } if hosts == ["deb.debian.org"]));
+        assert!(matches!(
+            of_fetch("E: Failed to fetch https://x:8/a/b.deb  404  Not Found\n"),
+            Error::Refused { code: "download-failed", .. }
+        ));
+        let busy = of_fetch("E: Failed to fetch https://x:8/a/b.deb  503  Service Unavailable [IP: 10.0.0.1 8]\n");
+        assert!(matches!(busy, Error::Unreachable { hosts, .. } if hosts == ["x:8"]));
         let Error::Refused { code, .. } =
             of_update("E: The repository 'http://x trixie InRelease' is not signed.\n", true)
         else {

@@ -57,8 +57,9 @@ mod unsynced;
 mod weight;
 
 pub use apt::adopt;
-pub use archive::PlannedSource;
+pub use archive::{PlannedSource, Reach};
 pub use database::Database;
+pub use failure::{host_of, of_download};
 pub use guard::{held_units, release_guard};
 pub use health::{Healing, heal};
 pub use locks::{LOCK_WAIT, wait_for_locks};

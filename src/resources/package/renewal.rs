@@ -6,7 +6,7 @@
 //! again, once those in `/etc` that are empty are out of the way: a script leaves alone what is there. That is done before
 //! dpkg is brought in order: scripts that have not run yet read them.
 
-use super::archive::{Archive, update};
+use super::archive::{Archive, Reach, update};
 use super::database::Database;
 use super::failure;
 use super::guard::{release_guard, take_guard_again};
@@ -63,7 +63,7 @@ impl Record {
             return Ok(());
         }
         // The lists may have been lost as well.
-        update(host, Archive::Own, &mut |command| Ok(host.run(command)?))?;
+        update(host, Archive::Own, &Reach::default(), &mut |command| Ok(host.run(command)?))?;
         let second = apt::run(host, progress, None, &args)?;
         if is_whole(&second) {
             return Ok(());

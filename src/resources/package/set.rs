@@ -119,6 +119,11 @@ impl PackageSet {
         Ok(waited || healed)
     }
 
+    /// What is known of the hosts that packages come from.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     /// Which packages each module wants.
     pub fn wishes(&self) -> Wishes {
         let names = |claims: &Vec<Claim>| claims.iter().map(|claim| claim.name.clone()).collect();
@@ -273,9 +278,9 @@ impl PackageSet {
             return Ok(solution.archive());
         }
         progress.tell(&Event::Within { what: "fetching the package lists", percent: None, bytes: None, done: None });
-        match update(host, Archive::Own, &mut |command| Ok(host.run(command)?)) {
+        match update(host, Archive::Own, &self.reach, &mut |command| Ok(host.run(command)?)) {
             Err(error) if failure::is_network(&error) && has_all()? => {
-                self.reach.set_off();
+                self.reach.set_off(&error);
                 Ok(solution.archive())
             }
             other => other.map(|()| Archive::Own),
@@ -310,7 +315,7 @@ impl PackageSet {
     ) -> Result<()> {
         let Some(solution) = self.read(seen)?.solution else { return Ok(()) };
         wait_for_locks(host, progress, patience)?;
-        fetch(host, progress, &solution, &self.checked)
+        fetch(host, progress, &solution, &self.checked, &self.reach)
     }
 
     /// Sets the marks right: what is claimed is manual, what only was upgraded is what it was before.
