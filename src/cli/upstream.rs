@@ -181,8 +181,8 @@ impl Aside {
         }
     }
 
-    /// How a run that left modules out ends, all else being well.
-    pub fn outcome(&self, session: &Session<'_>, exit: Exit) -> Result<Exit, Problem> {
+    /// How a run that left modules out ends, all else being well, and the host being in this state.
+    pub fn outcome(&self, session: &Session<'_>, exit: Exit, state: &str) -> Result<Exit, Problem> {
         if self.modules.is_empty() {
             return Ok(exit);
         }
@@ -191,7 +191,7 @@ impl Aside {
         }
         let list: Vec<&str> = self.modules.keys().map(String::as_str).collect();
         let problem = problem(format!("set aside: {}", list.join(", ")), &self.why);
-        Err(problem.state("the other modules are as the profile says"))
+        Err(problem.state(state))
     }
 }
 

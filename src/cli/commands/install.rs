@@ -114,7 +114,11 @@ fn carry_out(
 ) -> Outcome {
     let mut aside = Aside::default();
     let exit = with_what_answers(session, lock, setup, order, resumed, &mut aside)?;
-    aside.outcome(session, exit)
+    let state = match order.download_only {
+        true => "the packages of the other modules are fetched; nothing was changed",
+        false => "the other modules are as the profile says",
+    };
+    aside.outcome(session, exit, state)
 }
 
 /// The plan, without the modules that can't be had now: these are `aside` then.

@@ -215,8 +215,13 @@ impl Archive {
             Some(older) if !older.releases(host)?.is_empty() => Some(older),
             _ => None,
         };
-        if let Some(older) = older.filter(|_| reach.is_off()) {
-            return Ok(older);
+        if reach.is_off() {
+            let why = "the archives are left alone, and no lists that were fetched before know every source";
+            return older.ok_or_else(|| Error::Unreachable {
+                what: "the package lists".to_owned(),
+                hosts: Vec::new(),
+                why: why.to_owned(),
+            });
         }
         if !is_same {
             // From here on until they are fetched the lists are those of no sources.

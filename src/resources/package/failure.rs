@@ -94,26 +94,44 @@ pub fn of_download(url: &str, host: Option<String>, why: &str) -> Option<Error> 
     })
 }
 
-/// apt's own errors and warnings, else its last words.
-fn complaints(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("E: ") || l.starts_with("W: ")).collect();
-    if lines.is_empty() { last_lines(text, 8) } else { lines.join("\n") }
+/// So many complaints are told.
+const MANY: usize = 6;
+
+/// apt's own errors and warnings.
+fn complaints(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|l| l.starts_with("E: ") || l.starts_with("W: "))
+}
+
+/// The first of them, else apt's last words.
+fn told(text: &str) -> String {
+    let more = complaints(text).count().saturating_sub(MANY);
+    let first: Vec<&str> = complaints(text).take(MANY).collect();
+    match (first.is_empty(), more) {
+        (true, _) => last_lines(text, 8),
+        (false, 0) => first.join("\n"),
+        (false, more) => format!("{}\nand {more} more like these", first.join("\n")),
+    }
+}
+
+/// Whether one of them is that a host gives no answer.
+fn is_silence(text: &str) -> bool {
+    let has_sign = |line: &str| NETWORK.iter().any(|sign| line.contains(sign));
+    complaints(text).any(has_sign) || complaints(text).next().is_none() && has_sign(&last_lines(text, 8))
 }
 
 /// Whether apt-get failed because of the network or the disk, and not because of a package.
 pub fn is_of_fetching(text: &str) -> bool {
-    let is_network = text.contains("E: Failed to fetch") && NETWORK.iter().any(|sign| complaints(text).contains(sign));
-    is_network || text.contains("No space left on device")
+    text.contains("E: Failed to fetch") && is_silence(text) || text.contains("No space left on device")
 }
 
 /// The refusal for packages that could not be fetched.
 pub fn of_fetch(text: &str) -> Error {
-    let why = complaints(text);
+    let why = told(text);
     if text.contains("No space left on device") {
         return Error::refused("disk-full", "cannot install the packages", last_lines(text, 8))
             .fix("free some room (apt-get clean; journalctl --vacuum-size=100M), then run this again");
     }
-    if NETWORK.iter().any(|sign| why.contains(sign)) {
+    if is_silence(text) {
         return unreachable("the packages", text, &why);
     }
     Error::refused("download-failed", "cannot fetch the packages", why)
@@ -123,8 +141,8 @@ pub fn of_fetch(text: &str) -> Error {
 
 /// The refusal for package lists that could not be fetched.
 pub fn of_update(text: &str, has_lists: bool) -> Error {
-    let why = complaints(text);
-    if NETWORK.iter().any(|sign| why.contains(sign)) {
+    let why = told(text);
+    if is_silence(text) {
         return unreachable("the package lists", text, &why);
     }
     let error = Error::refused("package-lists-refused", "cannot fetch the package lists", why)
