@@ -15,7 +15,7 @@
 //! | [`resources`] | one file for each kind of thing that can be put right and undone |
 //! | [`modules`] | reads module manifests (data) and expands them into resources |
 //! | [`profiles`] | layers of configuration, with the origin of every value |
-//! | [`observe`] | watching the host: drift of what no module declares, and looking at little cost |
+//! | [`observe`] | watching the host: drift of what no module declares, health, and looking at little cost |
 //! | [`cli`] | commands, rendering, the words of errors |
 //!
 //! # Where a new line goes

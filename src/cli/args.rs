@@ -74,6 +74,9 @@ pub enum Command {
     Confirm(Confirm),
     /// Show what is applied, owed and left over
     Status,
+    /// Look whether this host is well
+    #[command(subcommand)]
+    Health(Health),
     /// Finish or undo what a crash cut off
     Recover(Recover),
     /// Show past transactions
@@ -280,6 +283,18 @@ pub enum Transaction {
     Diff {
         /// Its number
         id: i64,
+    },
+}
+
+/// Look whether this host is well.
+#[derive(Debug, Subcommand)]
+pub enum Health {
+    /// Look at it: system, disks, memory, network, clock, dpkg, services, what is left over; exit 4 when something is not
+    /// well
+    Check {
+        /// Only what an install needs
+        #[arg(long)]
+        pre: bool,
     },
 }
 

@@ -13,6 +13,7 @@ use crate::host::login::{self, Login};
 use crate::host::machine::Machine;
 use crate::host::{self, Guard, Host};
 use crate::journal::{Journal, Watch};
+use crate::observe::health;
 use crate::resources::package::LOCK_WAIT;
 use crate::resources::{self, Units};
 use serde_json::Value;
@@ -142,18 +143,9 @@ impl<'a> Session<'a> {
 
     /// Refuses a system that is not Debian 13.
     pub fn require_debian_13(&self) -> Result<(), Problem> {
-        let system = Machine::read(self.host)?.os;
-        if system.id == "debian" && system.version_id == "13" {
-            return Ok(());
-        }
-        let found = if system.pretty.is_empty() { "an unknown system".to_owned() } else { system.pretty };
-        Err(Problem::new(
-            Exit::Failed,
-            "system-unsupported",
-            "this system is not supported",
-            format!("it is {found}; profiles are made and tested for Debian 13 (trixie) only"),
-        )
-        .fix("use a server with Debian 13"))
+        let Some(why) = health::unsupported(&Machine::read(self.host)?.os) else { return Ok(()) };
+        Err(Problem::new(Exit::Failed, "system-unsupported", "this system is not supported", why)
+            .fix("use a server with Debian 13"))
     }
 
     /// Refuses a host whose file systems are read-only, before a package or a file is half changed.

@@ -2,7 +2,7 @@
 //! directory, with a counter.
 
 use super::real::RealHost;
-use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp};
+use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp, Unreachable};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -214,6 +214,10 @@ impl Host for FakeHost {
 
     fn packet_filter_refusal(&self) -> Option<String> {
         self.real.packet_filter_refusal()
+    }
+
+    fn reach(&self, name: &str, port: u16, wait: Duration) -> Option<std::result::Result<(), Unreachable>> {
+        self.real.reach(name, port, wait)
     }
 
     fn outward_address(&self) -> Option<Ipv4Addr> {

@@ -20,6 +20,7 @@ pub mod login;
 pub mod machine;
 mod netfilter;
 mod place;
+mod reach;
 pub mod read_only;
 pub mod real;
 mod runner;
@@ -117,6 +118,15 @@ pub struct Stamp {
     pub begun: i128,
 }
 
+/// Why something elsewhere can't be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Its name has no address, or nobody tells it.
+    Name(String),
+    /// Nothing answers at its address.
+    Connection(String),
+}
+
 /// A held lock; released when dropped.
 pub trait Guard: Send + Debug {}
 
@@ -145,6 +155,9 @@ pub trait Host: Send + Sync + Debug {
     fn packet_filter_refusal(&self) -> Option<String>;
     /// The address that packets to the internet leave from; `None` where there is no such way. Nothing is sent.
     fn outward_address(&self) -> Option<Ipv4Addr>;
+    /// Whether something answers at `port` of the host `name`, which is looked up; each of both is waited for as long as
+    /// `wait`. Nothing is sent. `None` where that can't be told: a tree that stands for a host has no network.
+    fn reach(&self, name: &str, port: u16, wait: Duration) -> Option<std::result::Result<(), Unreachable>>;
     /// The room of the file system that holds `path` (or its nearest existing parent).
     fn space(&self, path: &Path) -> Result<Space>;
     /// Runs a program that only looks.

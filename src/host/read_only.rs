@@ -1,6 +1,6 @@
 //! A host on which nothing can change: what a dry run is given.
 
-use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp};
+use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp, Unreachable};
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,10 @@ impl Host for ReadOnly<'_> {
 
     fn packet_filter_refusal(&self) -> Option<String> {
         self.0.packet_filter_refusal()
+    }
+
+    fn reach(&self, name: &str, port: u16, wait: Duration) -> Option<std::result::Result<(), Unreachable>> {
+        self.0.reach(name, port, wait)
     }
 
     fn outward_address(&self) -> Option<Ipv4Addr> {

@@ -3,8 +3,8 @@
 use super::place::{Links, Place, temporary_name};
 use super::runner::Runner;
 use super::{
-    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, dialogue, locks,
-    netfilter, scan, view,
+    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, Unreachable,
+    dialogue, locks, netfilter, reach, scan, view,
 };
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
@@ -354,6 +354,10 @@ impl Host for RealHost {
 
     fn packet_filter_refusal(&self) -> Option<String> {
         if self.root != Path::new("/") { None } else { netfilter::refusal() }
+    }
+
+    fn reach(&self, name: &str, port: u16, wait: Duration) -> Option<std::result::Result<(), Unreachable>> {
+        (self.root == Path::new("/")).then(|| reach::reach(name, port, wait))
     }
 
     fn outward_address(&self) -> Option<Ipv4Addr> {

@@ -4,6 +4,7 @@
 
 pub mod answers;
 pub mod drift;
+pub mod health;
 pub mod outdated;
 pub mod supply_chain;
 pub mod upstreams;

@@ -25,6 +25,9 @@ fn every_command_answers_in_json_with_the_promised_keys() {
         ran.json()
     };
     assert_eq!(ask("status", 0)["status"], "fresh");
+    let health = ask("health check", 0);
+    assert_eq!(health["status"], "healthy");
+    has(&health["checks"][0], &["check", "state", "seen", "why", "fix"]);
     assert_eq!(ask("transaction list", 0)["transactions"], serde_json::json!([]));
     assert_eq!(ask("rollback --yes", 0)["changes"], 0);
     assert_eq!(ask("rollback --module web --yes", 0)["module"], "web");

@@ -44,6 +44,8 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
 
     // Nothing is there yet.
     session.step("status-fresh", "status", 0);
+    session.step("health-check", "health check --verbose", 0);
+    session.step("health-check-pre", "health check --pre", 0);
     session.step("transaction-list-fresh", "transaction list", 0);
     session.step("rollback-fresh", "rollback --yes", 0);
     session.step("rollback-list-fresh", "rollback --list", 0);

@@ -28,7 +28,9 @@ pub fn steady(text: &str, root: &Path) -> String {
         (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?(Z| UTC)?", "TIME"),
         (r"\b\d+(\.\d+)? (s|ms|min)\b( \d+ s)?", "LENGTH"),
         // The slow steps of a report: which are slow depends on the day.
-        (r"(?m)^ +LENGTH  \S+\n", ""),
+        (r"(?m)^ {4,}LENGTH  .*\n", ""),
+        // How full the disk of this machine is.
+        (r"is \d+ % full, .* are free", "is PARTLY full"),
         (r"in\s+\d+:\d\d\b", "in LEFT"),
         (r"Plan [0-9a-f]{8,}", "Plan HASH"),
         (r"pid \d+", "pid N"),

@@ -6,6 +6,7 @@ mod completion;
 mod config;
 mod confirm;
 mod finding;
+mod health;
 mod install;
 mod internal;
 mod module;
@@ -48,6 +49,7 @@ pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, 
         Command::Status => run("status", &|session| status::run(session)),
         Command::Recover(flags) => run("recover", &|session| recover::run(session, flags)),
         Command::Transaction(verb) => run("transaction", &|session| transaction::run(session, verb)),
+        Command::Health(verb) => run("health", &|session| health::run(session, verb)),
         Command::Finding(verb) => run("finding", &|session| finding::run(session, verb)),
         Command::Module(verb) => run("module", &|session| module::run(session, verb)),
         Command::Plugin(verb) => run("plugin", &|session| plugin::run(session, verb)),

@@ -8,7 +8,8 @@ pub use list::{Answer, Asks, List};
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::host::{
-    Attributes, Candidate, Command, Guard, Host, Meta, Output, Result, Space, Stamp, read_if_there, read_text,
+    Attributes, Candidate, Command, Guard, Host, Meta, Output, Result, Space, Stamp, Unreachable, read_if_there,
+    read_text,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -201,6 +202,10 @@ impl Host for Remembering<'_> {
 
     fn packet_filter_refusal(&self) -> Option<String> {
         self.host.packet_filter_refusal()
+    }
+
+    fn reach(&self, name: &str, port: u16, wait: Duration) -> Option<std::result::Result<(), Unreachable>> {
+        self.host.reach(name, port, wait)
     }
 
     fn outward_address(&self) -> Option<Ipv4Addr> {

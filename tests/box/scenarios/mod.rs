@@ -11,6 +11,7 @@ mod drift;
 mod dropped;
 mod edited;
 mod harness;
+mod health;
 mod kills;
 pub mod kinds;
 mod languages;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Scenario> {
         harness::SCENARIOS,
         snapshot::SCENARIOS,
         workloads::SCENARIOS,
+        health::SCENARIOS,
         kinds::SCENARIOS,
         kills::SCENARIOS,
         if long { kills::LONG } else { &[] },
