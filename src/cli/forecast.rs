@@ -5,7 +5,7 @@ use crate::base::ids::{ResourceId, TransactionId};
 use crate::engine::State;
 use crate::engine::plan::{Plan, Step};
 use crate::journal::{Journal, SpanRow};
-use crate::resources::package;
+use crate::resources::package::Figures;
 use std::collections::BTreeMap;
 
 /// One step that is ahead.
@@ -34,7 +34,7 @@ impl History {
     pub fn of(journal: &Journal) -> Self {
         let made = journal.made(&ResourceId::new("package", "all")).unwrap_or_default();
         let each = made.iter().filter_map(|step| {
-            let count = package::count(&State(step.before.clone()));
+            let count = Figures::of(&State(step.before.clone()))?.count();
             let took = seconds(step.started, step.ended?);
             (count > 0).then(|| took / count as f64)
         });
@@ -85,7 +85,7 @@ impl History {
 
 fn weight(step: &Step) -> usize {
     match step.dropped {
-        None if step.id.kind() == "package" => package::count(&step.seen).max(1),
+        None if step.id.kind() == "package" => Figures::of(&step.seen).map_or(1, |figures| figures.count().max(1)),
         _ => 1,
     }
 }

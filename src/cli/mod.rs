@@ -16,6 +16,7 @@ pub mod lockout;
 pub mod output;
 pub mod owed;
 pub mod render;
+pub mod reports;
 pub mod session;
 pub mod setup;
 pub mod signals;

@@ -90,6 +90,11 @@ fn every_command_answers_in_json_with_the_promised_keys() {
         "rollback_complete",
         "owed",
         "next_steps",
+        "hostname",
+        "ended",
+        "reboot",
+        "packages",
+        "report",
     ];
     assert_eq!(ask("install --profile full --download-only --yes", 0)["status"], "fetched");
     has(
@@ -105,7 +110,7 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     assert_eq!(done["plan"], plan["plan"]["hash"], "the plan is the promise that was kept");
     has(&done["summary"]["web"], &["status", "duration"]);
     let again = ask("install --profile full --yes", 0);
-    has(&again, &keys);
+    has(&again, &keys[..keys.len() - 1]);
     assert_eq!((&again["status"], &again["changes"]), (&"success".into(), &0.into()));
 
     let status = ask("status", 0);
@@ -199,4 +204,26 @@ fn the_result_of_an_install_is_kept_beside_the_logs() {
     let printed = tree.call("install --profile small --yes --json").ends(0).json();
     let kept: Value = serde_json::from_str(&tree.text("/var/log/vps-configurator/install-1.json")).unwrap();
     assert_eq!(kept, printed);
+    assert_eq!(printed["report"], "/var/log/vps-configurator/install-1.html");
+    let page = tree.text("/var/log/vps-configurator/install-1.html");
+    assert!(page.contains("<h1>success: profile small, transaction 1</h1>"), "{page}");
+    for ending in ["html", "json"] {
+        let path = tree.at(&format!("/var/log/vps-configurator/install-1.{ending}"));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions());
+        assert_eq!(mode & 0o7777, 0o640, "{ending}");
+    }
+    let shown = tree.call("transaction show 1 --json").ends(0).json();
+    assert_eq!(shown["reports"].as_array().map(Vec::len), Some(2), "{shown:#}");
+}
+
+#[test]
+fn a_report_that_cannot_be_kept_is_told_and_fails_nothing() {
+    let tree = Tree::new();
+    // Something else stands where its directory should be.
+    tree.put("/var/log/vps-configurator", "mine\n");
+    let ran = tree.call("install --profile small --yes").ends(0);
+    assert!(ran.err.contains("warning: the report was not kept: "), "{}", ran.err);
+    let ran = tree.call("install --profile full --yes --json").ends(0);
+    assert_eq!((ran.json()["report"].clone(), ran.err.as_str()), (Value::Null, ""));
+    assert_eq!(tree.text("/var/log/vps-configurator"), "mine\n");
 }

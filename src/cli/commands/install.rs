@@ -2,7 +2,6 @@
 
 use super::Outcome;
 use crate::base::ids::TransactionId;
-use crate::base::paths;
 use crate::cli::args::{Install, Select};
 use crate::cli::arming::{Arming, Asked};
 use crate::cli::ask::ask;
@@ -14,6 +13,7 @@ use crate::cli::knock::Knock;
 use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::render::{confirmation, plan as page, report};
+use crate::cli::reports;
 use crate::cli::session::Session;
 use crate::cli::setup::{Setup, select_of};
 use crate::cli::signals::Signals;
@@ -23,8 +23,10 @@ use crate::engine::apply::{Report, apply};
 use crate::engine::plan::{Plan, Step};
 use crate::engine::recover::{Direction, is_needed, leave, recover};
 use crate::engine::{Event, Patience, Progress, Resource, Works, confirm, debts};
-use crate::host::{Attributes, Guard};
+use crate::host::Guard;
+use crate::host::machine::Machine;
 use crate::journal::{Begin, ConfirmationRow, Journal, StepState, TransactionKind, TransactionState};
+use crate::observe::health::reasons_to_reboot;
 use crate::profiles::settings::Recovery;
 use crate::resources::package::{PackageSet, cache};
 use serde_json::{Value, json};
@@ -613,6 +615,8 @@ fn tell(
     let stands = |module: &str| made.is_some_and(|made| !made.failed_modules.contains(module));
     let next_steps: Vec<&str> =
         setup.next_steps.iter().filter(|step| stands(&step.module)).map(|step| step.text.as_str()).collect();
+    let hostname = Machine::read(session.host).map(|machine| machine.hostname).unwrap_or_default();
+    let reboot = made.and_then(|_| reasons_to_reboot(session.host).ok()).unwrap_or_default();
     let result = report::Result {
         profile: &setup.profile,
         modules: &setup.modules,
@@ -622,30 +626,36 @@ fn tell(
         seconds,
         notes: &notes,
         next_steps: &next_steps,
+        reboot: &reboot,
+        hostname: &hostname,
+        ended: i64::try_from(session.host.now()).unwrap_or(i64::MAX),
     };
     let mut value = report::json(&result);
     if let Some((row, looked)) = waiting {
         value["confirmation"] = confirmation::json(session.host, row);
         value["confirmation"]["seen"] = looked.into();
     }
-    if let Some(made) = made {
-        keep(session, &format!("install-{}.json", made.tx), &value);
-    }
     let problem = made.and_then(problem);
+    if let (Value::Object(all), Some(Value::Object(more))) = (&mut value, problem.as_ref().map(Problem::json)) {
+        more.into_iter().for_each(|(name, part)| {
+            all.entry(name).or_insert(part);
+        });
+    }
+    let kept = made.map(|made| reports::keep(session, made.tx, &mut value));
     match (session.output.is_json(), problem) {
-        (true, None) => session.output.value(&value),
-        (true, Some(problem)) => {
-            let mut value = value;
-            if let (Value::Object(all), Value::Object(more)) = (&mut value, problem.json()) {
-                more.into_iter().for_each(|(name, part)| {
-                    all.entry(name).or_insert(part);
-                });
-            }
+        (true, problem) => {
             session.output.value(&value);
-            return Ok(problem.exit);
+            if let Some(problem) = problem {
+                return Ok(problem.exit);
+            }
         }
         (false, problem) => {
             session.output.text(&report::text(&result));
+            match (kept, value["report"].as_str()) {
+                (Some(Ok(())), Some(path)) => session.output.text(&format!("Report:       {path}\n")),
+                (Some(Err(why)), _) => session.output.error(&format!("warning: the report was not kept: {why}\n")),
+                _ => {}
+            }
             if let Some((row, looked)) = waiting {
                 let text = confirmation::after_install(session.host, row, looked);
                 // Who wants no words must know this all the same.
@@ -703,18 +713,4 @@ fn problem(made: &Report) -> Option<Problem> {
 
 fn explain(error: &crate::engine::Error) -> Problem {
     Problem::of(error)
-}
-
-/// Keeps the result beside the logs. That it can't be written changes nothing for the host.
-fn keep(session: &Session<'_>, name: &str, value: &Value) {
-    let dir = Path::new(paths::LOG);
-    let text = format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default());
-    let made = match session.host.meta(dir) {
-        Ok(None) => session.host.make_directory(dir, &Attributes::root(0o750)),
-        other => other.map(drop),
-    };
-    let kept = made.and_then(|()| session.host.write(&dir.join(name), text.as_bytes(), &Attributes::root(0o640)));
-    if let Err(error) = kept {
-        tracing::warn!("the report was not kept: {error}");
-    }
 }

@@ -6,6 +6,7 @@ use crate::cli::args::Transaction;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::{confirmation as page, table::Table, time};
+use crate::cli::reports;
 use crate::cli::session::{Session, masked};
 use crate::journal::{Journal, StepRow, TransactionRow};
 use serde_json::{Value, json};
@@ -57,6 +58,7 @@ fn show(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
     let confirmation = journal.confirmation(row.id)?;
     if session.output.is_json() {
         let mut value = summary(&row);
+        value["reports"] = reports::of(session.host, row.id).into();
         value["actor"] = row.actor.clone();
         value["request"] = without_values(row.request.clone());
         value["confirmation"] = match &confirmation {
@@ -87,6 +89,9 @@ fn show(session: &Session<'_>, journal: &Journal, id: i64) -> Outcome {
         if let Some(value) = row.actor.get(field).and_then(Value::as_str) {
             text.push_str(&format!("  {name:<5} {value}\n"));
         }
+    }
+    for report in reports::of(session.host, row.id) {
+        text.push_str(&format!("  report {report}\n"));
     }
     if let Some(error) = &row.error {
         text.push_str(&format!("  failed: {error}\n"));

@@ -103,13 +103,13 @@ impl Course {
             }
             Event::StepBegins { id, module, summary } => {
                 self.steps.insert((*id).clone(), Stage::Running { since: at, share: 0.0, first: None });
-                self.turn_to(format!("{id}: {summary}"), Some((*module).to_owned()));
+                self.turn_to(format!("{id}: {summary}"), Some(self.whose(id, module)));
                 vec![Line::Begins(format!("  {id}: {summary}"))]
             }
             Event::StepDone { id, module } => {
                 self.done += 1;
                 self.steps.insert((*id).clone(), Stage::Done);
-                self.turn_to(format!("{id} done"), Some((*module).to_owned()));
+                self.turn_to(format!("{id} done"), Some(self.whose(id, module)));
                 self.finished_with(id)
             }
             Event::StepFailed { id, error, .. } => {
@@ -134,6 +134,14 @@ impl Course {
                 self.notes.push((*line).to_owned());
                 vec![Line::Note(format!("  {line}"))]
             }
+        }
+    }
+
+    /// The module that a step is for; what several share is theirs.
+    fn whose(&self, id: &ResourceId, module: &str) -> String {
+        match self.ahead.iter().find(|ahead| ahead.id == *id).map(|ahead| ahead.modules.as_slice()) {
+            Some([_, _, ..]) => "all".to_owned(),
+            _ => module.to_owned(),
         }
     }
 
@@ -257,10 +265,10 @@ impl Course {
         (!self.ahead.is_empty()).then(|| self.ahead.iter().map(one).sum::<Option<f64>>()).flatten()
     }
 
-    /// How far the whole is: `37 %, about 2 min 05 s left`.
+    /// How far the whole is: `37 %, 3 min left`.
     pub fn whole(&self, at: f64) -> String {
         let percent = self.percent().map(|percent| format!("{percent} %"));
-        let left = self.left(at).filter(|left| *left > 0.0).map(|left| format!("about {} left", time::rough(left)));
+        let left = self.left(at).filter(|left| *left > 0.0).map(|left| format!("{} left", time::rough(left)));
         percent.into_iter().chain(left).collect::<Vec<_>>().join(", ")
     }
 

@@ -53,7 +53,7 @@ fn the_whole_is_measured_by_work_and_its_rest_by_what_is_known() {
     let mut course = Course::default();
     course.expect(vec![ahead("package:all", &["a", "b"], 98, Some(100.0)), ahead("file:/x", &["a"], 2, Some(3.0))]);
     course.on(&Event::Begin { total: 2 }, 0.0);
-    assert_eq!(course.whole(0.0), "0 %, about 2 min left");
+    assert_eq!(course.whole(0.0), "0 %, 2 min left");
     begins(&mut course, "package:all", "a", 0.0);
     within(&mut course, 50.0, Some(10), Some(0.0), 10.0);
     assert_eq!((course.percent(), course.left(10.0)), (Some(0), Some(93.0)), "the download is part of the time");
@@ -62,7 +62,7 @@ fn the_whole_is_measured_by_work_and_its_rest_by_what_is_known() {
     within(&mut course, 10.0, None, Some(0.2), 21.0);
     assert_eq!(course.percent(), Some(49), "it never goes back");
     done(&mut course, "package:all", "a", 60.0);
-    assert_eq!(course.status(), "step 2/2, 98 %, a: package:all done");
+    assert_eq!(course.status(), "step 2/2, 98 %, all: package:all done");
     begins(&mut course, "file:/x", "a", 60.0);
     assert_eq!(course.left(70.0), Some(0.0), "late is not less than nothing");
     done(&mut course, "file:/x", "a", 71.0);

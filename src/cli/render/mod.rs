@@ -6,6 +6,7 @@ pub mod drift;
 pub mod events;
 pub mod graph;
 pub mod live;
+pub mod page;
 pub mod plan;
 pub mod progress;
 pub mod report;

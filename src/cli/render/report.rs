@@ -6,8 +6,9 @@ use crate::engine::apply::Report;
 use crate::engine::plan::Plan;
 use crate::journal::TransactionState;
 use crate::resources::file::EDITED;
+use crate::resources::package::Figures;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What beside the engine's report a result tells.
 #[derive(Debug)]
@@ -28,6 +29,12 @@ pub struct Result<'a> {
     pub notes: &'a [String],
     /// What the administrator may do next.
     pub next_steps: &'a [&'a str],
+    /// Why a reboot is needed; empty when none is.
+    pub reboot: &'a [String],
+    /// The host's name.
+    pub hostname: &'a str,
+    /// When it ended, nanoseconds since the epoch.
+    pub ended: i64,
 }
 
 /// The result for programs.
@@ -65,6 +72,8 @@ pub fn json(result: &Result<'_>) -> Value {
     json!({
         "status": status(result),
         "profile": result.profile,
+        "hostname": result.hostname,
+        "ended": time::rfc3339(result.ended),
         "transaction": result.report.map(|r| r.tx),
         "duration_seconds": result.seconds,
         "changes": result.report.map_or(0, |r| r.applied.len()),
@@ -88,7 +97,29 @@ pub fn json(result: &Result<'_>) -> Value {
         "owed": result.report.map(|r| r.unpaid.iter().map(|debt| debt.debt.to_string()).collect::<Vec<_>>()).unwrap_or_default(),
         "notes": result.notes,
         "next_steps": result.next_steps,
+        "reboot": result.reboot,
+        "packages": packages(result),
     })
+}
+
+/// The packages that came, in numbers.
+fn packages(result: &Result<'_>) -> Option<Figures> {
+    let mut applied = result.report?.applied.iter();
+    let step = applied.find(|step| step.id.kind() == "package")?;
+    Figures::of(&result.plan.step(&step.id)?.seen)
+}
+
+/// What took longest: modules, and the packages of all of them, with the seconds of their steps and how many these were.
+fn slowest(report: &Report) -> Vec<(&str, f64, usize)> {
+    let mut all: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
+    for step in &report.applied {
+        let name = if step.id.kind() == "package" { "packages" } else { &step.module };
+        let entry = all.entry(name).or_default();
+        *entry = (entry.0 + step.seconds, entry.1 + 1);
+    }
+    let mut all: Vec<_> = all.into_iter().map(|(name, (seconds, count))| (name, seconds, count)).collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    all
 }
 
 /// What was made of files that somebody had edited: a line each.
@@ -140,10 +171,13 @@ pub fn text(result: &Result<'_>) -> String {
         report.unchanged,
         report.tx
     ));
-    let mut slow: Vec<_> = report.applied.iter().filter(|step| step.seconds >= 1.0).collect();
-    slow.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    for step in slow.iter().take(5) {
-        text.push_str(&format!("  {:>10}  {}\n", time::length(step.seconds), step.id));
+    for (name, seconds, count) in slowest(report).into_iter().filter(|(_, seconds, _)| *seconds >= 1.0).take(8) {
+        let took = time::length(seconds);
+        text.push_str(&match (name, packages(result)) {
+            ("packages", Some(figures)) => format!("  {took:>12}  {} packages\n", figures.count()),
+            ("packages", None) => format!("  {took:>12}  packages\n"),
+            (name, _) => format!("  {took:>12}  {name}: {count} {}\n", if count == 1 { "step" } else { "steps" }),
+        });
     }
     for line in &report.deviations {
         text.push_str(&wrap("  ", &format!("deviation: {line}")));
@@ -160,9 +194,10 @@ pub fn text(result: &Result<'_>) -> String {
     for debt in &report.unpaid {
         text.push_str(&format!("  owed: {} ({})\n", debt.debt, debt.error));
     }
-    if !result.next_steps.is_empty() {
+    let reboot = (!result.reboot.is_empty()).then(|| format!("Reboot this host: {}", result.reboot.join("; ")));
+    if !result.next_steps.is_empty() || reboot.is_some() {
         text.push_str("\nNext:\n");
-        for line in result.next_steps {
+        for line in result.next_steps.iter().copied().chain(reboot.as_deref()) {
             text.push_str(&wrap("  ", line));
         }
     }

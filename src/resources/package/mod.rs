@@ -64,4 +64,4 @@ pub use guard::{held_units, release_guard};
 pub use health::{Ailments, Healing, heal};
 pub use locks::{LOCK_WAIT, wait_for_locks};
 pub use record::{KIND, brought, decode};
-pub use set::{Claim, PackageSet, count};
+pub use set::{Claim, Figures, PackageSet};

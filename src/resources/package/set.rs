@@ -333,12 +333,35 @@ impl PackageSet {
     }
 }
 
-/// How many packages came, or are to come, with a step of this kind, from the state before it; 0 for other steps.
-pub fn count(before: &State) -> usize {
-    serde_json::from_value::<Seen>(before.0.clone())
-        .ok()
-        .and_then(|seen| seen.solution)
-        .map_or(0, |solution| solution.items().count())
+/// What a package step does, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Packages that come.
+    pub new: usize,
+    /// Packages that become newer.
+    pub upgraded: usize,
+    /// Bytes to download, were nothing cached.
+    pub download_bytes: u64,
+    /// Bytes that the new ones take.
+    pub installed_bytes: u64,
+}
+
+impl Figures {
+    /// From the state before such a step; of another step, or where nothing is missing, there are none.
+    pub fn of(before: &State) -> Option<Self> {
+        let solution = serde_json::from_value::<Seen>(before.0.clone()).ok()?.solution?;
+        Some(Figures {
+            new: solution.new.len(),
+            upgraded: solution.upgrades.len(),
+            download_bytes: solution.download,
+            installed_bytes: solution.installed,
+        })
+    }
+
+    /// How many packages change.
+    pub fn count(&self) -> usize {
+        self.new + self.upgraded
+    }
 }
 
 /// As apt-get is asked for just this version.

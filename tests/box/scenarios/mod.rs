@@ -27,6 +27,7 @@ mod services;
 mod snapshot;
 mod third_party;
 mod tools;
+mod watched;
 mod workloads;
 
 use crate::harness::drive;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Scenario> {
         harness::SCENARIOS,
         snapshot::SCENARIOS,
         workloads::SCENARIOS,
+        watched::SCENARIOS,
         health::SCENARIOS,
         kinds::SCENARIOS,
         kills::SCENARIOS,
