@@ -18,8 +18,10 @@ pub const ACCESS: &str = "/usr/share/vps-configurator/access.yaml";
 pub const ETC: &str = "/etc/vps-configurator";
 /// The main configuration file, a conffile with everything commented out.
 pub const CONFIG: &str = "/etc/vps-configurator/config.yaml";
-/// Configuration fragments, read in the order of their names. Debconf owns `00-profile.yaml` in it.
+/// Configuration fragments, read in the order of their names.
 pub const CONF_D: &str = "/etc/vps-configurator/conf.d";
+/// The fragment with the profile. Debconf writes it, too, and takes up what others wrote into it.
+pub const PROFILE_CONFIG: &str = "/etc/vps-configurator/conf.d/00-profile.yaml";
 /// The fragment that `config set` edits.
 pub const LOCAL_CONFIG: &str = "/etc/vps-configurator/conf.d/50-local.yaml";
 /// The administrator's own profiles.

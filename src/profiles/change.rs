@@ -4,10 +4,17 @@ use super::input::Inputs;
 use super::merge::check;
 use super::setting;
 use super::settings;
-use crate::base::paths::LOCAL_CONFIG;
+use crate::base::paths::{LOCAL_CONFIG, PROFILE_CONFIG};
 use crate::base::yaml::{Collector, Node, Problem, Problems, Reader, Source, edit};
 use crate::modules::Catalogue;
 use serde_json::{Value, json};
+
+/// How [`LOCAL_CONFIG`] begins.
+const LOCAL: &str = "# Set by vps-configurator config set; yours to edit.\n";
+
+/// How [`PROFILE_CONFIG`] begins, whoever writes it: the package's postinst has the same words.
+const OWNED: &str = "\
+# Owned by the package: \"dpkg-reconfigure vps-configurator\" writes the line below. Your own edit of it is kept.\n";
 
 /// The new text of [`LOCAL_CONFIG`] with `value` (YAML in a line) at `key`.
 ///
@@ -21,7 +28,7 @@ pub fn set(catalogue: &Catalogue, inputs: &Inputs, key: &str, value: &str) -> Re
         return Err(unknown(catalogue, key).into());
     };
     let path: Vec<&str> = key.split('.').collect();
-    let text = edit::set(&local(inputs), &path, &typed)?;
+    let text = edit::set(&fragment(inputs, LOCAL_CONFIG), &path, &typed)?;
     good(catalogue, inputs, text)
 }
 
@@ -30,7 +37,7 @@ pub fn set(catalogue: &Catalogue, inputs: &Inputs, key: &str, value: &str) -> Re
 /// # Errors
 /// A key that is not set there, or a configuration that would not be good as a whole.
 pub fn unset(catalogue: &Catalogue, inputs: &Inputs, key: &str) -> Result<String, Problems> {
-    let source = local(inputs);
+    let source = fragment(inputs, LOCAL_CONFIG);
     let path: Vec<&str> = key.split('.').collect();
     let text = edit::unset(&source, &path)?;
     if text == source.text {
@@ -42,22 +49,26 @@ pub fn unset(catalogue: &Catalogue, inputs: &Inputs, key: &str) -> Result<String
     good(catalogue, inputs, text)
 }
 
-fn local(inputs: &Inputs) -> Source {
-    let found = inputs.config.iter().find(|source| source.name == LOCAL_CONFIG);
-    found
-        .cloned()
-        .unwrap_or_else(|| Source::new(LOCAL_CONFIG, "# Set by vps-configurator config set; yours to edit.\n"))
-}
-
 /// The text, when the whole configuration is good with it.
 fn good(catalogue: &Catalogue, inputs: &Inputs, text: String) -> Result<String, Problems> {
+    check(catalogue, &with(inputs, LOCAL_CONFIG, &text)).map(|_| text)
+}
+
+/// A fragment of `conf.d` as it is; with its first line when it isn't there yet.
+pub(super) fn fragment(inputs: &Inputs, name: &str) -> Source {
+    let found = inputs.config.iter().find(|source| source.name == name);
+    found.cloned().unwrap_or_else(|| Source::new(name, if name == PROFILE_CONFIG { OWNED } else { LOCAL }))
+}
+
+/// The layers with another text in a fragment of `conf.d`.
+pub(super) fn with(inputs: &Inputs, name: &str, text: &str) -> Inputs {
     let mut changed = inputs.clone();
-    changed.config.retain(|source| source.name != LOCAL_CONFIG);
+    changed.config.retain(|source| source.name != name);
     // Fragments come after the main file, in the order of their names.
-    let is_later = |source: &Source| source.name.as_str() > LOCAL_CONFIG && source.name.contains("/conf.d/");
+    let is_later = |source: &Source| source.name.as_str() > name && source.name.contains("/conf.d/");
     let at = changed.config.iter().position(is_later).unwrap_or(changed.config.len());
-    changed.config.insert(at, Source::new(LOCAL_CONFIG, text.clone()));
-    check(catalogue, &changed).map(|_| text)
+    changed.config.insert(at, Source::new(name, text));
+    changed
 }
 
 /// The value of the key's type; `None` when it is not good (told) or there is no such key.

@@ -3,6 +3,7 @@
 use super::configuration::{Configuration, EnabledModule, Origin, Valued};
 use super::input::Inputs;
 use super::profile::Profiles;
+use super::questions;
 use super::setting;
 use super::settings::{self, Settings};
 use crate::base::yaml::{Collector, Fields, Node, Problem, Problems, Reader, Source, parse};
@@ -50,6 +51,7 @@ fn run(catalogue: &Catalogue, inputs: &Inputs, every_profile: bool) -> Result<Co
     }
     for profile in &chain {
         merge.modules(&profile.source, profile.modules.as_ref(), true, false);
+        questions::check(catalogue, profile, &collector);
     }
     for (source, root) in &files {
         merge.config(source, root, false);
@@ -65,6 +67,7 @@ fn run(catalogue: &Catalogue, inputs: &Inputs, every_profile: bool) -> Result<Co
                 true,
                 false,
             );
+            questions::check(catalogue, profile, &collector);
             if let Err(problem) = profiles.chain(&profile.name, Problem::anywhere("profile-unknown", "")) {
                 collector.add(problem);
             }

@@ -30,6 +30,10 @@ pub struct Profile {
     pub extends: Option<String>,
     /// What it takes.
     pub estimate: Option<Estimate>,
+    /// The options that the wizard asks for, in that order, by their keys: `modules.system.hostname`. `None`: as in the
+    /// profile that it extends.
+    #[serde(skip)]
+    pub ask: Option<Vec<Asked>>,
     /// Whether the package brought it.
     pub shipped: bool,
     /// Its file.
@@ -41,6 +45,15 @@ pub struct Profile {
     pub(super) modules: Option<Node>,
     #[serde(skip)]
     pub(super) source: Source,
+}
+
+/// A key that a profile has the wizard ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The key of a module's option.
+    pub key: String,
+    /// Where it is written.
+    pub(super) span: Span,
 }
 
 /// All profiles there are.
@@ -151,6 +164,10 @@ impl Profile {
             fields.finish();
             Estimate { minutes, download_mb, disk_mb }
         });
+        let ask = fields.take("ask").map(|node| {
+            let asked = |node: &Node| node.as_text().map(|key| Asked { key: key.to_owned(), span: node.span });
+            reader.texts(node).into_iter().filter_map(asked).collect()
+        });
         let modules = fields.take("modules").cloned();
         fields.finish();
         Some(Profile {
@@ -160,6 +177,7 @@ impl Profile {
             extends: extends.and_then(|node| reader.text(node)).map(str::to_owned),
             extends_at: extends.map(|node| node.span).unwrap_or_default(),
             estimate,
+            ask,
             shipped,
             file: source.name.clone(),
             modules,

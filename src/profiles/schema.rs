@@ -38,6 +38,10 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                     "summary": {"type": "string"},
                     "extends": {"type": "string", "description": "Another profile, whose modules and options are the base"},
                     "modules": {"$ref": "#/$defs/modules"},
+                    "ask": {
+                        "type": "array", "items": {"type": "string", "pattern": "^modules\\."},
+                        "description": "Keys of options that the wizard asks for, in that order",
+                    },
                     "estimate": {
                         "type": "object", "additionalProperties": false,
                         "properties": {"minutes": size, "download_mb": size, "disk_mb": size},

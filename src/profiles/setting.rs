@@ -39,7 +39,8 @@ pub(super) fn tree(argument: &str) -> Result<(Source, Node), Problem> {
     Ok((source, tree))
 }
 
-fn plain(value: &str, before: usize) -> Node {
+/// A text, or nothing, as it stands behind `before` characters.
+pub(super) fn plain(value: &str, before: usize) -> Node {
     let kind = match value {
         "" | "~" | "null" => Value::Null,
         text => Value::Text(text.to_owned()),

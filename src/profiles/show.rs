@@ -44,7 +44,8 @@ impl Configuration {
         Ok(found)
     }
 
-    fn all(&self) -> Vec<Shown> {
+    /// All values, those of modules that aren't enabled too.
+    pub(super) fn all(&self) -> Vec<Shown> {
         let shown =
             |key: String, valued: &Valued| Shown { key, value: valued.value.clone(), origin: valued.origin.clone() };
         let mut all = Vec::new();

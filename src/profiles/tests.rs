@@ -1,13 +1,15 @@
 //! Tests of the layers from raw texts to a checked configuration.
 
+use super::answers::Answers;
 use super::configuration::Configuration;
 use super::create::{NewProfile, create};
 use super::input::Inputs;
 use super::merge::{check, validate};
 use super::profile::Profiles;
+use super::questions::questions;
 use super::settings::Recovery;
 use super::{change, schema};
-use crate::base::paths::{CONFIG, LOCAL_CONFIG};
+use crate::base::paths::{CONFIG, LOCAL_CONFIG, PROFILE_CONFIG};
 use crate::base::yaml::{Collector, Source, parse};
 use crate::modules::{Catalogue, ModuleSource};
 use serde_json::json;
@@ -280,6 +282,62 @@ fn config_set_edits_the_local_fragment_and_keeps_its_comments() {
     );
     assert_eq!(change::unset(&catalogue, &inputs, "modules.docker.source").unwrap(), "# ägare: jag\n");
     assert!(change::unset(&catalogue, &inputs, "apply.workers").unwrap_err().to_string().contains("is not set in"));
+}
+
+#[test]
+fn a_profile_asks_what_it_or_the_nearest_that_it_extends_says_and_only_of_enabled_modules() {
+    let asking = |name: &str, ask: &str| {
+        let inputs = with(|i| {
+            i.profiles.push(profile("asks", "extends: beginner\nask: [modules.docker.version]\n"));
+            i.profiles.push(profile("heir", &format!("extends: asks\n{ask}")));
+            i.profile = Some(name.to_owned());
+        });
+        let configuration = good(&inputs);
+        let profiles = Profiles::read(&inputs, &Collector::default());
+        let all = questions(&catalogue(), &profiles, &configuration);
+        all.into_iter().map(|question| (question.key, question.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(asking("advanced", ""), []);
+    let version = ("modules.docker.version".to_owned(), json!("1"));
+    assert_eq!(asking("asks", ""), std::slice::from_ref(&version));
+    assert_eq!(asking("heir", ""), [version]);
+    let size = ("modules.docker.log.size_mb".to_owned(), json!(20));
+    assert_eq!(asking("heir", "ask: [modules.docker.log.size_mb]\n"), [size]);
+    assert_eq!(asking("heir", "ask: []\nmodules: {docker: {enabled: false}}\n"), []);
+    let off = "ask: [modules.docker.version]\nmodules: {docker: {enabled: false}}\n";
+    assert_eq!(asking("heir", off), []);
+}
+
+#[test]
+fn what_a_profile_asks_for_and_does_not_exist_is_marked() {
+    let asks = |ask: &str| with(|i| i.profiles.push(profile("asks", &format!("ask: {ask}\n"))));
+    let told = |ask: &str| validate(&catalogue(), &asks(ask)).unwrap_err().to_string();
+    let said = told("[modules.docker.sorce]");
+    assert!(said.contains("profiles/asks.yaml:4:7: there is no option \"modules.docker.sorce\" to ask for"), "{said}");
+    assert!(said.contains("did you mean \"modules.docker.source\"?"), "{said}");
+    assert!(told("[docker]").contains("there is no option") && told("docker").contains("wanted a list"));
+    validate(&catalogue(), &asks("[modules.docker.source]")).unwrap();
+}
+
+#[test]
+fn answers_become_fragments_that_say_no_more_than_is_new() {
+    let (catalogue, inputs) = (catalogue(), inputs());
+    let fragments = |profile: Option<&str>, values: &[(&str, serde_json::Value)]| {
+        let values = values.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let answers = Answers { profile: profile.map(str::to_owned), values };
+        let again = Answers::read(&catalogue, &inputs, Source::new("a.yaml", answers.text().unwrap()))?;
+        assert_eq!((&again.profile, again.values.len()), (&answers.profile, answers.values.len()));
+        answers.fragments(&catalogue, &inputs)
+    };
+    let source = ("modules.docker.source", json!("docker"));
+    assert_eq!(fragments(Some("advanced"), std::slice::from_ref(&source)).unwrap(), [], "all of it is so already");
+    let text = "profile: beginner\n".to_owned();
+    assert_eq!(fragments(Some("beginner"), &[source]).unwrap(), [(PROFILE_CONFIG, text.clone())]);
+    let changed = fragments(Some("beginner"), &[("modules.docker.log.size_mb", json!(30))]).unwrap();
+    assert_eq!(changed[1], (PROFILE_CONFIG, text));
+    assert!(changed[0].0 == LOCAL_CONFIG && changed[0].1.ends_with("    log:\n      size_mb: 30\n"), "{changed:?}");
+    let bad = fragments(None, &[("modules.system.enabled", json!(false))]).unwrap_err().to_string();
+    assert!(bad.contains("docker depends on system"), "{bad}");
 }
 
 #[test]
