@@ -62,6 +62,8 @@ pub enum Colour {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Choose a profile, answer its few questions, see the plan, install
+    Wizard(Wizard),
     /// Make this host match a profile
     Install(Install),
     /// Show exactly what install would change
@@ -143,6 +145,26 @@ impl Select {
     pub fn is_whole(&self) -> bool {
         self.module.is_empty() && self.skip.is_empty()
     }
+}
+
+/// Choose a profile, answer its few questions, see the plan, install.
+///
+/// Nothing is changed before the plan is agreed to; then the answers become configuration in /etc/vps-configurator/conf.d,
+/// as if config set had been called, and install makes the host so.
+#[derive(Debug, Flags)]
+pub struct Wizard {
+    /// Put no question: take the answers that the wizard saved in this file
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    /// Ask line by line, without drawing on the screen
+    #[arg(long, conflicts_with = "answers")]
+    pub plain: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --answers: don't ask
+    #[arg(long, short, requires = "answers")]
+    pub yes: bool,
 }
 
 /// Make this host match a profile.

@@ -22,6 +22,7 @@ pub mod setup;
 pub mod signals;
 pub mod story;
 mod upstream;
+pub mod wizard;
 
 use crate::host::RealHost;
 use args::Args;

@@ -88,6 +88,11 @@ impl<'a> Session<'a> {
         self.begun.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the host is no longer as this run found it.
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// The problem, which doesn't say that nothing was changed when something was.
     pub fn in_truth(&self, problem: Problem) -> Problem {
         match problem.state == UNTOUCHED && self.begun.load(Ordering::Relaxed) {

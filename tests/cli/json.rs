@@ -67,6 +67,12 @@ fn every_command_answers_in_json_with_the_promised_keys() {
     has(&plan["plan"], &["hash", "steps", "unchanged"]);
     has(&plan["plan"]["steps"][0], &["id", "module", "change", "seen"]);
     assert_eq!(ask("install --profile full --dry-run", 0)["status"], "dry-run");
+    tree.put("/tmp/answers.yaml", "profile: full\n");
+    let answers = format!("wizard --answers {}", tree.at("/tmp/answers.yaml").display());
+    assert_eq!(ask(&format!("{answers} --dry-run"), 0)["plan"]["hash"], plan["plan"]["hash"]);
+    assert_eq!(ask(&answers, 2)["error_code"], "not-confirmed");
+    assert_eq!(ask("wizard", 2)["error_code"], "wizard-no-terminal");
+    tree.remove("/tmp/answers.yaml");
     let refused = ask("install --profile full", 2);
     assert_eq!((&refused["status"], &refused["error_code"]), (&"error".into(), &"not-confirmed".into()));
     has(&refused, &["error_message", "host_state", "error_details", "exit_code"]);

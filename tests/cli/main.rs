@@ -14,6 +14,7 @@ mod refusals;
 mod streams;
 mod verify;
 mod watched;
+mod wizard;
 mod words;
 
 use std::path::PathBuf;

@@ -333,7 +333,7 @@ fn a_lock_of_dpkg_that_is_held_too_long_ends_it_with_the_holder_named() {
 }
 
 /// The program, told to stop once it says that it waits for the lock of dpkg, which is held for a day. What it wrote.
-fn stopped_while_it_waits(tree: &Tree, words: &[&str]) -> (i32, String) {
+pub fn stopped_while_it_waits(tree: &Tree, words: &[&str]) -> (i32, String) {
     let held = lock_of_dpkg(tree, "/var/lib/dpkg/lock-frontend");
     let mut running = program(tree.root()).args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);

@@ -122,6 +122,14 @@ fn every_command_says_what_it_did_and_every_flag_is_tried() {
     tree.put("/tmp/edited.json", saved.replace("mode 0640", "mode 0666"));
     session.step("install-plan-edited", "install --plan ROOT/tmp/edited.json --yes", 2);
     tree.remove("/tmp/edited.json");
+    tree.put("/tmp/answers.yaml", "profile: small\nmodules: {base: {level: 7}}\n");
+    session.step("wizard-without-a-terminal", "wizard", 2);
+    session.step("wizard-left", "wizard --plain", 1);
+    session.step("wizard-answers-dry-run", "wizard --answers ROOT/tmp/answers.yaml --dry-run", 0);
+    session.step("wizard-answers-not-confirmed", "wizard --answers ROOT/tmp/answers.yaml", 2);
+    tree.put("/tmp/answers.yaml", "profile: smal\nmodules: {base: {level: loud}}\n");
+    session.step("wizard-answers-wrong", "wizard --answers ROOT/tmp/answers.yaml --yes", 2);
+    tree.remove("/tmp/answers.yaml");
 
     // There.
     session.step("install-plan", "install --plan ROOT/tmp/plan.json --workers 1 --yes", 0);
@@ -275,6 +283,8 @@ fn wrong_usage_ends_with_two_and_touches_nothing() {
         "install --confirm perhaps",
         "install --confirm-timeout 9",
         "confirm one",
+        "wizard --yes",
+        "wizard --plain --answers x",
     ] {
         let ran = tree.call(line).ends(2);
         assert!(ran.out.is_empty() && ran.err.starts_with("error: "), "{line}: {}{}", ran.out, ran.err);

@@ -79,6 +79,15 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
     // Wrong configuration is told before anything is locked or healed.
     let setup = Setup::make(session, &order.select)?;
     let lock = session.lock()?;
+    carry_out(session, &*lock, setup, &order, None)
+}
+
+/// Makes what was shown and agreed to elsewhere, and nothing else: `lock` is held, and the configuration says it by now.
+pub fn agreed(session: &Session<'_>, lock: &dyn Guard, plan: Plan) -> Outcome {
+    let (select, asked) = (Select::default(), Asked::default());
+    let saved = Some(plan);
+    let order = Order { select, saved, workers: None, download_only: false, yes: true, asked, events: None };
+    let setup = Setup::make(session, &order.select)?;
     carry_out(session, lock, setup, &order, None)
 }
 
@@ -88,7 +97,7 @@ pub fn resume(session: &Session<'_>, lock: Box<dyn Guard>, resume: Resume, event
     let asked = Asked::default();
     let order = Order { select, saved: None, workers: None, download_only: false, yes: true, asked, events };
     let setup = Setup::make(session, &order.select)?;
-    carry_out(session, lock, setup, &order, Some(resume.tx))
+    carry_out(session, &*lock, setup, &order, Some(resume.tx))
 }
 
 fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
@@ -109,13 +118,13 @@ fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
 
 fn carry_out(
     session: &Session<'_>,
-    lock: Box<dyn Guard>,
+    _lock: &dyn Guard,
     setup: Setup,
     order: &Order,
     resumed: Option<TransactionId>,
 ) -> Outcome {
     let mut aside = Aside::default();
-    let exit = with_what_answers(session, lock, setup, order, resumed, &mut aside)?;
+    let exit = with_what_answers(session, setup, order, resumed, &mut aside)?;
     let state = match order.download_only {
         true => "the packages of the other modules are fetched; nothing was changed",
         false => "the other modules are as the profile says",
@@ -185,7 +194,6 @@ fn leave_out(
 
 fn with_what_answers(
     session: &Session<'_>,
-    _lock: Box<dyn Guard>,
     setup: Setup,
     order: &Order,
     resumed: Option<TransactionId>,

@@ -21,6 +21,7 @@ mod status;
 mod supply_chain;
 mod transaction;
 mod verify;
+mod wizard;
 
 pub use transaction::who;
 
@@ -42,6 +43,7 @@ pub fn run(site: &Site<'_>, args: &Args, line: &str, environment: &Environment, 
     };
     match &args.command {
         Command::Install(flags) => run("install", &|session| install::run(session, flags)),
+        Command::Wizard(flags) => run("wizard", &|session| wizard::run(session, flags)),
         Command::Plan(flags) => run("plan", &|session| plan::run(session, flags)),
         Command::Verify(flags) => run("verify", &|session| verify::run(session, flags)),
         Command::Rollback(flags) => run("rollback", &|session| rollback::run(session, flags)),

@@ -46,7 +46,7 @@ pub fn run(session: &Session<'_>, flags: &Plan) -> Outcome {
 
 /// Writes the file anew, for its owner alone: it holds what was set on the command line, which may be secret, whatever
 /// mode a file of that name had. It is written under another name beside, so that a whole plan is there or none.
-fn save(path: &Path, text: &str) -> std::io::Result<()> {
+pub fn save(path: &Path, text: &str) -> std::io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return Err(Error::new(ErrorKind::AlreadyExists, "it is a link, a directory or a device, and stays as it is"));
     }

@@ -28,7 +28,8 @@ pub fn run(session: &Session<'_>, verb: &Profile) -> Outcome {
     }
 }
 
-fn all(session: &Session<'_>) -> Result<Profiles, Problem> {
+/// All profiles there are.
+pub fn all(session: &Session<'_>) -> Result<Profiles, Problem> {
     let collector = Collector::default();
     let profiles = Profiles::read(&setup::inputs(session, &Select::default())?, &collector);
     Ok(collector.finish(profiles)?)
@@ -86,12 +87,7 @@ fn show(session: &Session<'_>, name: &str) -> Outcome {
     }
     let mut text = format!("{}: {}\n{}\n", profile.name, profile.title, profile.summary.trim());
     if let Some(estimate) = &profile.estimate {
-        text.push_str(&format!(
-            "About {} minutes, {} to fetch, {} on disk.\n",
-            estimate.minutes,
-            size::bytes(estimate.download_mb * 1_000_000),
-            size::bytes(estimate.disk_mb * 1_000_000)
-        ));
+        text.push_str(&format!("{}\n", takes(estimate)));
     }
     text.push_str("\nModules:\n");
     for module in &configuration.enabled {
@@ -103,6 +99,13 @@ fn show(session: &Session<'_>, name: &str) -> Outcome {
     }
     session.output.text(&text);
     Ok(Exit::Done)
+}
+
+/// What a first run takes, in words.
+pub fn takes(estimate: &Estimate) -> String {
+    let size = |megabytes: u64| size::bytes(megabytes * 1_000_000);
+    let Estimate { minutes, download_mb, disk_mb } = estimate;
+    format!("About {minutes} minutes, {} to fetch, {} on disk.", size(*download_mb), size(*disk_mb))
 }
 
 fn make(session: &Session<'_>, new: &NewProfile, dry_run: bool) -> Outcome {

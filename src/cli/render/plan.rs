@@ -15,7 +15,7 @@ pub fn show(output: &Output, plan: &Plan, profile: &str, arming: Option<&Arming>
 }
 
 /// The plan as text. `verbose` shows every diff whole; else the first lines of each.
-fn text(plan: &Plan, profile: &str, arming: Option<&Arming>, colour: bool, verbose: bool) -> String {
+pub fn text(plan: &Plan, profile: &str, arming: Option<&Arming>, colour: bool, verbose: bool) -> String {
     if plan.is_empty() && plan.left.is_empty() {
         return format!("Nothing to do: the host is as {profile} says ({} resources checked).\n", plan.unchanged);
     }
