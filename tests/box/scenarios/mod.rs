@@ -28,6 +28,7 @@ mod snapshot;
 mod third_party;
 mod tools;
 mod watched;
+mod wizard;
 mod workloads;
 
 use crate::harness::drive;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Scenario> {
         if long { servers::LONG } else { &[] },
         beginner::SCENARIOS,
         profiles::SCENARIOS,
+        wizard::SCENARIOS,
         confirm::SCENARIOS,
         courtesy::SCENARIOS,
         dropped::SCENARIOS,
