@@ -2,6 +2,7 @@
 
 mod codes;
 mod documents;
+mod examples;
 mod layers;
 mod packaging;
 mod sources;
