@@ -57,6 +57,7 @@ repo: debs ## a signed APT repository with the packages, to serve as it is: targ
 	debian/make-repo target/repo $(KEYS) target/debian/*.deb $(OLDER_DEBS)
 	sed -e 's|@REPO_URL@|$(REPO_URL)|' -e "s|@FINGERPRINT@|$$(cat $(KEYS)/fingerprint)|" docs/quick-install.sh > target/repo/quick-install.sh
 	chmod 0755 target/repo/quick-install.sh
+	sed -e 's|@REPO_URL@|$(REPO_URL)|' -e "s|@KEY@|$$(base64 -w 0 $(KEYS)/vps-configurator.pgp)|" docs/cloud-init.yaml > target/repo/cloud-init.yaml
 
 reference: ## regenerates docs/reference from the program and config/ (manifest.md and errors.md are written by hand)
 	@$(NEED) cargo

@@ -5,6 +5,7 @@ mod beginner;
 mod checkers;
 mod confirm;
 mod courtesy;
+mod deployment;
 mod desktop;
 mod dpkg;
 mod drift;
@@ -79,6 +80,7 @@ pub fn all() -> Vec<Scenario> {
         offline::SCENARIOS,
         third_party::SCENARIOS,
         if long { checkers::LONG } else { &[] },
+        if long { deployment::LONG } else { &[] },
     ]
     .concat()
 }
