@@ -110,7 +110,8 @@ fn power_cut() {
         machine.boot_again();
         println!("power cut after {at:.2?}");
         // With the package, boot has started it already, and this waits for its end.
-        machine.ok("systemctl start vps-configurator-recover.service");
+        let recovery = machine.sh("systemctl start vps-configurator-recover.service");
+        assert_eq!(recovery.code, 0, "{}", story(&machine));
         if program(&machine, "verify --profile small").code != 0 {
             // The cut came before the transaction had begun: there was nothing to recover.
             assert_eq!(program(&machine, "status").code, 0, "{}", story(&machine));
