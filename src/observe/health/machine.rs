@@ -20,12 +20,15 @@ pub fn unsupported(os: &OsRelease) -> Option<String> {
     if os.id == "debian" && os.version_id == "13" {
         return None;
     }
-    let found = if os.pretty.is_empty() { "an unknown system" } else { &os.pretty };
-    Some(format!("it is {found}; profiles are made and tested for Debian 13 (trixie) only"))
+    Some(format!("it is {}; profiles are made and tested for Debian 13 (trixie) only", name(os)))
+}
+
+fn name(os: &OsRelease) -> &str {
+    if os.pretty.is_empty() { "an unknown system" } else { &os.pretty }
 }
 
 pub(super) fn system(machine: &Machine) -> Looked {
-    let seen = format!("{}, {}", machine.os.pretty, machine.architecture);
+    let seen = format!("{}, {}", name(&machine.os), machine.architecture);
     let is_known = ARCHITECTURES.contains(&machine.architecture.as_str());
     match unsupported(&machine.os) {
         Some(why) => Looked::found("system", State::Unhealthy, seen, why, "use a server with Debian 13"),
