@@ -17,11 +17,15 @@ use crate::observe::health;
 use crate::resources::package::LOCK_WAIT;
 use crate::resources::{self, Units};
 use serde_json::Value;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// The lock of changing runs, until it is let go.
+pub type Held = RefCell<Option<Box<dyn Guard>>>;
 
 /// What a run works on.
 #[derive(Debug, Clone)]

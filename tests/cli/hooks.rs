@@ -5,8 +5,11 @@ use crate::support::tree::Tree;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
+use vps_configurator::base::paths;
+use vps_configurator::host::{Host, RealHost};
 
 const D: &str = "/etc/vps-configurator/hooks.d";
 const INSTALL: &str = "install --profile small --yes";
@@ -40,8 +43,12 @@ fn transactions(tree: &Tree) -> usize {
 }
 
 fn start(tree: &Tree) -> Child {
+    start_line(tree, INSTALL)
+}
+
+fn start_line(tree: &Tree, line: &str) -> Child {
     let mut command = program(tree.root());
-    command.args(INSTALL.split(' ')).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    command.args(line.split(' ')).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Waits until a file is there.
@@ -213,6 +220,29 @@ fn a_signal_while_a_hook_runs_beforehand_ends_the_run_before_it_begins() {
         assert!(!tree.has("/etc/base/greeting.conf"));
         assert_eq!(transactions(&tree), 0);
         tree.call(INSTALL).ends(0);
+    }
+}
+
+#[test]
+fn a_hook_keeps_nobody_from_taking_back_what_waits_to_be_confirmed() {
+    let waits = "#!/bin/sh\ntouch \"$VPS_ROOT/tmp/begun\"\nwhile [ ! -e \"$VPS_ROOT/tmp/go\" ]; do sleep 0.05; done\n";
+    let tree = tree(&[("post_install/a", waits), ("post_rollback/a", waits)]);
+    let host = RealHost::new(tree.root().to_owned());
+    for (line, is_free) in [
+        (INSTALL, false),
+        ("install --profile full --module people --confirm always --yes", true),
+        ("rollback --module base --yes", true),
+        ("rollback --module people --yes", false),
+    ] {
+        let child = start_line(&tree, line);
+        wait_for(&tree, "/tmp/begun");
+        let taken = host.lock(Path::new(paths::LOCK), "another run");
+        assert_eq!(taken.is_ok(), is_free, "{line}: {taken:?}");
+        drop(taken);
+        tree.put("/tmp/go", "");
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        ["/tmp/begun", "/tmp/go"].iter().for_each(|path| tree.remove(path));
     }
 }
 

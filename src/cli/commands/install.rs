@@ -14,7 +14,7 @@ use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::render::{confirmation, plan as page, report};
 use crate::cli::reports;
-use crate::cli::session::Session;
+use crate::cli::session::{Held, Session};
 use crate::cli::setup::{Setup, select_of};
 use crate::cli::signals::Signals;
 use crate::cli::story;
@@ -23,7 +23,6 @@ use crate::engine::apply::{Report, apply};
 use crate::engine::plan::{Plan, Step};
 use crate::engine::recover::{Direction, is_needed, leave, recover};
 use crate::engine::{Event, Patience, Progress, Resource, Works, confirm, debts};
-use crate::host::Guard;
 use crate::host::machine::Machine;
 use crate::journal::{Begin, ConfirmationRow, Journal, StepState, TransactionKind, TransactionState};
 use crate::observe::health::reasons_to_reboot;
@@ -78,12 +77,12 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
     story::begin(session.output.is_verbose());
     // Wrong configuration is told before anything is locked or healed.
     let setup = Setup::make(session, &order.select)?;
-    let lock = session.lock()?;
-    carry_out(session, &*lock, setup, &order, None)
+    let lock = Held::new(Some(session.lock()?));
+    carry_out(session, &lock, setup, &order, None)
 }
 
 /// Makes what was shown and agreed to elsewhere, and nothing else: `lock` is held, and the configuration says it by now.
-pub fn agreed(session: &Session<'_>, lock: &dyn Guard, plan: Plan) -> Outcome {
+pub fn agreed(session: &Session<'_>, lock: &Held, plan: Plan) -> Outcome {
     let (select, asked) = (Select::default(), Asked::default());
     let saved = Some(plan);
     let order = Order { select, saved, workers: None, download_only: false, yes: true, asked, events: None };
@@ -91,13 +90,13 @@ pub fn agreed(session: &Session<'_>, lock: &dyn Guard, plan: Plan) -> Outcome {
     carry_out(session, lock, setup, &order, None)
 }
 
-/// Finishes an install that a crash cut off. Nobody is asked: it had been agreed to.
-pub fn resume(session: &Session<'_>, lock: Box<dyn Guard>, resume: Resume, events: Option<PathBuf>) -> Outcome {
+/// Finishes an install that a crash cut off, under the lock that is held. Nobody is asked: it had been agreed to.
+pub fn resume(session: &Session<'_>, lock: &Held, resume: Resume, events: Option<PathBuf>) -> Outcome {
     let select = select_of(&resume.request);
     let asked = Asked::default();
     let order = Order { select, saved: None, workers: None, download_only: false, yes: true, asked, events };
     let setup = Setup::make(session, &order.select)?;
-    carry_out(session, &*lock, setup, &order, Some(resume.tx))
+    carry_out(session, lock, setup, &order, Some(resume.tx))
 }
 
 fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
@@ -118,13 +117,13 @@ fn dry_run(session: &Session<'_>, select: &Select, asked: Asked) -> Outcome {
 
 fn carry_out(
     session: &Session<'_>,
-    _lock: &dyn Guard,
+    lock: &Held,
     setup: Setup,
     order: &Order,
     resumed: Option<TransactionId>,
 ) -> Outcome {
     let mut aside = Aside::default();
-    let exit = with_what_answers(session, setup, order, resumed, &mut aside)?;
+    let exit = with_what_answers(session, lock, setup, order, resumed, &mut aside)?;
     let state = match order.download_only {
         true => "the packages of the other modules are fetched; nothing was changed",
         false => "the other modules are as the profile says",
@@ -194,6 +193,7 @@ fn leave_out(
 
 fn with_what_answers(
     session: &Session<'_>,
+    lock: &Held,
     setup: Setup,
     order: &Order,
     resumed: Option<TransactionId>,
@@ -201,7 +201,7 @@ fn with_what_answers(
 ) -> Outcome {
     let mut base = hooks::base(session, Some(&setup.profile), &setup.modules);
     base["resumed"] = resumed.is_some().into();
-    let hooks = Hooks::of(session, setup.settings.hook_timeout, base);
+    let hooks = Hooks::of(session, setup.settings.hook_timeout, base, Some(lock));
     let outcome = make_it_so(session, setup, order, resumed, &hooks, aside);
     if let Err(problem) = &outcome
         && hooks.is_open()

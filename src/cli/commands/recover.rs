@@ -9,7 +9,7 @@ use crate::cli::explain::Problem;
 use crate::cli::hooks;
 use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
-use crate::cli::session::Session;
+use crate::cli::session::{Held, Session};
 use crate::cli::setup::{Setup, patience, select_of, settings};
 use crate::cli::signals::Signals;
 use crate::cli::story;
@@ -26,7 +26,7 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
     story::begin(session.output.is_verbose());
     // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
     let stop = Signals::watch().stop();
-    let lock = session.lock()?;
+    let lock = Held::new(Some(session.lock()?));
     let progress = Drawn::new(session.output, flags.events.as_deref())?;
     let patience = patience(session, Some(&stop));
     let journal = session.journal_to_read()?.map(|_| session.journal()).transpose()?;
@@ -91,14 +91,16 @@ pub fn run(session: &Session<'_>, flags: &Recover) -> Outcome {
         // Told once, below: they were tried once more since.
         report.unpaid.clear();
         let told = super::rollback::tell(session, report, 0.0);
-        hooks::after_rollback(session, "recovery", report);
+        // What goes on needs the lock.
+        let lock = to_finish.is_none().then_some(&lock);
+        hooks::after_rollback(session, "recovery", report, lock);
         told?;
     }
     if let Some(problem) = owed {
         return Err(problem);
     }
     match to_finish {
-        Some(row) => install::resume(session, lock, Resume { tx: row.id, request: row.request }, flags.events.clone()),
+        Some(row) => install::resume(session, &lock, Resume { tx: row.id, request: row.request }, flags.events.clone()),
         None => {
             if rolled_back.is_empty() && unpaid.is_empty() && !session.output.is_json() {
                 session.output.text("What was owed is paid.\n");

@@ -87,7 +87,7 @@ pub fn tell(session: &Session<'_>, reverted: &[Reverted]) -> Outcome {
                 .text(&format!("Transaction {} was not confirmed: {count} of its changes are taken back.\n", one.tx));
             kept.iter().for_each(|line| session.output.text(&format!("  kept: {line}\n")));
         }
-        one.reports.iter().for_each(|report| hooks::after_rollback(session, "not-confirmed", report));
+        one.reports.iter().for_each(|report| hooks::after_rollback(session, "not-confirmed", report, None));
         failed.extend(one.reports.iter().flat_map(|report| &report.failed).map(|(id, error)| format!("{id}: {error}")));
     }
     if session.output.is_json() {

@@ -13,7 +13,7 @@ use crate::cli::owed;
 use crate::cli::render::progress::Drawn;
 use crate::cli::render::time;
 use crate::cli::render::wrap::wrap;
-use crate::cli::session::Session;
+use crate::cli::session::{Held, Session};
 use crate::cli::setup::{Setup, patience, select_of};
 use crate::cli::signals::Signals;
 use crate::cli::story;
@@ -100,7 +100,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     // The end of the session, or of a firewall's patience with it, must not leave the host half-way.
     let stop = Signals::watch().stop();
     story::begin(session.output.is_verbose());
-    let _lock = session.lock()?;
+    let lock = Held::new(Some(session.lock()?));
     let journal = session.journal()?;
     let progress = Drawn::new(session.output, flags.events.as_deref())?;
     let patience = patience(session, Some(&stop));
@@ -131,7 +131,7 @@ pub fn run(session: &Session<'_>, flags: &Rollback) -> Outcome {
     confirm::settle_all(&works)?;
     progress.finish();
     let outcome = tell(session, &report, before.elapsed().as_secs_f64());
-    hooks::after_rollback(session, "asked", &report);
+    hooks::after_rollback(session, "asked", &report, Some(&lock));
     outcome
 }
 

@@ -9,7 +9,7 @@ use crate::cli::ask::ask;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::plan as page;
-use crate::cli::session::Session;
+use crate::cli::session::{Held, Session};
 use crate::cli::setup::{self, Setup};
 use crate::cli::signals::Signals;
 use crate::cli::story;
@@ -145,10 +145,10 @@ impl Preview {
 /// it and all was taken back, the configuration is as before, too.
 fn carry_out(session: &Session<'_>, answers: &Answers, plan: Plan) -> Outcome {
     story::begin(session.output.is_verbose());
-    let lock = session.lock()?;
+    let lock = Held::new(Some(session.lock()?));
     let mut before = Vec::new();
     let written = write(session, &fragments(session, answers)?, &mut before);
-    let outcome = written.and_then(|()| install::agreed(session, &*lock, plan));
+    let outcome = written.and_then(|()| install::agreed(session, &lock, plan));
     if let Err(problem) = &outcome
         && (!session.has_begun() || (problem.exit == Exit::Failed && is_taken_back(session)?))
     {

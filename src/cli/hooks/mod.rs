@@ -11,11 +11,12 @@ pub use found::{EVENTS, Event, Found};
 use super::commands::who;
 use super::exit::Exit;
 use super::explain::Problem;
-use super::session::Session;
+use super::session::{Held, Session};
 use super::setup::hook_timeout;
 use crate::base::ids::TransactionId;
 use crate::engine::rollback::RollbackReport;
 use crate::host::{Command, Error};
+use crate::journal::Journal;
 use found::short;
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
@@ -32,6 +33,7 @@ const CHARACTERS: usize = 2000;
 #[derive(Debug)]
 pub struct Hooks<'s> {
     session: &'s Session<'s>,
+    lock: Option<&'s Held>,
     time: Duration,
     found: Found,
     base: Map<String, Value>,
@@ -40,12 +42,13 @@ pub struct Hooks<'s> {
 }
 
 impl<'s> Hooks<'s> {
-    /// Those there are now. `base` is part of what each of them is told; what is passed over is told to the person.
-    pub fn of(session: &'s Session<'s>, time: Duration, base: Value) -> Self {
+    /// Those there are now. `base` is part of what each of them is told; what is passed over is told to the person. The
+    /// `lock` may be let go while they run.
+    pub fn of(session: &'s Session<'s>, time: Duration, base: Value, lock: Option<&'s Held>) -> Self {
         let unreadable = |error: Error| Found { skipped: vec![error.to_string()], ..Found::default() };
         let found = look(session).unwrap_or_else(unreadable);
-        let hooks =
-            Hooks { session, time, found, base: object(base), told: RefCell::default(), is_open: Cell::new(false) };
+        let (told, is_open) = (RefCell::default(), Cell::new(false));
+        let hooks = Hooks { session, lock, time, found, base: object(base), told, is_open };
         for line in &hooks.found.skipped {
             hooks.warn(&format!("hooks: {line}"));
             hooks.told.borrow_mut().push(json!({"state": "skipped", "why": line}));
@@ -90,9 +93,21 @@ impl<'s> Hooks<'s> {
     /// Runs those of an event after which nothing is done any more. One that fails is told, and changes nothing.
     pub fn after(&self, event: Event, tx: Option<TransactionId>, more: &Value) {
         for path in self.programs(event) {
+            self.let_others_in();
             if let Err(why) = self.run(event, tx, path, more) {
                 self.warn(&format!("hook {} failed: {why}", short(path)));
             }
+        }
+    }
+
+    /// Lets the lock go while a change waits for its confirmation: whoever takes that back must not wait for a hook, which
+    /// may hang for the same reason for which nobody gets in any more.
+    fn let_others_in(&self) {
+        let waits = |journal: Journal| journal.open_confirmations().is_ok_and(|open| !open.is_empty());
+        if let Some(lock) = self.lock
+            && self.session.journal_to_read().is_ok_and(|journal| journal.is_some_and(waits))
+        {
+            drop(lock.take());
         }
     }
 
@@ -164,12 +179,12 @@ pub fn error_of(problem: &Problem) -> Value {
     json!({"error": {"code": problem.code, "what": problem.what, "why": problem.why.join("\n"), "state": problem.state}})
 }
 
-/// Runs what comes after a rollback; `reason`: `asked`, `not-confirmed`, `recovery`.
-pub fn after_rollback(session: &Session<'_>, reason: &str, report: &RollbackReport) {
+/// Runs what comes after a rollback; `reason`: `asked`, `not-confirmed`, `recovery`. The `lock` may be let go meanwhile.
+pub fn after_rollback(session: &Session<'_>, reason: &str, report: &RollbackReport, lock: Option<&Held>) {
     if report.tx.is_none() {
         return;
     }
-    let hooks = Hooks::of(session, hook_timeout(session), base(session, None, &[]));
+    let hooks = Hooks::of(session, hook_timeout(session), base(session, None, &[]), lock);
     let state = if report.is_complete() { "done" } else { "undo-incomplete" };
     let mut more = json!({"state": state, "reason": reason, "undoes": report.undoes, "changes": report.undone.len()});
     hooks.after(Event::PostRollback, report.tx, &more);
