@@ -1,10 +1,13 @@
 //! Modules of the administrator's that come, go, and are switched.
 
+use crate::support::program;
 use crate::support::tree::Tree;
+use nix::pty::openpty;
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use vps_configurator::base::digest::Digest;
 
 const GOOD: &str = "name: tree\nsummary: Lists directories as trees\noptions:\n  depth: {type: integer, default: 3, help: How deep}\n\
@@ -200,6 +203,32 @@ fn a_broken_plugin_is_listed_and_can_be_put_out_of_the_way() {
     tree.call("plugin remove needs --yes").ends(0);
     assert_eq!(desk.plugins(), json!([]));
     assert_eq!(fs::read_dir(tree.at("/etc/vps-configurator/modules.d")).unwrap().count(), 0);
+}
+
+#[test]
+fn nobody_who_brings_or_asks_something_keeps_a_change_from_being_taken_back() {
+    let desk = Desk::new();
+    let tree = &desk.tree;
+    let line = format!("plugin install {}", desk.at("tree"));
+    tree.call(&line).ends(0);
+    // A question on a terminal that nobody answers.
+    let pty = openpty(None, None).unwrap();
+    let mut asks = program(tree.root());
+    asks.args(["plugin", "remove", "tree"]).stdin(pty.slave).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut asks = asks.spawn().unwrap();
+    let mut told = Vec::new();
+    let mut stream = asks.stderr.take().unwrap();
+    while !told.ends_with(b"[y/N] ") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        told.extend(byte);
+    }
+    tree.call("install --profile full --module people --confirm always --yes").ends(0);
+    desk.refuses(&format!("{line} --replace"), 1, "confirm-waiting");
+    tree.call("rollback --yes").ends(0);
+    File::from(pty.master.try_clone().unwrap()).write_all(b"y\n").unwrap();
+    assert!(asks.wait().unwrap().success());
+    assert_eq!(desk.plugins(), json!([]));
 }
 
 #[test]

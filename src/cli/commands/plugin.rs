@@ -79,6 +79,7 @@ fn list(session: &Session<'_>) -> Outcome {
 
 fn install(session: &Session<'_>, flags: &PluginInstall) -> Outcome {
     let _lock = session.lock()?;
+    refuse_while_one_waits(session)?;
     let (bundle, digest) = bundle(session, flags)?;
     let module = plugin::module_of(&bundle).map_err(Problem::from).map_err(unfit)?;
     let name = module.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -121,6 +122,21 @@ fn install(session: &Session<'_>, flags: &PluginInstall) -> Outcome {
     let next = if flags.dry_run { "Nothing was changed.\n".to_owned() } else { next };
     let more = json!({"enabled": enabled, "files": bundle.files().keys().collect::<Vec<_>>()});
     done(session, &name, flags.dry_run, &format!("{what}: {name}, {count}\n{next}"), more)
+}
+
+/// Refuses while a change waits to be confirmed. Whoever takes it back needs the lock, which is held here for as long as a
+/// host elsewhere takes to answer.
+fn refuse_while_one_waits(session: &Session<'_>) -> Result<(), Problem> {
+    let open = session.journal_to_read()?.map(|journal| journal.open_confirmations()).transpose()?;
+    match open.as_ref().and_then(|open| open.first()) {
+        None => Ok(()),
+        Some(row) => {
+            let why = format!("transaction {} waits for its confirmation, and may have to be taken back", row.tx);
+            Err(Problem::new(Exit::Failed, "confirm-waiting", "cannot install a plugin yet", why)
+                .fix("log in anew, from a second terminal, and there: sudo vps-configurator confirm")
+                .fix("or take it back now: vps-configurator rollback"))
+        }
+    }
 }
 
 /// The same problem of what a person wrote, told of a plugin.
@@ -266,7 +282,29 @@ fn what_stands(session: &Session<'_>, name: &str) -> Result<String, Problem> {
 }
 
 fn remove(session: &Session<'_>, name: &str, force: bool, dry_run: bool, yes: bool) -> Outcome {
-    let lock = if dry_run { None } else { Some(session.lock()?) };
+    let found = removable(session, name, force)?;
+    if dry_run {
+        let text = format!("{} would be removed.\nNothing was changed.\n", found.dir.display());
+        return done(session, name, dry_run, &text, json!({}));
+    }
+    ask(session, yes, &format!("Remove {} for good?", found.dir.display()))?;
+    // Not before: a question may stand for days, and what must be taken back meanwhile needs the lock.
+    let lock = session.lock()?;
+    let now = removable(session, name, force)?;
+    if now.dir != found.dir {
+        let what = format!("the plugin {name} is not where it was when that was asked");
+        return Err(Problem::new(Exit::Failed, "host-moved", what, format!("it is {} now", now.dir.display()))
+            .fix("the same command again"));
+    }
+    plugin::remove(session.host, name, now.enabled)?;
+    tell(session, name, "removed");
+    let text = format!("Removed: {name}\n{}", what_stands(session, name)?);
+    drop(lock);
+    done(session, name, dry_run, &text, json!({}))
+}
+
+/// The plugin, when nothing is in the way of its removal.
+fn removable(session: &Session<'_>, name: &str, force: bool) -> Result<plugin::Plugin, Problem> {
     let found = find(session, name)?;
     if !force && applied(session)?.contains(name) {
         return Err(Problem::new(
@@ -281,16 +319,7 @@ fn remove(session: &Session<'_>, name: &str, force: bool, dry_run: bool, yes: bo
     if found.enabled {
         refuse_if_needed(session, name, force)?;
     }
-    if dry_run {
-        let text = format!("{} would be removed.\nNothing was changed.\n", found.dir.display());
-        return done(session, name, dry_run, &text, json!({}));
-    }
-    ask(session, yes, &format!("Remove {} for good?", found.dir.display()))?;
-    plugin::remove(session.host, name, found.enabled)?;
-    tell(session, name, "removed");
-    let text = format!("Removed: {name}\n{}", what_stands(session, name)?);
-    drop(lock);
-    done(session, name, dry_run, &text, json!({}))
+    Ok(found)
 }
 
 /// Says in the system journal what was done, and who did it.
