@@ -179,6 +179,26 @@ fn a_plugin_is_replaced_when_that_is_said_and_stays_switched_as_it_was() {
 }
 
 #[test]
+fn what_lies_in_the_place_of_a_plugin_and_is_none_stays() {
+    let desk = Desk::new();
+    let place = "/etc/vps-configurator/modules.d/tree";
+    let line = format!("plugin install {}", desk.at("tree"));
+    for path in [format!("{place}/templates/half-written.tera"), place.to_owned()] {
+        desk.tree.put(&path, "mine");
+        for flags in ["", " --replace", " --dry-run"] {
+            let why = desk.refuses(&format!("{line}{flags}"), 2, "plugin-exists");
+            assert!(why.contains("modules.d/tree is there, and is no plugin"), "{why}");
+        }
+        assert_eq!(desk.tree.text(&path), "mine");
+        match path == place {
+            true => desk.tree.remove(place),
+            false => fs::remove_dir_all(desk.tree.at(place)).unwrap(),
+        }
+    }
+    desk.tree.call(&line).ends(0);
+}
+
+#[test]
 fn a_broken_plugin_is_listed_and_can_be_put_out_of_the_way() {
     let desk = Desk::new();
     let tree = &desk.tree;

@@ -93,6 +93,14 @@ fn install(session: &Session<'_>, flags: &PluginInstall) -> Outcome {
         )
         .fix("put the new one in its place: --replace"));
     }
+    // Nobody asked for that to go: a folder in which a manifest is still to be written, or a file.
+    if let (None, Some(path)) = (&there, plugin::place_taken(session.host, &name)?) {
+        let what = format!("cannot put the plugin {name} in its place");
+        let why = format!("{} is there, and is no plugin: it has no module.yaml", path.display());
+        return Err(
+            Problem::new(Exit::Usage, "plugin-exists", what, why).fix("move it away, then the same command again")
+        );
+    }
     let enabled = there.as_ref().is_none_or(|there| there.enabled);
     let after = with(session, &name, Some(module)).map_err(unfit)?;
     setup::try_module(session, &after, &name).map_err(unfit)?;

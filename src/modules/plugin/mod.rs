@@ -59,6 +59,15 @@ pub fn all(host: &dyn Host) -> Result<Vec<Plugin>> {
     Ok(all)
 }
 
+/// What lies where the plugin of that name would be switched on, be it a plugin or not.
+///
+/// # Errors
+/// When it can't be looked at.
+pub fn place_taken(host: &dyn Host, name: &str) -> Result<Option<PathBuf>> {
+    let dir = folder(name, true);
+    Ok(host.meta(&dir)?.map(|_| dir))
+}
+
 /// The plugin of that name as a module that is switched on, whether it is or not; `None` when it is not there so.
 ///
 /// # Errors
