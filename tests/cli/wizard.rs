@@ -177,6 +177,60 @@ fn whoever_stops_the_install_finds_the_configuration_as_before() {
     tree.must_be(&before, "after it was stopped");
 }
 
+/// The program on these answers, told to stop while something waits for `/tmp/go` that said so by `/tmp/begun`.
+fn stopped_at(tree: &Tree, words: &[&str]) -> Ran {
+    let mut command = program(tree.root());
+    let running = command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !tree.has("/tmp/begun") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill(Pid::from_raw(i32::try_from(running.id()).unwrap()), Signal::SIGTERM).unwrap();
+    // Until its thread has taken the signal, it may not know of it when it goes on. One that died is not there.
+    let status = || std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
+    while status().contains("ShdPnd:") && !status().contains("ShdPnd:\t0000000000000000") {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    tree.put("/tmp/go", "");
+    let ran = Ran::of(&running.wait_with_output().unwrap());
+    ["/tmp/begun", "/tmp/go"].iter().for_each(|path| tree.remove(path));
+    ran
+}
+
+/// A program that waits so.
+const WAITS: &str = "touch \"$VPS_ROOT/tmp/begun\"; while [ ! -e \"$VPS_ROOT/tmp/go\" ]; do sleep 0.05; done\n";
+
+#[test]
+fn a_signal_while_the_plan_is_made_once_more_leaves_the_configuration_as_before() {
+    let tree = Tree::new();
+    tree.program("/usr/sbin/apt-get.real", &tree.text("/usr/sbin/apt-get"));
+    let once_written = format!("if [ -e \"$VPS_ROOT{LOCAL}\" ]; then\n{WAITS}fi");
+    let text = format!("#!/bin/sh\n{once_written}\nexec \"$VPS_ROOT/usr/sbin/apt-get.real\" \"$@\"\n");
+    tree.program("/usr/sbin/apt-get", &text);
+    let file = answers(&tree, "profile: full\nmodules: {base: {level: 5}}\n");
+    let before = tree.listing();
+    let ran = stopped_at(&tree, &["wizard", "--answers", &file, "--yes"]).ends(1);
+    assert!(ran.err.contains("code:  stopped") && ran.err.contains("nothing was changed"), "{}", ran.err);
+    tree.must_be(&before, "after it was stopped at its second plan");
+}
+
+#[test]
+fn whoever_stops_the_install_in_its_midst_finds_the_configuration_as_before_for_programs_too() {
+    for flags in [vec![], vec!["--json"]] {
+        let tree = Tree::new();
+        tree.program("/usr/sbin/slow", &format!("#!/bin/sh\n{WAITS}touch \"$VPS_ROOT/etc/slow\"\n"));
+        tree.program("/usr/sbin/unslow", "#!/bin/sh\nrm \"$VPS_ROOT/etc/slow\"\n");
+        let resources = "resources:\n  - command: slow\n    run: [slow]\n    creates: /etc/slow\n    undo: [unslow]\n  \
+                         - file: /etc/after\n    content: x\n    needs: [\"command:slow\"]\n";
+        tree.module("slow", resources);
+        let file = answers(&tree, "profile: small\nmodules: {slow: {enabled: true}}\n");
+        let before = tree.listing();
+        let words = ["wizard", "--answers", &file, "--yes"].into_iter().chain(flags.iter().copied());
+        let ran = stopped_at(&tree, &words.collect::<Vec<_>>()).ends(1);
+        assert!(ran.out.contains("\"stopped\"") || ran.err.contains("code:  stopped"), "{}{}", ran.out, ran.err);
+        tree.must_be(&before, &format!("after it was stopped {flags:?}"));
+    }
+}
+
 /// What a terminal shows: the page that is drawn, or the lines that were written.
 #[derive(Debug, Default)]
 struct Shown {

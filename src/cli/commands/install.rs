@@ -7,7 +7,7 @@ use crate::cli::arming::{Arming, Asked};
 use crate::cli::ask::ask;
 use crate::cli::baseline;
 use crate::cli::exit::Exit;
-use crate::cli::explain::Problem;
+use crate::cli::explain::{Problem, UNTOUCHED};
 use crate::cli::hooks::{self, Hooks};
 use crate::cli::knock::Knock;
 use crate::cli::owed;
@@ -266,6 +266,10 @@ fn make_it_so(
         ask(session, order.yes, "Make these changes?")
     })?;
     let signals = Signals::watch();
+    // Who was led here is watched from the answers on.
+    if resumed.is_none() {
+        refuse_if_stopped(&signals, UNTOUCHED)?;
+    }
     // What a crash cut off had been agreed to, and its hooks were run.
     if resumed.is_none() && hooks.has(hooks::Event::PreInstall) {
         before_install(session, &setup, &plan, &signals, hooks)?;
@@ -355,6 +359,14 @@ fn make_it_so(
     outcome
 }
 
+/// Goes no further when somebody asked to stop and nothing is begun.
+fn refuse_if_stopped(signals: &Signals, state: &str) -> Result<(), Problem> {
+    match signals.stop().load(Ordering::SeqCst) {
+        true => Err(Problem::new(Exit::Failed, "stopped", "stopped", "a signal asked for it").state(state)),
+        false => Ok(()),
+    }
+}
+
 /// Runs the hooks of what is agreed to and not begun. What they do must not be part of what was agreed to.
 fn before_install(
     session: &Session<'_>,
@@ -365,9 +377,7 @@ fn before_install(
 ) -> Result<(), Problem> {
     hooks.before(hooks::Event::PreInstall, json!({"plan": plan.hash, "changes": plan.steps.len()}))?;
     const STATE: &str = "nothing was changed, but for what the hooks did themselves";
-    if signals.stop().load(Ordering::SeqCst) {
-        return Err(Problem::new(Exit::Failed, "stopped", "stopped", "a signal asked for it").state(STATE));
-    }
+    refuse_if_stopped(signals, STATE)?;
     let now = setup.plan(session)?;
     if now.hash == plan.hash {
         return Ok(());

@@ -18,7 +18,7 @@ use crate::cli::wizard::state::{Act, Choice, Event, Wizard};
 use crate::cli::wizard::{Drawing, Front, is_too_small};
 use crate::engine::plan::Plan;
 use crate::host::Attributes;
-use crate::journal::TransactionState;
+use crate::journal::{TransactionKind, TransactionState};
 use crate::profiles::input::Inputs;
 use crate::profiles::{Answers, Profile, Profiles, Question, questions};
 use serde_json::{Value, json};
@@ -145,14 +145,17 @@ impl Preview {
 /// it and all was taken back, the configuration is as before, too.
 fn carry_out(session: &Session<'_>, answers: &Answers, plan: Plan) -> Outcome {
     story::begin(session.output.is_verbose());
+    // Before anything is written: a signal must not end the program with the answers there and nothing made of them.
+    let signals = Signals::watch();
     let lock = Held::new(Some(session.lock()?));
     let mut before = Vec::new();
     let written = write(session, &fragments(session, answers)?, &mut before);
     let outcome = written.and_then(|()| install::agreed(session, &lock, plan));
-    if let Err(problem) = &outcome
-        && (!session.has_begun() || (problem.exit == Exit::Failed && is_taken_back(session)?))
-    {
-        put_back(session, before)?;
+    // With --json a failed install is a document, and no problem any more.
+    let exit = outcome.as_ref().map_or_else(|problem| problem.exit, |exit| *exit);
+    let is_stopped = signals.stop().load(Ordering::SeqCst);
+    if (outcome.is_err() && !session.has_begun()) || (exit == Exit::Failed && is_stopped && is_taken_back(session)?) {
+        put_back(session, before);
     }
     outcome
 }
@@ -185,22 +188,26 @@ fn write(session: &Session<'_>, fragments: &[(&str, String)], before: &mut Befor
     Ok(())
 }
 
-fn put_back(session: &Session<'_>, before: Before) -> Result<(), Problem> {
+/// All of it, whatever can't be: why the answers came to nothing is told elsewhere, here only what of them stays.
+fn put_back(session: &Session<'_>, before: Before) {
     for (path, was) in before.iter().rev() {
-        match was {
-            Some((bytes, attributes)) => session.host.write(path, bytes, attributes)?,
-            None => session.host.remove(path)?,
+        let done = match was {
+            // A full disk may be why it never was another, and is no reason to write it anew.
+            Some((bytes, _)) if session.host.read(path).is_ok_and(|now| now == *bytes) => Ok(()),
+            Some((bytes, attributes)) => session.host.write(path, bytes, attributes),
+            None => session.host.remove(path),
+        };
+        if let Err(error) = done {
+            session.output.error(&format!("warning: {} is not as it was before: {error}\n", path.display()));
         }
     }
-    Ok(())
 }
 
-/// Whether somebody stopped the install, and all of it was taken back.
+/// Whether all of the newest install was taken back. What did that is a transaction of its own.
 fn is_taken_back(session: &Session<'_>) -> Result<bool, Problem> {
     let Some(journal) = session.journal_to_read()? else { return Ok(false) };
-    let newest = journal.transactions()?.into_iter().next();
-    let is_back = newest.is_some_and(|row| row.state == TransactionState::Failed);
-    Ok(is_back && Signals::watch().stop().load(Ordering::SeqCst))
+    let newest = journal.transactions()?.into_iter().find(|row| row.kind == TransactionKind::Install);
+    Ok(newest.is_some_and(|row| row.state == TransactionState::Failed))
 }
 
 /// The new texts of the fragments that hold the answers.
@@ -268,4 +275,44 @@ fn told(problem: &Problem) -> String {
 
 fn left() -> Problem {
     Problem::new(Exit::Failed, "not-confirmed", "stopped", "the wizard was left before its end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Environment;
+    use crate::cli::args::Args;
+    use crate::cli::output::Output;
+    use crate::cli::session::Site;
+    use crate::host::fake::{FakeHost, Fault};
+    use clap::Parser;
+    use std::fs;
+
+    /// Puts two fragments back of which one never was written and one was, and a third that was not there.
+    fn left(fault: Option<u64>) -> [Option<String>; 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["/a", "/b", "/c"];
+        let at = |path: &str| dir.path().join(path.trim_start_matches('/'));
+        for path in paths {
+            fs::write(at(path), if path == "/b" { "old" } else { "new" }).unwrap();
+        }
+        let args = Args::try_parse_from(["x", "wizard"]).unwrap();
+        let environment = Environment::default();
+        let output = Output::new(&args.global, &environment);
+        let root = dir.path().to_owned();
+        let host =
+            fault.map_or_else(|| FakeHost::new(root.clone()), |n| FakeHost::with_fault(root.clone(), n, Fault::Fail));
+        let session = Session::new(&Site::new(&host), &args.global, "wizard", "", &environment, &output);
+        let was = || Some((b"old".to_vec(), Attributes::root(0o600)));
+        put_back(&session, vec![("/a".into(), was()), ("/b".into(), was()), ("/c".into(), None)]);
+        paths.map(|path| fs::read_to_string(at(path)).ok())
+    }
+
+    #[test]
+    fn what_can_not_be_put_back_keeps_nothing_else_from_it() {
+        let [old, new] = ["old", "new"].map(|text| Some(text.to_owned()));
+        assert_eq!(left(None), [old.clone(), old.clone(), None]);
+        assert_eq!(left(Some(1)), [old.clone(), old.clone(), new.clone()], "the last one, which goes first");
+        assert_eq!(left(Some(2)), [new, old, None], "the one that was as before is not written");
+    }
 }
