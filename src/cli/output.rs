@@ -6,8 +6,24 @@ use super::args::{Colour, Global};
 use super::exit::Exit;
 use super::explain::Problem;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::io::{Error, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
+
+/// How letters of ours look: what of a text may steer a terminal (ECMA-48, SGR).
+const LOOKS: [&str; 5] = ["[0m", "[31m", "[32m", "[33m", "[1;31m"];
+
+/// The text with a `?` for whatever else would steer a terminal: what it tells of may be somebody else's words, like the
+/// lines of a file in somebody's home, the name of a process, or a plugin's summary.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let is_ours = |at: usize| text.get(at + 1..).is_some_and(|rest| LOOKS.iter().any(|look| rest.starts_with(look)));
+    let seen = |(at, c): (usize, char)| if steers(c) && !(c == '\u{1b}' && is_ours(at)) { '?' } else { c };
+    Cow::Owned(text.char_indices().map(seen).collect())
+}
 
 /// Where words go, and how.
 #[derive(Debug)]
@@ -71,7 +87,7 @@ impl Output {
     /// Text for the person; left out when quiet.
     pub fn text(&self, text: &str) {
         if !self.quiet {
-            self.out(text);
+            self.out(&harmless(text));
         }
     }
 
@@ -107,7 +123,7 @@ impl Output {
     /// A line for standard error: progress in a pipe, warnings.
     pub fn error(&self, text: &str) {
         let mut stream = std::io::stderr().lock();
-        let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+        let _ = stream.write_all(harmless(text).as_bytes()).and_then(|()| stream.flush());
     }
 
     /// The exit code, once everything is written: a result that was cut short is no success.
@@ -136,5 +152,24 @@ impl Output {
         }
         let mut stream = std::io::stdout().lock();
         *failed = stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobodys_words_steer_a_terminal_and_ours_look_as_they_should() {
+        for plain in ["a\tb\n日本", "\u{1b}[1;31merror:\u{1b}[0m \u{1b}[32m+x\u{1b}[0m", ""] {
+            assert_eq!(harmless(plain), plain);
+        }
+        for (text, shown) in [
+            ("\u{1b}]0;title\u{7}", "?]0;title?"),
+            ("\u{1b}[2J\u{1b}[8mhidden\u{1b}[31", "?[2J?[8mhidden?[31"),
+            ("\u{9b}2J\u{7f}over\rwritten\u{0}", "?2J?over?written?"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
     }
 }

@@ -125,6 +125,15 @@ fn documentation_is_generated_and_schema_is_json() {
 }
 
 #[test]
+fn the_words_of_a_file_steer_no_terminal() {
+    let tree = Tree::new();
+    tree.put("/etc/base/greeting.conf", "\u{1b}]0;title\u{7}\u{9b}2J\n");
+    let shown = tree.call("plan --profile small --color always").ends(4).out;
+    assert!(shown.contains("?]0;title??2J") && shown.contains("\u{1b}[31m-"), "{shown:?}");
+    assert!(!shown.contains("\u{1b}]") && !shown.contains(['\u{7}', '\u{9b}']), "{shown:?}");
+}
+
+#[test]
 fn an_unwritable_place_for_a_plan_or_documents_is_told() {
     let tree = Tree::new();
     let nowhere = Path::new("/proc/nowhere/plan");

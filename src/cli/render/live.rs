@@ -2,6 +2,7 @@
 //! is cut to the width that the terminal has at that moment.
 
 use super::course::Course;
+use crate::cli::output::harmless;
 use crate::cli::signals::held_back;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::time::Duration;
@@ -42,7 +43,7 @@ impl Live {
             self.whole.set_position(percent.into());
             self.whole.set_message(course.whole(at));
         }
-        self.now.set_message(course.now().to_owned());
+        self.now.set_message(harmless(course.now()).into_owned());
         self.modules.set_message(course.modules());
     }
 

@@ -6,7 +6,7 @@ use super::events::Events;
 use super::live::Live;
 use crate::cli::explain::Problem;
 use crate::cli::forecast::History;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, harmless};
 use crate::engine::plan::Plan;
 use crate::engine::{Event, Progress};
 use crate::journal::Journal;
@@ -92,10 +92,10 @@ impl Drawn {
             // The view shows each moment of these, and modules in place of their steps.
             (Face::Live(_), Line::Tenth(_)) | (Face::Plain, Line::Module { .. }) => {}
             (Face::Live(_), Line::Begins(_)) if !self.verbose => {}
-            (Face::Live(live), line) => live.line(line.text()),
+            (Face::Live(live), line) => live.line(&harmless(line.text())),
             (Face::Plain, line) => {
                 let mut stream = std::io::stderr().lock();
-                let _ = std::io::Write::write_all(&mut stream, format!("{}\n", line.text()).as_bytes());
+                let _ = std::io::Write::write_all(&mut stream, format!("{}\n", harmless(line.text())).as_bytes());
             }
         }
     }
