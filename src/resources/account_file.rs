@@ -5,7 +5,7 @@
 use crate::base::digest::Digest;
 use crate::base::paths::{GROUP, GSHADOW, PASSWD, SHADOW, SUBGID, SUBUID};
 use crate::engine::{Context, Error, Progress, Result, progress::Event};
-use crate::host::{self, Guard, Host, read_text};
+use crate::host::{self, Guard, Host, read_if_there, read_text};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,21 +29,30 @@ pub fn line<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find(|line| line.split(':').next() == Some(key) && line.contains(':'))
 }
 
-/// `text` with the line of `key` replaced, or taken out when `with` is `None`. A key that isn't there adds nothing.
-pub fn replaced(text: &str, key: &str, with: Option<&str>) -> String {
-    let mut out = String::with_capacity(text.len());
-    for whole in text.split_inclusive('\n') {
-        let bare = whole.trim_end_matches('\n');
-        if bare.contains(':') && bare.split(':').next() == Some(key) {
-            if let Some(with) = with {
-                out.push_str(with);
-                out.push_str(&whole[bare.len()..]);
-            }
-        } else {
-            out.push_str(whole);
+/// `text` with the line of `key` replaced, or taken out when `with` is `None`. A key that isn't there adds nothing. Bytes:
+/// the name of a person may be in whatever encoding there was when the account was made.
+pub fn replaced(text: &[u8], key: &str, with: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for whole in text.split_inclusive(|byte| *byte == b'\n') {
+        let (bare, end) = whole.strip_suffix(b"\n").map_or((whole, &b""[..]), |bare| (bare, &b"\n"[..]));
+        let is_its = bare.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.starts_with(b":"));
+        match (is_its, with) {
+            (false, _) => out.extend_from_slice(whole),
+            (true, None) => {}
+            (true, Some(with)) => out.extend([&written_as(with, bare)[..], end].concat()),
         }
     }
     out
+}
+
+/// The line `with`; of its fields those that are as in `was`, but for what is no UTF-8 there, in the bytes of that.
+fn written_as(with: &str, was: &[u8]) -> Vec<u8> {
+    let mut fields = was.split(|byte| *byte == b':');
+    let one = |field: &str| match fields.next() {
+        Some(bytes) if String::from_utf8_lossy(bytes) == field => bytes.to_vec(),
+        _ => field.as_bytes().to_vec(),
+    };
+    with.split(':').map(one).collect::<Vec<_>>().join(&b':')
 }
 
 /// `line` of group(5) or gshadow(5) without `user` among its members (the last field).
@@ -119,7 +128,7 @@ pub fn put(host: &dyn Host, progress: &dyn Progress, file: &str, key: &str, with
         return Ok(false);
     }
     let _lock = take_lock(host, progress)?;
-    let before = read_text(host, file)?;
+    let before = read_if_there(host, file)?.unwrap_or_default();
     let after = replaced(&before, key, with);
     if after == before {
         return Ok(false);
@@ -127,7 +136,7 @@ pub fn put(host: &dyn Host, progress: &dyn Progress, file: &str, key: &str, with
     let Some(meta) = host.meta(Path::new(file))? else {
         return Ok(false);
     };
-    host.write(Path::new(file), after.as_bytes(), &meta.attributes)?;
+    host.write(Path::new(file), &after, &meta.attributes)?;
     Ok(true)
 }
 
@@ -172,10 +181,25 @@ mod tests {
 
     #[test]
     fn taking_a_line_out_leaves_every_other_byte() {
-        assert_eq!(replaced(GROUPS, "sudo", None), "root:x:0:\nan:x:1001:");
-        assert_eq!(replaced(GROUPS, "an", None), "root:x:0:\nsudo:x:27:anna,bo\n");
-        assert_eq!(replaced(GROUPS, "an", Some("an:x:7:")), "root:x:0:\nsudo:x:27:anna,bo\nan:x:7:");
-        assert_eq!(replaced(GROUPS, "nobody", Some("nobody:x:7:")), GROUPS);
+        let replaced = |key: &str, with| String::from_utf8(replaced(GROUPS.as_bytes(), key, with)).unwrap();
+        assert_eq!(replaced("sudo", None), "root:x:0:\nan:x:1001:");
+        assert_eq!(replaced("an", None), "root:x:0:\nsudo:x:27:anna,bo\n");
+        assert_eq!(replaced("an", Some("an:x:7:")), "root:x:0:\nsudo:x:27:anna,bo\nan:x:7:");
+        assert_eq!(replaced("nobody", Some("nobody:x:7:")), GROUPS);
+    }
+
+    #[test]
+    fn names_in_another_encoding_stay_as_they_are() {
+        let passwd = b"j:x:1000:1000:J\xf6rg:/home/j:/bin/zsh\nan:x:1001:1001:An:/home/an:/bin/sh\n";
+        let bench = Bench::new();
+        bench.put("/etc/passwd", passwd);
+        assert!(put(bench.host(), &Silent, PASSWD, "an", None).unwrap());
+        assert_eq!(bench.host().read(Path::new(PASSWD)).unwrap(), passwd[..36]);
+        // A line that was kept as text, and comes back with another shell.
+        let kept = String::from_utf8_lossy(&passwd[..35]).replace("zsh", "bash");
+        assert!(put(bench.host(), &Silent, PASSWD, "j", Some(&kept)).unwrap());
+        let now = bench.host().read(Path::new(PASSWD)).unwrap();
+        assert_eq!(now, b"j:x:1000:1000:J\xf6rg:/home/j:/bin/bash\n");
     }
 
     #[test]
