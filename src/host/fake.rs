@@ -73,6 +73,8 @@ pub struct FakeHost {
     died_at: AtomicU64,
     /// Nanoseconds; counts up by one second with each look at it.
     clock: AtomicI64,
+    /// How far the clock of the wall is ahead of that.
+    ahead: AtomicI64,
     views: bool,
 }
 
@@ -93,6 +95,7 @@ impl FakeHost {
             effects: AtomicU64::new(0),
             died_at: AtomicU64::new(0),
             clock: AtomicI64::new(BEGIN),
+            ahead: AtomicI64::new(0),
             views: true,
         }
     }
@@ -116,6 +119,15 @@ impl FakeHost {
     /// A host on `root` that can make no views, as a container without the right to mount.
     pub fn without_views(root: PathBuf) -> Self {
         FakeHost { views: false, ..FakeHost::new(root) }
+    }
+
+    /// Somebody sets the clock of the wall, so many seconds ahead of that of the machine.
+    pub fn set_clock(&self, seconds: i64) {
+        self.ahead.store(seconds.saturating_mul(1_000_000_000), Ordering::SeqCst);
+    }
+
+    fn tick(&self) -> i128 {
+        i128::from(self.clock.fetch_add(1_000_000_000, Ordering::SeqCst))
     }
 
     /// How many effects were asked for so far.
@@ -257,12 +269,12 @@ impl Host for FakeHost {
     }
 
     fn now(&self) -> i128 {
-        i128::from(self.clock.fetch_add(1_000_000_000, Ordering::SeqCst))
+        self.tick() + i128::from(self.ahead.load(Ordering::SeqCst))
     }
 
     /// The same clock, counted from when the host was made.
     fn uptime(&self) -> i128 {
-        self.now() - i128::from(BEGIN)
+        self.tick() - i128::from(BEGIN)
     }
 
     /// Only moves the clock on.

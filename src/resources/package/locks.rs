@@ -15,11 +15,21 @@ const TELL: Duration = Duration::from_secs(5);
 /// Waits until nobody holds a lock of dpkg, apt or unattended-upgrades, for as long as `patience` says; then refuses with
 /// `apt-lock-held`, or with `stopped`. Says whether it had to wait: what was seen before may be out of date then.
 pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -> Result<bool> {
+    wait_for(host, progress, patience, &|| Holder::find(host))
+}
+
+/// The time is the machine's: at a first boot, when others work with packages, the clock of the wall is being set.
+fn wait_for(
+    host: &dyn Host,
+    progress: &dyn Progress,
+    patience: Patience<'_>,
+    find: &dyn Fn() -> Result<Option<Holder>>,
+) -> Result<bool> {
     let limit = patience.limit;
-    let began = host.now();
+    let began = host.uptime();
     let mut told: Option<(i128, String)> = None;
-    while let Some(holder) = Holder::find(host)? {
-        let now = host.now();
+    while let Some(holder) = find()? {
+        let now = host.uptime();
         let waited = nanoseconds(now - began);
         let who = holder.describe(host);
         if waited >= limit {
@@ -43,7 +53,7 @@ pub fn wait_for_locks(host: &dyn Host, progress: &dyn Progress, patience: Patien
         host.pause(LOOK);
     }
     if let Some((_, who)) = &told {
-        let line = format!("waited {} s for {who}", nanoseconds(host.now() - began).as_secs());
+        let line = format!("waited {} s for {who}", nanoseconds(host.uptime() - began).as_secs());
         progress.tell(&Event::Note { line: &line });
     }
     Ok(told.is_some())
@@ -57,4 +67,32 @@ pub fn stopped(why: &str) -> Error {
 
 fn nanoseconds(count: i128) -> Duration {
     Duration::from_nanos(u64::try_from(count).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Silent;
+    use crate::host::FakeHost;
+    use std::cell::Cell;
+
+    /// Whether somebody who holds a lock for two looks is waited for, when the clock is set by so many seconds meanwhile.
+    fn waits(seconds: i64) -> Result<bool> {
+        let dir = tempfile::tempdir().unwrap();
+        let host = FakeHost::new(dir.path().into());
+        let looks = Cell::new(0);
+        let find = || {
+            looks.set(looks.get() + 1);
+            host.set_clock(seconds * looks.get());
+            Ok((looks.get() < 3).then_some(Holder { lock: "/var/lib/dpkg/lock", pid: 7 }))
+        };
+        wait_for(&host, &Silent, Patience::of(Duration::from_secs(60)), &find)
+    }
+
+    #[test]
+    fn a_clock_that_is_set_ends_no_waiting() {
+        for seconds in [0, 3600, -3600, 40 * 365 * 86400] {
+            assert!(waits(seconds).unwrap(), "{seconds}");
+        }
+    }
 }
