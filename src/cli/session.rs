@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The command line, as it may be shown: without the values of `--set`.
+    /// The command line, as it may be shown: without the values of `--set`, and without passwords in addresses.
     pub fn line(&self) -> &str {
         &self.line
     }
@@ -236,7 +236,21 @@ pub fn masked(set: &str) -> String {
     format!("{}=...", set.split('=').next().unwrap_or_default())
 }
 
-/// The command line as it is kept with a transaction: the values of `--set` are left out, since they may be secret.
+/// An address without the name and password that may stand in it (RFC 3986); whatever else as it is.
+pub fn without_login(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest.split_at(end) {
+        (authority, path) if authority.contains('@') => {
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://...@{host}{path}")
+        }
+        _ => word.to_owned(),
+    }
+}
+
+/// The command line as it is kept with a transaction and told in the system's journal: the values of `--set` are left out,
+/// and what an address has of a login, since they may be secret.
 pub fn recorded(arguments: &[OsString]) -> String {
     let mut words = Vec::new();
     let mut is_value = false;
@@ -245,7 +259,7 @@ pub fn recorded(arguments: &[OsString]) -> String {
         let word = match (is_value, argument.strip_prefix("--set=")) {
             (true, _) => masked(&argument),
             (false, Some(rest)) => format!("--set={}", masked(rest)),
-            (false, None) => argument.clone().into_owned(),
+            (false, None) => without_login(&argument),
         };
         is_value = argument == "--set";
         words.push(word);
@@ -278,5 +292,15 @@ mod tests {
     fn the_values_of_set_are_not_recorded() {
         let line = ["x", "install", "--set", "a.token=s3cret", "--set=b=c", "--yes"].map(Into::into);
         assert_eq!(recorded(&line), "vps-configurator install --set a.token=... --set=b=... --yes");
+    }
+
+    #[test]
+    fn the_login_in_an_address_is_not_recorded() {
+        let line = ["x", "plugin", "install", "https://me:s3cret@example.org:8443/a@b.tar?x"].map(Into::into);
+        let recorded = recorded(&line);
+        assert_eq!(recorded, "vps-configurator plugin install https://...@example.org:8443/a@b.tar?x");
+        for plain in ["https://example.org/a@b", "./a@b", "ada@example.org", "https://", ""] {
+            assert_eq!(without_login(plain), plain);
+        }
     }
 }

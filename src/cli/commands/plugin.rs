@@ -8,7 +8,7 @@ use crate::cli::ask::ask;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::render::table::Table;
-use crate::cli::session::Session;
+use crate::cli::session::{Session, without_login};
 use crate::cli::{setup, story};
 use crate::engine::Error;
 use crate::host::RealHost;
@@ -111,7 +111,7 @@ fn install(session: &Session<'_>, flags: &PluginInstall) -> Outcome {
         plugin::put(session.host, &name, enabled, &bundle)?;
         let what = if there.is_some() { "replaced" } else { "installed" };
         let digest = digest.map(|digest| format!(" (SHA-256 {digest})")).unwrap_or_default();
-        tell(session, &name, &format!("{what} from {}{digest}", flags.source));
+        tell(session, &name, &format!("{what} from {}{digest}", without_login(&flags.source)));
     }
     let count = match bundle.files().len() {
         1 => "1 file".to_owned(),
