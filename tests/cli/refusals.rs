@@ -371,6 +371,41 @@ fn a_request_to_stop_ends_the_waiting_for_others_in_an_install_and_in_a_rollback
 }
 
 #[test]
+fn what_dpkg_lets_itself_be_brought_in_order_for_at_the_second_try_only_is_settled_all_the_same() {
+    let tree = Tree::new();
+    tree.module("tooled", "resources:\n  - package: tool\n");
+    tree.enable(&["tooled"]);
+    let programs = ["apt-get", "dpkg"].map(|name| (name, tree.text(&format!("/usr/sbin/{name}"))));
+    for (name, text) in &programs {
+        tree.program(&format!("/usr/sbin/{name}.real"), text);
+    }
+    let real = |name: &str| format!("\"$VPS_ROOT/usr/sbin/{name}.real\" \"$@\"\n");
+    let killed = "sed -i '/^Package: tool$/,/^$/s/ok installed/ok unpacked/' \"$VPS_ROOT/var/lib/dpkg/status\"\n\
+                  kill -9 $PPID\n";
+    let looks = "case \" $* \" in *' -s '* | *print-uris* | *download* | *update*)";
+    let text = format!("#!/bin/sh\n{looks} exec {};; esac\n{}{killed}", real("apt-get"), real("apt-get"));
+    tree.program("/usr/sbin/apt-get", &text);
+    assert_eq!(tree.call("install --yes").code, 137);
+    for (name, word, code) in [("apt-get", "-f", 100), ("dpkg", "--configure", 1)] {
+        let once = format!("mkdir \"$VPS_ROOT/tmp/{name}\" 2>/dev/null && exit {code}");
+        let text = format!("#!/bin/sh\ncase \" $* \" in *' {word} '*) {once} ;; esac\nexec {}", real(name));
+        tree.program(&format!("/usr/sbin/{name}"), &text);
+    }
+    let ran = tree.call("recover").ends(0);
+    assert!(
+        ran.err.contains("cannot bring dpkg in order") && ran.err.contains("dpkg is in order again"),
+        "{}",
+        ran.err
+    );
+    let shown = tree.call("transaction show 1 --json").ends(0).json();
+    assert_eq!(shown["state"], "done", "{shown:#}");
+    for step in shown["steps"].as_array().unwrap() {
+        assert_eq!(step["state"], "verified", "{step:#}");
+    }
+    tree.call("plan").ends(0);
+}
+
+#[test]
 fn a_rollback_waits_for_others_as_long_as_the_configuration_says() {
     let tree = Tree::new();
     tree.put("/etc/vps-configurator/conf.d/wait.yaml", "apply: {lock_wait: 1}\n");

@@ -276,8 +276,12 @@ fn make_it_so(
     }
     hooks.open();
     if let Some(now) = once_packages_are_ready(session, &works, &setup, &plan, &signals)? {
-        if now.is_empty() {
-            return nothing_to_do(session, &works, &progress, &setup, &now, resumed, began);
+        if now.is_empty() && !is_half_made {
+            let outcome = nothing_to_do(session, &works, &progress, &setup, &now, resumed, began);
+            if let (Some(tx), Ok(_)) = (resumed, &outcome) {
+                after_install(&journal, &setup, tx, None, hooks);
+            }
+            return outcome;
         }
         if let Some(saved) = &order.saved {
             refuse_if_outdated(saved, &now)?;
