@@ -11,7 +11,7 @@ use super::simulation::{Item, Simulation};
 use crate::base::digest::Digest;
 use crate::base::{paths, version};
 use crate::engine::{Error, Result};
-use crate::host::{Command, Host, read_if_there, read_text};
+use crate::host::{Command, Host, Kind, Meta, read_if_there, read_text};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,10 @@ use std::time::Duration;
 const OWN_LISTS: &str = "/var/lib/apt/lists";
 /// apt's sources.
 const SOURCES: &str = "/etc/apt/sources.list.d";
+/// The mode of what apt's own user must read: lists and keys.
+const FOR_ALL: u32 = 0o644;
+/// The mode of what only root must.
+const ROOTS_OWN: u32 = 0o600;
 /// Lists older than this are fetched anew before something is installed: mirrors drop superseded files in time.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
 /// What fetching lists may take.
@@ -185,22 +189,28 @@ impl Archive {
     }
 
     fn fetch_private(host: &dyn Host, planned: &[&PlannedSource], reach: &Reach) -> Result<Archive> {
-        let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+        // With their modes: apt reads sources as root, and one that is root's alone may hold a password.
+        let mut files: BTreeMap<PathBuf, (Vec<u8>, u32)> = BTreeMap::new();
         let target = Path::new(paths::APT_SOURCES);
         for name in host.list(Path::new(SOURCES))? {
-            if let Some(content) = read_if_there(host, Path::new(SOURCES).join(&name))? {
-                files.insert(target.join(&name), content);
+            let path = Path::new(SOURCES).join(&name);
+            let mode = match host.meta(&path)? {
+                Some(Meta { kind: Kind::File, attributes, .. }) => attributes.mode & FOR_ALL,
+                _ => ROOTS_OWN,
+            };
+            if let Some(content) = read_if_there(host, &path)? {
+                files.insert(target.join(&name), (content, mode));
             }
         }
         for source in planned {
             let name = source.path.file_name().unwrap_or_default();
             let key = target.join(source.key_path.file_name().unwrap_or_default());
             let text = source.text.replace(&source.key_path.display().to_string(), &key.display().to_string());
-            files.insert(key, source.key.clone());
-            files.insert(target.join(name), text.into_bytes());
+            files.insert(key, (source.key.clone(), FOR_ALL));
+            files.insert(target.join(name), (text.into_bytes(), FOR_ALL));
         }
         let mut all = read_if_there(host, Path::new("/etc/apt/sources.list"))?.unwrap_or_default();
-        for (path, content) in &files {
+        for (path, (content, _)) in &files {
             all.extend(format!("\n{}\n", path.display()).bytes().chain(content.iter().copied()));
         }
         let stamp = Digest::of(&all);
@@ -237,8 +247,8 @@ impl Archive {
             let dirs = dirs.map(|dir| dir.display().to_string());
             host.look(&Command::new("install").args(["-d", "-m", &mode]).args(dirs))?;
         }
-        for (path, content) in &files {
-            copy(host, path, content)?;
+        for (path, (content, mode)) in &files {
+            copy_with(host, path, content, *mode)?;
         }
         match (update(host, Archive::Private, reach, &mut |command| Ok(host.look(command)?)), older) {
             (Ok(()), _) => {
@@ -338,7 +348,12 @@ pub fn update(
 }
 
 pub(super) fn copy(host: &dyn Host, path: &Path, content: &[u8]) -> Result<()> {
-    let args = ["-D", "-m", "0644", "/dev/stdin"];
+    copy_with(host, path, content, FOR_ALL)
+}
+
+fn copy_with(host: &dyn Host, path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let mode = format!("{mode:04o}");
+    let args = ["-D", "-m", &mode, "/dev/stdin"];
     host.look(&Command::new("install").args(args).arg(path.display().to_string()).stdin(content))?;
     Ok(())
 }

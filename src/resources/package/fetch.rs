@@ -80,6 +80,7 @@ mod tests {
     use crate::base::paths;
     use crate::engine::{Error, Resource, Silent};
     use crate::resources::bench::{Bench, PATIENCE};
+    use std::os::unix::fs::PermissionsExt;
 
     const OFFLINE: &str = "/run/fake-offline";
     const WEB: &str = "/var/cache/apt/archives/web_1.0_amd64.deb";
@@ -160,6 +161,21 @@ mod tests {
         let (seen, change) = bench.plan(&asked());
         asked().apply(&bench.context(), &seen, &change).unwrap();
         assert_eq!(bench.text("/etc/web/web.conf"), "default\n");
+    }
+
+    #[test]
+    fn a_source_that_only_root_may_read_is_copied_for_root_alone() {
+        let bench = stale();
+        let own = |name: &str| format!("/etc/apt/sources.list.d/{name}.list");
+        bench.put(&own("open"), "deb http://open.example x main\n");
+        bench.put(&own("closed"), "deb https://me:secret@closed.example x main\n");
+        std::fs::set_permissions(bench.at(&own("closed")), std::fs::Permissions::from_mode(0o600)).unwrap();
+        drop(bench.plan(&set(&[("b", "web")])));
+        let mode = |name: &str| {
+            let copy = bench.at(paths::APT_SOURCES).join(format!("{name}.list"));
+            std::fs::metadata(copy).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!((mode("open"), mode("closed")), (0o644, 0o600));
     }
 
     #[test]
