@@ -709,6 +709,26 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_keeps_nobody_from_the_lock() {
+        let (dir, host, _) = host();
+        let mount =
+            nix::mount::mount(Some("tmpfs"), dir.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=16k"));
+        if let Err(e) = mount {
+            eprintln!("skipped: a full disk needs root, to mount a small tmpfs ({e})");
+            return;
+        }
+        let full = fs::write(dir.path().join("file"), [b'x'; 64 << 10]);
+        let first = host.lock(Path::new("/lock"), "first");
+        let second = host.lock(Path::new("/lock"), "second");
+        let (is_full, is_held) = (full.is_err(), first.is_ok());
+        let told = second.map(drop).unwrap_err();
+        drop(first);
+        nix::mount::umount(dir.path()).unwrap();
+        assert!(is_full && is_held);
+        assert!(matches!(&told, Error::Locked { holder, .. } if holder == "another process"), "{told}");
+    }
+
+    #[test]
     fn the_temporary_file_is_private_while_it_is_written() {
         let (dir, host, attributes) = host();
         let staged = host.stage(Path::new("/secret"), b"x", &Attributes { mode: 0o600, ..attributes }).unwrap();
