@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Aside {
     /// The modules, each with its host or with the module that it depends on.
     pub modules: BTreeMap<String, String>,
+    /// Nobody is asked for anything: what was fetched before must do.
+    pub goes_without_network: bool,
     hosts: BTreeSet<String>,
     why: Vec<String>,
 }
@@ -178,6 +180,9 @@ impl Aside {
     pub fn tell(&self, setup: &Setup) {
         if let Some(packages) = &setup.packages {
             packages.reach().leave_alone(self.hosts.iter().cloned());
+            if self.goes_without_network {
+                packages.reach().go_without();
+            }
         }
     }
 

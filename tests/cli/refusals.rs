@@ -652,6 +652,26 @@ fn the_package_may_go_when_nothing_waits_and_is_told_what_stands() {
 }
 
 #[test]
+fn while_a_change_waits_no_mirror_is_waited_for() {
+    let tree = Tree::new();
+    tree.call("install --profile full --module people --confirm always --yes").ends(0);
+    // apt's lists are too old to install from; each call of apt-get makes this folder anew.
+    let age = || std::fs::remove_dir_all(tree.at("/var/lib/apt/lists/partial")).unwrap();
+    let asked = || tree.has("/run/apt.calls") && tree.text("/run/apt.calls").contains("update");
+    for line in ["install --profile full --yes", "install --profile full --download-only --yes"] {
+        age();
+        let refused = tree.call(line).ends(1);
+        assert!(refused.err.contains("code:  confirm-waiting"), "{}", refused.err);
+        assert!(!asked(), "{}", tree.text("/run/apt.calls"));
+    }
+    assert_eq!(tree.call("install --profile full --module people --yes --json").ends(0).json()["changes"], 0);
+    // Without the lock, who plans may wait.
+    age();
+    tree.call("plan --profile full").ends(4);
+    assert!(asked());
+}
+
+#[test]
 fn a_swap_file_for_which_there_is_no_room_is_refused_before_anything_is_begun() {
     let tree = Tree::new();
     tree.module("big", "resources:\n  - file: /etc/big\n    content: x\n  - swap: /swapfile\n    size_mb: 900000000\n");

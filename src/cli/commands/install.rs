@@ -231,7 +231,18 @@ fn make_it_so(
         None => after_a_crash(session, &works, &setup)?,
     };
     refuse_after_incomplete_undo(&works)?;
-    let mut plan = planned(session, &works, &mut setup, order, aside)?;
+    let waits = refuse_while_one_waits(session, &works, resumed).err();
+    if waits.is_some() {
+        // Who takes it back waits for our lock, and must not wait for mirrors.
+        aside.goes_without_network = true;
+        aside.tell(&setup);
+    }
+    let mut plan = match (planned(session, &works, &mut setup, order, aside), waits) {
+        (Err(_), Some(waits)) => return Err(waits),
+        // Such a plan may be another than the saved one for that reason alone.
+        (Ok(plan), Some(waits)) if !plan.is_empty() => return Err(waits),
+        (plan, _) => plan?,
+    };
     if let Some(saved) = &order.saved {
         refuse_if_outdated(saved, &plan)?;
     }
