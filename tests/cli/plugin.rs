@@ -6,6 +6,7 @@ use nix::pty::openpty;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use vps_configurator::base::digest::Digest;
@@ -249,6 +250,22 @@ fn nobody_who_brings_or_asks_something_keeps_a_change_from_being_taken_back() {
     File::from(pty.master.try_clone().unwrap()).write_all(b"y\n").unwrap();
     assert!(asks.wait().unwrap().success());
     assert_eq!(desk.plugins(), json!([]));
+}
+
+#[test]
+fn a_plugin_that_can_not_even_be_read_is_listed_and_can_be_put_out_of_the_way() {
+    let desk = Desk::new();
+    let tree = &desk.tree;
+    let place = tree.at("/etc/vps-configurator/modules.d/lost");
+    fs::create_dir_all(&place).unwrap();
+    symlink("/home/ada/gone.yaml", place.join("module.yaml")).unwrap();
+    desk.refuses("plan --profile small", 2, "modules-unreadable");
+    let all = desk.plugins();
+    assert!(all[0]["problems"][0].as_str().unwrap().contains("modules.d/lost/module.yaml"), "{all}");
+    tree.call("plugin disable lost").ends(0);
+    tree.call("plan --profile small").ends(4);
+    tree.call("plugin remove lost --yes").ends(0);
+    assert!(!place.exists() && desk.plugins() == json!([]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::catalogue::Catalogue;
 use super::manifest::Manifest;
 use super::source::{DISABLED, MANIFEST, ModuleSource};
 use crate::base::paths;
-use crate::base::yaml::{Collector, Problems, Reader, Source, parse};
+use crate::base::yaml::{Collector, Problem, Problems, Reader, Source, parse};
 use crate::engine::{Error, Result};
 use crate::host::{Attributes, Host, remove_tree, temporary_name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,20 +40,26 @@ fn folder(name: &str, enabled: bool) -> PathBuf {
 /// All plugins, by name; of one name that is there twice, the one that is switched on comes first.
 ///
 /// # Errors
-/// When a folder can't be read.
+/// When the folder of all of them can't be read.
 pub fn all(host: &dyn Host) -> Result<Vec<Plugin>> {
     let mut all = Vec::new();
     for file in host.list(Path::new(paths::MODULES_D))? {
         let file = file.to_string_lossy();
         let (name, enabled) = file.strip_suffix(DISABLED).map_or((&*file, true), |name| (name, false));
-        if !file.starts_with('.')
-            && let Some(source) = load(host, name, enabled)?
-        {
-            let collector = Collector::default();
-            let read = Manifest::read(source, &collector);
-            let manifest = collector.finish(read).and_then(|read| read.ok_or_else(|| Problems(Vec::new())));
-            all.push(Plugin { name: name.to_owned(), dir: folder(name, enabled), enabled, manifest });
+        if file.starts_with('.') {
+            continue;
         }
+        let manifest = match load(host, name, enabled) {
+            Ok(None) => continue,
+            Ok(Some(source)) => {
+                let collector = Collector::default();
+                let read = Manifest::read(source, &collector);
+                collector.finish(read).and_then(|read| read.ok_or_else(|| Problems(Vec::new())))
+            }
+            // Whoever is to put it out of the way must find it.
+            Err(error) => Err(Problems(vec![Problem::anywhere("modules-unreadable", error.to_string())])),
+        };
+        all.push(Plugin { name: name.to_owned(), dir: folder(name, enabled), enabled, manifest });
     }
     all.sort_by(|a, b| (&a.name, !a.enabled).cmp(&(&b.name, !b.enabled)));
     Ok(all)
