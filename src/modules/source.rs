@@ -3,6 +3,7 @@
 use crate::base::yaml::Source;
 use crate::host::{Host, Kind, Result};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The file that makes a folder a module.
@@ -57,7 +58,9 @@ impl ModuleSource {
 }
 
 fn read_folder(host: &dyn Host, dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
-    for name in host.list(dir)? {
+    // What hides at the top (`.git`, with all that ever was) is no part of a module, and is not read at each run.
+    let is_part = |name: &OsString| !prefix.is_empty() || !name.to_string_lossy().starts_with('.');
+    for name in host.list(dir)?.into_iter().filter(is_part) {
         let path = dir.join(&name);
         let inner = format!("{prefix}{}", name.to_string_lossy());
         match host.meta(&path)?.map(|meta| meta.kind) {
@@ -69,4 +72,23 @@ fn read_folder(host: &dyn Host, dir: &Path, prefix: &str, files: &mut BTreeMap<S
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::RealHost;
+
+    #[test]
+    fn what_hides_at_the_top_of_a_module_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["module.yaml", ".git/objects/pack", "templates/.zshrc", "templates/a.tera"] {
+            let path = dir.path().join("tree").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let host = RealHost::new(dir.path().into());
+        let module = ModuleSource::load(&host, Path::new("/tree"), false).unwrap().unwrap();
+        assert_eq!(module.files.into_keys().collect::<Vec<_>>(), ["templates/.zshrc", "templates/a.tera"]);
+    }
 }
