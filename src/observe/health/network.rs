@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// How long a name, and then an answer, is waited for.
 const WAIT: Duration = Duration::from_secs(3);
+/// What switches a source off, as apt takes it.
+const OFF: [&str; 6] = ["no", "false", "without", "off", "disable", "0"];
 /// More archives than this are not asked.
 const MOST: usize = 8;
 
@@ -76,7 +78,7 @@ fn sites(host: &dyn Host) -> Result<BTreeSet<(String, u16)>> {
 fn sites_of(text: &str, is_deb822: bool) -> BTreeSet<(String, u16)> {
     let is_comment = |line: &&str| !line.trim_start().starts_with('#');
     let is_off = |part: &&str| {
-        let off = |line: &str| line.to_lowercase().strip_prefix("enabled:").is_some_and(|value| value.trim() == "no");
+        let off = |line: &str| line.to_lowercase().strip_prefix("enabled:").is_some_and(|it| OFF.contains(&it.trim()));
         !part.lines().any(off)
     };
     let parts: Vec<&str> = match is_deb822 {
@@ -124,7 +126,7 @@ mod tests {
         };
         assert_eq!(of(list, false), ["a:8443", "deb.debian.org:80"]);
         let sources = "Types: deb\n# http://no/\nURIs: http://b/debian\n https://[2001:db8::1]/x\n\n\
-                       Types: deb\nEnabled: no\nURIs: http://off/\n";
+                       Types: deb\nEnabled: no\nURIs: http://off/\n\nTypes: deb\nURIs: http://off/\nEnabled: False\n";
         assert_eq!(of(sources, true), ["2001:db8::1:443", "b:80"]);
         assert_eq!(site("http://user:word@proxy:3128"), Some(("proxy".into(), 3128)));
         assert_eq!([site("http://"), site("ftp://x/"), site("http://x:port/")], [None, None, None]);
