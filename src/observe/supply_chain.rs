@@ -264,7 +264,7 @@ fn is_yes(value: &str) -> bool {
 
 /// What apt is told to take though nobody signed for it.
 fn unsigned(options: &[(String, String)]) -> Option<String> {
-    let off = ["trusted", "allow-insecure", "allow-weak"];
+    let off = ["trusted", "allow-insecure", "allow-weak", "allow-downgrade-to-insecure"];
     let option = options.iter().find(|(name, value)| off.contains(&name.as_str()) && is_yes(value))?;
     Some(format!("{} is set: its packages are taken without a good signature", option.0))
 }
@@ -337,6 +337,8 @@ mod tests {
             "# one\nTypes: deb deb-src\nURIs: http://a\n http://b\nSuites: trixie\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n\n\
              Types: deb\nEnabled: no\nURIs: http://off\n\nTypes: deb\nURIs: http://c\nSuites: x/\nAllow-Insecure: yes\n",
         );
+        let lower = lines(path, "deb [allow-downgrade-to-insecure=yes] http://d trixie main\n");
+        assert!(lower[0].finding.as_deref().unwrap().starts_with("allow-downgrade-to-insecure is set"));
         assert_eq!(found[0].uris, ["http://a", "http://b"]);
         assert_eq!((found.len(), found[0].signed_by.as_deref()), (2, Some("(the key itself)")));
         assert!(found[1].finding.as_deref().unwrap().starts_with("allow-insecure is set"));
