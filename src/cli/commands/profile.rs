@@ -103,7 +103,7 @@ fn show(session: &Session<'_>, name: &str) -> Outcome {
 
 /// What a first run takes, in words.
 pub fn takes(estimate: &Estimate) -> String {
-    let size = |megabytes: u64| size::bytes(megabytes * 1_000_000);
+    let size = |megabytes: u64| size::bytes(megabytes.saturating_mul(1_000_000));
     let Estimate { minutes, download_mb, disk_mb } = estimate;
     format!("About {minutes} minutes, {} to fetch, {} on disk.", size(*download_mb), size(*disk_mb))
 }
@@ -147,4 +147,16 @@ fn make(session: &Session<'_>, new: &NewProfile, dry_run: bool) -> Outcome {
         ));
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_first_run_takes_is_told_however_much_somebody_wrote() {
+        let told = |disk_mb| takes(&Estimate { minutes: 5, download_mb: 120, disk_mb });
+        assert_eq!(told(1500), "About 5 minutes, 120.0 MB to fetch, 1.5 GB on disk.");
+        assert!(told(u64::MAX).starts_with("About 5 minutes"));
+    }
 }
