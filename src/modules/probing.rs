@@ -65,9 +65,12 @@ impl<'a> Prober<'a> {
                 command.user.clone_from(user);
                 if let Ok(Some(state)) = self.state_of(user.as_deref().unwrap_or("root")) {
                     command = command.env("XDG_STATE_HOME", &state).env("XDG_CACHE_HOME", &state);
-                    // What is asked as root says nothing of root's home, and Go, npm and others note things down there.
+                    // What is asked as root says nothing of root's home, and Go, npm and others note things down there;
+                    // Delve in the one that the list of users names.
                     if user.is_none() {
-                        command = command.env("HOME", &state);
+                        for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+                            command = command.env(name, &state);
+                        }
                     }
                 }
                 match self.host.look(&command) {
@@ -271,7 +274,7 @@ mod tests {
         };
         put("etc/passwd", "root:x:0:0::/root:/bin/bash\nada:x:1000:1000::/home/ada:/bin/bash\n");
         put("etc/group", "root:x:0:\nada:x:1000:\n");
-        put("usr/bin/pipx", "#!/bin/sh\necho \"$HOME $XDG_STATE_HOME $XDG_CACHE_HOME\"\n");
+        put("usr/bin/pipx", "#!/bin/sh\necho \"$HOME $XDG_STATE_HOME $XDG_CACHE_HOME$XDG_CONFIG_HOME\"\n");
         std::fs::create_dir_all(dir.path().join("run/vps-configurator")).unwrap();
         let host = crate::host::RealHost::new(dir.path().into());
         let units = UnitSurvey::default();
@@ -279,7 +282,8 @@ mod tests {
             let run = vec!["pipx".to_owned()];
             let state = format!("/run/vps-configurator/state/{}", user.unwrap_or("root"));
             let home = user.map_or(state.clone(), |name| format!("/home/{name}"));
-            let contains = Some(format!("{home} {state} {state}"));
+            let config = if user.is_none() { state.as_str() } else { "" };
+            let contains = Some(format!("{home} {state} {state}{config}"));
             let test = ProbeTest::Command { run, contains, exit: 0, user: user.map(str::to_owned) };
             let probe = Probe { module: "m".into(), name: "n".into(), timeout: 10, origin: "o".into(), test };
             Prober::new(&host, &units).run(&probe).verdict
