@@ -217,6 +217,8 @@ fn a_broken_plugin_is_listed_and_can_be_put_out_of_the_way() {
     desk.refuses("plugin enable broken", 2, "kind-unknown");
     desk.refuses("plugin enable needs", 2, "plugin-disabled");
     desk.refuses("plugin enable ../conf.d", 2, "plugin-unknown");
+    let why = desk.refuses("plugin enable web", 2, "plugin-unknown");
+    assert!(why.contains("come with the program"), "{why}");
     tree.module("broken", "");
     desk.refuses("plugin disable broken", 1, "plugin-exists");
     tree.call("plugin remove broken --yes").ends(0);

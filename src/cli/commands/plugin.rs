@@ -229,9 +229,14 @@ fn find(session: &Session<'_>, name: &str) -> Result<plugin::Plugin, Problem> {
     let all = plugin::all(session.host)?;
     let names: Vec<String> = all.iter().map(|plugin| plugin.name.clone()).collect();
     all.into_iter().find(|plugin| plugin.name == name).ok_or_else(|| {
+        let what = format!("there is no plugin {name}");
+        if setup::catalogue(session).is_ok_and(|all| all.get(name).is_some()) {
+            let why = "it is one of the modules that come with the program; profiles and the configuration switch them";
+            return Problem::new(Exit::Usage, "plugin-unknown", what, why)
+                .fix(format!("apply it: vps-configurator plan --module {name}"));
+        }
         let there = if names.is_empty() { "there is none".into() } else { format!("there are: {}", names.join(", ")) };
-        Problem::new(Exit::Usage, "plugin-unknown", format!("there is no plugin {name}"), there)
-            .fix("see them: vps-configurator plugin list")
+        Problem::new(Exit::Usage, "plugin-unknown", what, there).fix("see them: vps-configurator plugin list")
     })
 }
 
