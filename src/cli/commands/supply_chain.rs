@@ -43,7 +43,9 @@ fn text(all: &SupplyChain) -> String {
     let mut text = String::from("Pinned by the modules of this host, enabled or not:\n");
     for pin in &all.pins {
         text.push_str(&format!("  {} ({})\n    from   {}\n", pin.resource, pin.module, pin.from.join(" ")));
-        text.push_str(&format!("    pinned {}\n", pin.pinned));
+        let by_option = pin.pinned.contains("{{");
+        let pinned = if by_option { "by an option: refused until the option gives one" } else { pin.pinned.as_str() };
+        text.push_str(&format!("    pinned {pinned}\n"));
     }
     text.push_str("\nOf these, on this host:\n");
     for it in &all.standing {
