@@ -19,6 +19,7 @@ mod languages;
 mod modules;
 mod offline;
 mod packages;
+mod plugins;
 mod power;
 mod profiles;
 mod program;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
         bad_days::SCENARIOS,
         services::SCENARIOS,
         packages::SCENARIOS,
+        plugins::SCENARIOS,
         offline::SCENARIOS,
         third_party::SCENARIOS,
         if long { checkers::LONG } else { &[] },
