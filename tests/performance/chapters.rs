@@ -2,6 +2,7 @@
 
 use crate::contender::{Contender, contenders};
 use crate::gauge::{Cost, tree, whole};
+use crate::harness::Machine;
 use crate::report::Report;
 use crate::stage::Stage;
 
@@ -51,8 +52,8 @@ pub fn plan(stage: &Stage, report: &mut Report) {
     let machine = stage.boot("plan");
     let apt = [&["apt-get", "-s", "--no-install-recommends", "install"], names(&stage.packages).as_slice()].concat();
     // It ends with 4, since there is something to do.
-    let ours = "vps-configurator plan --profile beginner; test $? = 4";
-    let commands: [&[&str]; 2] = [&["sh", "-c", ours], &apt];
+    let ours = format!("vps-configurator plan --profile {}; test $? = 4", stage.profile);
+    let commands: [&[&str]; 2] = [&["sh", "-c", &ours], &apt];
     let [cold_ours, cold_apt] = in_turn(stage.rounds, |which| {
         machine.ok("rm -f /var/cache/apt/*.bin");
         tree(&machine, 1, commands[which])
@@ -79,7 +80,7 @@ pub fn first_run(stage: &Stage, report: &mut Report) {
             costs.push(whole(&machine, &contender.script));
         }
     }
-    report.chapter("First run of `beginner`: what the whole box spends");
+    report.chapter(&format!("First run of `{}`: what the whole box spends", stage.profile));
     let medians: Vec<Cost> = all.iter().zip(&costs).map(|(c, costs)| report.row(&c.name, costs)).collect();
     if let [apt, ours, ..] = medians[..] {
         report.target("user CPU, ours over bare apt-get", ours.user / apt.user, 1.05, "x");
@@ -116,6 +117,61 @@ pub fn noop(stage: &Stage, report: &mut Report) {
     report.target("install with nothing to do, peak RSS", ours.rss / 1024.0, 20.0, "MB");
     report.target("verify of what is as it should be, CPU", verify.cpu() / 1e3, 0.05, "s");
     report.target("verify of what is as it should be, peak RSS", verify.rss / 1024.0, 20.0, "MB");
+}
+
+/// What the engine itself takes: steps side by side, a plan of many resources, a cycle among modules.
+pub fn engine(stage: &Stage, report: &mut Report) {
+    let machine = stage.boot("engine");
+    let all = |count: usize, resource: fn(usize) -> String| -> String { (0..count).map(resource).collect() };
+    let slow = all(10, |n| format!("  - generated: /etc/ten-{n}\n    run: [sh, -c, \"sleep 1; echo {n}\"]\n"));
+    let many = all(1000, |n| format!("  - file: /etc/many-{n}\n    content: \"{n}\"\n"));
+    let one = all(1, |n| format!("  - file: /etc/one-{n}\n    content: \"{n}\"\n"));
+    for (name, resources) in [("ten", slow), ("many", many), ("one", one)] {
+        module(&machine, name, &format!("resources:\n{resources}"));
+        let profile = format!("title: Own\nsummary: Of a measurement\nmodules: {{{name}: {{}}}}\n");
+        machine.put_bytes(profile, &format!("/etc/vps-configurator/profiles.d/{name}.yaml"), 0o644);
+    }
+    let workers = [1, 4].map(|workers| format!("vps-configurator install --profile ten --workers {workers} --yes"));
+    let [alone, together] = in_turn(stage.rounds, |which| {
+        let cost = tree(&machine, 1, &["sh", "-c", &workers[which]]);
+        machine.ok("vps-configurator rollback --to 0 --yes");
+        cost
+    });
+    let plans = ["one", "many"].map(|name| format!("vps-configurator plan --profile {name}; test $? = 4"));
+    let [small, large] = in_turn(stage.rounds, |which| tree(&machine, 1, &["sh", "-c", &plans[which]]));
+    // Each needs the next; the last one nothing, then the first.
+    let ring = |last: &str| {
+        (0..50).for_each(|n| {
+            let next = if n < 49 { format!("depends_on: [ring_{}]\n", n + 1) } else { last.to_owned() };
+            module(&machine, &format!("ring_{n}"), &next);
+        });
+    };
+    let rings = [("", 0), ("depends_on: [ring_0]\n", 2)].map(|(last, exit)| {
+        ring(last);
+        let line = format!("vps-configurator module graph > /dev/null 2>&1; test $? = {exit}");
+        (0..stage.rounds).map(|_| tree(&machine, 1, &["sh", "-c", &line])).collect::<Vec<Cost>>()
+    });
+    report.chapter("The engine");
+    let alone = report.row("10 steps of 1 s, 1 worker", &alone);
+    let together = report.row("10 steps of 1 s, 4 workers", &together);
+    let small = report.row("plan of 1 resource", &small);
+    let large = report.row("plan of 1,000 resources", &large);
+    let [open, closed] = [("50 modules in a row", 0), ("50 modules in a ring, refused", 1)]
+        .map(|(who, which)| report.row(who, &rings[which]));
+    report.target(
+        "4 workers over 1, wall (10 steps in turns of 4: 3 of 10)",
+        together.wall / alone.wall,
+        1.0 / 3.0,
+        "x",
+    );
+    report.target("1,000 resources planned, beyond 1", large.wall - small.wall, 50.0, "ms");
+    report.target("a ring of 50 modules named, beyond a row of them", closed.wall - open.wall, 5.0, "ms");
+}
+
+/// A module of the host's own.
+fn module(machine: &Machine, name: &str, rest: &str) {
+    let text = format!("name: {name}\nsummary: Of a measurement\npriority: 50\n{rest}");
+    machine.put_bytes(text, &format!("/etc/vps-configurator/modules.d/{name}/module.yaml"), 0o644);
 }
 
 fn names(packages: &[String]) -> Vec<&str> {

@@ -1,4 +1,4 @@
-//! Who does the work of profile `beginner`: bare apt, our program, a shell script, pyinfra, Ansible.
+//! Who does the work of a profile: bare apt, our program, a shell script, pyinfra, Ansible.
 //!
 //! Each gets the same packages, by name and version, and the same files, byte by byte: they are taken from a box that
 //! our program has configured.
@@ -36,7 +36,10 @@ impl Contender {
     pub fn put(&self, stage: &Stage, machine: &Machine) {
         machine.put(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/performance/peers"), WORK);
         machine.put_bytes(stage.packages.join("\n") + "\n", &format!("{WORK}/packages"), 0o644);
-        machine.put(stage.folder.join("files"), &format!("{WORK}/files"));
+        let files = stage.folder.join("files");
+        if files.exists() {
+            machine.put(files, &format!("{WORK}/files"));
+        }
         if let Some(library) = &self.library {
             machine.put(library, PEERS);
         }
@@ -44,18 +47,25 @@ impl Contender {
 }
 
 /// All of them, bare apt first; one that pip can't bring is told in the report and left out.
-/// With `VPS_BENCH_PEERS=skip` only the first two.
+/// With `VPS_BENCH_PEERS=skip`, and with another profile than the one that the peers know, only the first two.
 pub fn contenders(stage: &Stage, report: &mut Report) -> Vec<Contender> {
-    take_files(stage);
+    let has_peers = stage.profile == "beginner" && std::env::var("VPS_BENCH_PEERS").is_none_or(|value| value != "skip");
+    if has_peers {
+        take_files(stage);
+    }
     let apt = format!(
         "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $(cat {WORK}/packages) </dev/null"
     );
     let mut all = vec![
         plain("apt-get install, the packages only", &apt, true),
-        plain("vps-configurator install", "vps-configurator install --profile beginner --yes", false),
+        plain(
+            "vps-configurator install",
+            &format!("vps-configurator install --profile {} --yes", stage.profile),
+            false,
+        ),
         plain("bash script", &format!("bash {WORK}/bash/converge.sh"), false),
     ];
-    if std::env::var("VPS_BENCH_PEERS").is_ok_and(|value| value == "skip") {
+    if !has_peers {
         all.truncate(2);
         return all;
     }

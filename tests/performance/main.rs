@@ -26,6 +26,7 @@ const CHAPTERS: &[Chapter] = &[
     ("plan", chapters::plan),
     ("first", chapters::first_run),
     ("noop", chapters::noop),
+    ("engine", chapters::engine),
 ];
 
 fn main() -> ExitCode {
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     let unknown: Vec<&String> =
         words.iter().filter(|word| CHAPTERS.iter().all(|(name, _)| *name != word.as_str())).collect();
     if !unknown.is_empty() {
-        eprintln!("performance: no chapter {unknown:?}; there are start, size, plan, first, noop");
+        eprintln!("performance: no chapter {unknown:?}; there are start, size, plan, first, noop, engine");
         return ExitCode::FAILURE;
     }
     if let Err(why) = harness::prepare() {

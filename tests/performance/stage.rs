@@ -21,6 +21,8 @@ pub struct Stage {
     pub first_rounds: usize,
     /// The release build, or the one that `VPS_BENCH_PROGRAM` names, without its debugging information: as it is packaged.
     pub program: PathBuf,
+    /// What `plan` and `first` are measured with; `VPS_BENCH_PROFILE`.
+    pub profile: String,
     /// The package set of the profile, `name=version` each.
     pub packages: Vec<String>,
 }
@@ -44,6 +46,7 @@ impl Stage {
             rounds,
             first_rounds: number("VPS_BENCH_FIRST_ROUNDS", rounds),
             program,
+            profile: std::env::var("VPS_BENCH_PROFILE").unwrap_or_else(|_| "beginner".to_owned()),
             packages: Vec::new(),
         };
         stage.fetch_packages()?;
@@ -75,7 +78,7 @@ impl Stage {
     /// Asks the program for its plan in a fresh box, and fetches exactly these packages there, once a day.
     fn fetch_packages(&mut self) -> Result<(), String> {
         let machine = self.boot_bare("fetch");
-        let plan = machine.ok("vps-configurator plan --profile beginner --json || [ $? = 4 ]");
+        let plan = machine.ok(&format!("vps-configurator plan --profile {} --json || [ $? = 4 ]", self.profile));
         self.packages = packages(&plan)?;
         let list = self.folder.join("packages");
         let text = self.packages.join("\n");
