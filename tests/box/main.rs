@@ -25,7 +25,9 @@ fn main() -> ExitCode {
             |()| ExitCode::SUCCESS,
         );
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // A third of its time a scenario waits: for the mirror, for a boot, for a time to come.
+    arguments.test_threads.get_or_insert_with(|| 1 + std::thread::available_parallelism().map_or(2, usize::from));
     let skip = std::env::var("VPS_BOX").is_ok_and(|value| value == "skip");
     let trials: Vec<Trial> = scenarios::all()
         .into_iter()
