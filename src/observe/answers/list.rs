@@ -4,7 +4,7 @@ use crate::base::glob;
 use crate::base::paths;
 use crate::base::yaml::{Collector, Node, Problem, Problems, Reader, Source, parse};
 use crate::host::{Command, Host, read_if_there};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,10 +57,11 @@ impl List {
     }
 
     /// The place in the list of the programs that `command` is one of. What runs as another user, elsewhere, or with an
-    /// input or environment of its own is none.
+    /// input or environment of its own is none; that a probe has a place to note things down in makes no difference.
     pub fn find(&self, command: &Command) -> Option<usize> {
         let Command { user: None, directory: None, secret: false, .. } = command else { return None };
-        if !command.stdin.is_empty() || !command.env.is_empty() {
+        let is_own = |(_, value): &(String, String)| !Path::new(value).starts_with(paths::PROBE_STATE);
+        if !command.stdin.is_empty() || command.env.iter().any(is_own) {
             return None;
         }
         let line =

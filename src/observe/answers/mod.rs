@@ -155,7 +155,8 @@ fn is_young(kept: &Kept, now: i128) -> bool {
 
 /// What is asked, and which codes are no failure.
 fn question(command: &Command) -> String {
-    Digest::of(format!("{:?} {:?} {:?}", command.program, command.args, command.accept).as_bytes()).to_string()
+    let Command { program, args, accept, env, .. } = command;
+    Digest::of(format!("{program:?} {args:?} {accept:?} {env:?}").as_bytes()).to_string()
 }
 
 impl Host for Remembering<'_> {

@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::host::RealHost;
+use crate::modules::probe::{Probe, ProbeTest};
+use crate::modules::probing::{Prober, Verdict};
+use crate::resources::unit::survey::UnitSurvey;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -115,6 +118,31 @@ fn a_program_is_asked_again_after_each_change_that_its_answer_may_depend_on_and_
     stand.settle();
     assert!(!stand.ask(false).1, "what is left out, and what lies too deep");
     assert!(stand.ask(true).1, "asked afresh");
+}
+
+#[test]
+fn what_a_probe_asks_as_root_is_remembered_although_it_has_a_home_of_its_own() {
+    let stand = Stand::new();
+    stand.put("etc/passwd", "root:x:0:0::/root:/bin/bash\n");
+    stand.put("etc/group", "root:x:0:\n");
+    stand.put("run/vps-configurator/x", "");
+    stand.put("var/cache/x", "");
+    stand.settle();
+    let host = RealHost::new(stand.root.path().into());
+    let list = || List {
+        programs: vec!["/usr/bin".into(), "/etc".into()],
+        answers: vec![Answer { run: vec!["tell".into()], ..Answer::default() }],
+        ..List::default()
+    };
+    let test = ProbeTest::Command { run: vec!["tell".into()], contains: None, exit: 0, user: None };
+    let probe = Probe { module: "m".into(), name: "n".into(), timeout: 10, origin: "o".into(), test };
+    let units = UnitSurvey::default();
+    for asked in [2, 2, 2] {
+        let remembering = Remembering::new(&host, list(), false);
+        assert_eq!(Prober::new(&remembering, &units).run(&probe).verdict, Verdict::Passed);
+        remembering.keep();
+        assert_eq!(stand.asked(), asked);
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn beginner() {
     must_have_started_once(&machine, "docker.service", "/etc/docker/daemon.json");
     must_have_started_once(&machine, "fail2ban.service", "/etc/fail2ban/jail.d/zz-vps-configurator.conf");
     println!("beginner: plan {planning:.1?}, install {installing:.1?}, nothing to do {again:.2?}");
+    must_ask_no_program_twice(&machine);
     in_force(&machine, key);
 
     let standing = machine.snapshot();
@@ -60,6 +61,18 @@ fn beginner() {
     println!("beginner: module by module back in {back:.1?}");
     machine.must_be_as_before(&before);
     assert!(login(&machine, key), "ssh works afterwards");
+}
+
+/// What programs answered is remembered, and a look a moment later asks none of them again.
+fn must_ask_no_program_twice(machine: &Machine) {
+    let kept = "/var/cache/vps-configurator/answered.json";
+    // What changed in the last tenth of a second may change again unseen.
+    machine.ok("vps-configurator verify && sleep 1 && vps-configurator verify");
+    let answers = machine.read(kept);
+    let count = serde_json::from_str::<serde_json::Value>(&answers).unwrap().as_object().unwrap().len();
+    assert!(count > 25, "{count} answers are remembered");
+    assert_eq!(program(machine, "verify").code, 0);
+    assert_eq!(machine.read(kept), answers);
 }
 
 /// Every promise of the profile, asked of the host itself.
