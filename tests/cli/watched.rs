@@ -111,6 +111,22 @@ fn a_run_goes_on_when_nobody_takes_its_lines() {
     }
 }
 
+#[test]
+fn a_status_in_the_midst_of_a_run_does_not_call_it_cut_off() {
+    let tree = Tree::new();
+    let program = env!("CARGO_BIN_EXE_vps-configurator");
+    let asks = format!(
+        "#!/bin/sh\n{program} --root \"$VPS_ROOT\" status >\"$VPS_ROOT/tmp/said\"\n: >\"$VPS_ROOT/etc/asked\"\n"
+    );
+    tree.program("/usr/sbin/ask", &asks);
+    tree.module("asks", "resources:\n  - command: ask\n    run: [ask]\n    creates: /etc/asked\n    undo: [nosuch]\n");
+    tree.enable(&["asks"]);
+    tree.call("install --yes").ends(0);
+    let said = tree.text("/tmp/said");
+    assert!(said.contains("Open:      transaction 1 (profile small) is under way, or was cut off"), "{said}");
+    assert!(!tree.call("status").ends(0).out.contains("Open:"));
+}
+
 /// The lines of a file of events.
 fn events(tree: &Tree, path: &str) -> Vec<Value> {
     tree.text(path).lines().map(|line| serde_json::from_str(line).unwrap()).collect()

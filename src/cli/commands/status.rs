@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::transaction::{summary, what, word};
 use crate::cli::exit::Exit;
+use crate::cli::render::wrap::wrap;
 use crate::cli::render::{confirmation, time};
 use crate::cli::session::Session;
 use crate::engine::Debt;
@@ -83,11 +84,12 @@ pub fn run(session: &Session<'_>) -> Outcome {
     }
     outdated.iter().for_each(|found| text.push_str(&outdated_lines(found)));
     for row in &cut_off {
-        text.push_str(&format!(
-            "Cut off:   transaction {} ({}); vps-configurator recover finishes or undoes it\n",
+        let line = format!(
+            "Open:      transaction {} ({}) is under way, or was cut off; then vps-configurator recover finishes or undoes it",
             row.id,
             what(row)
-        ));
+        );
+        text.push_str(&wrap("", &line));
     }
     open.iter().for_each(|row| text.push_str(&confirmation::status(session.host, row)));
     if stuck {
