@@ -96,8 +96,14 @@ fn carry_through(
 ) -> Result<Removed> {
     let context = works.context();
     let Begun { removal, picture, module } = begun;
-    let undone = match record(row)? {
-        Some(record) => works.undoers.decode(&record)?.undo(&context, scope, row.settled.as_ref()),
+    let undo = record(row)?.map(|record| works.undoers.decode(&record)).transpose()?;
+    // Others have a share in it, which stays, also where this one's is gone already.
+    let is_part = match &undo {
+        Some(undo) => undo.without(scope)?.is_some(),
+        None => false,
+    };
+    let undone = match &undo {
+        Some(undo) => undo.undo(&context, scope, row.settled.as_ref()),
         None => Ok(Outcome::AlreadyGone),
     };
     let outcome = match undone {
@@ -110,6 +116,7 @@ fn carry_through(
     };
     let (state, word, kept, rest) = match outcome {
         Outcome::Undone => (StepState::Undone, "undone", Vec::new(), None),
+        Outcome::AlreadyGone if is_part => (row.state, "already-gone", Vec::new(), None),
         Outcome::AlreadyGone => (StepState::Undone, "already-gone", Vec::new(), None),
         Outcome::Kept(lines) => (StepState::Undone, "kept", lines, None),
         Outcome::Partly(rest) => (row.state, "partly", Vec::new(), Some(rest)),

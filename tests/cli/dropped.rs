@@ -64,6 +64,22 @@ fn everything_taken_back_after_something_was_dropped_is_the_host_as_it_was() {
 }
 
 #[test]
+fn a_module_that_was_dropped_and_came_back_leaves_the_packages_of_the_others_to_be_taken_back() {
+    let tree = Tree::new();
+    tree.module("mine", "resources:\n  - package: web\n");
+    tree.module("other", "resources:\n  - package: tool\n");
+    tree.enable(&["mine", "other"]);
+    let before = tree.listing();
+    tree.call("install --yes").ends(0);
+    tree.enable(&["other"]);
+    tree.call("install --yes").ends(0);
+    tree.call("rollback --yes").ends(0);
+    tree.enable(&["mine", "other"]);
+    tree.call("rollback --to 0 --yes").ends(0);
+    tree.must_be(&before, "all was taken back");
+}
+
+#[test]
 fn what_leaves_a_list_goes_alone() {
     let options = "options:\n  packages: {type: list, items: {type: string}, default: [web, tool], help: x}\n  files: {type: list, items: {type: string}, default: [a, b], help: x}\n";
     let rest = "resources:\n  - package: \"{{ item }}\"\n    for_each: options.packages\n  - file: \"/etc/mine-{{ item }}\"\n    for_each: options.files\n    content: x\n";
