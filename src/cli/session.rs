@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
                 format!("cannot run vps-configurator {}", self.command),
                 "it changes or reads what only root may",
             )
-            .fix(format!("sudo vps-configurator {}", self.command)));
+            .fix("the same command with sudo before it"));
         }
         Ok(())
     }
