@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::io::{self, Read};
+
+/// How much of a large thing is held at a time.
+const PART: usize = 256 << 10;
 
 /// The SHA-256 of some bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -12,8 +16,28 @@ pub struct Digest(String);
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
+        Digest::text(&Sha256::digest(bytes))
+    }
+
+    /// The digest of all that is still to be read there, of which no more than a part is held at a time.
+    ///
+    /// # Errors
+    /// Why it can't be read.
+    pub fn of_all(source: &mut dyn Read) -> io::Result<Self> {
+        let (mut hasher, mut part) = (Sha256::new(), vec![0; PART]);
+        loop {
+            match source.read(&mut part) {
+                Ok(0) => return Ok(Digest::text(&hasher.finalize())),
+                Ok(count) => hasher.update(part.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn text(digest: &[u8]) -> Self {
         let mut text = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
+        for byte in digest {
             text.push_str(&format!("{byte:02x}"));
         }
         Digest(text)
@@ -52,5 +76,11 @@ mod tests {
         assert_eq!(Digest::of(b"").as_str(), empty);
         assert_eq!(Digest::parse(empty), Some(Digest::of(b"")));
         assert_eq!(Digest::parse("E3"), None);
+    }
+
+    #[test]
+    fn what_is_read_in_parts_has_the_digest_of_the_whole() {
+        let bytes: Vec<u8> = (0..PART * 2 + 7).map(|n| (n % 251) as u8).collect();
+        assert_eq!(Digest::of_all(&mut bytes.as_slice()).unwrap(), Digest::of(&bytes));
     }
 }

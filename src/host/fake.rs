@@ -3,6 +3,7 @@
 
 use super::real::RealHost;
 use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp, Unreachable};
+use crate::base::digest::Digest;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -210,6 +211,10 @@ impl Host for FakeHost {
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
         self.alive().and_then(|()| self.real.read(path))
+    }
+
+    fn digest(&self, path: &Path) -> Result<Digest> {
+        self.alive().and_then(|()| self.real.digest(path))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {

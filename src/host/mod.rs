@@ -36,6 +36,7 @@ pub use read_only::ReadOnly;
 pub use real::RealHost;
 pub use view::{Candidate, Shape};
 
+use crate::base::digest::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -136,6 +137,8 @@ pub trait Host: Send + Sync + Debug {
     fn meta(&self, path: &Path) -> Result<Option<Meta>>;
     /// The content of the file at `path`, following links.
     fn read(&self, path: &Path) -> Result<Vec<u8>>;
+    /// The SHA-256 of a regular file, however large.
+    fn digest(&self, path: &Path) -> Result<Digest>;
     /// The names in a directory, sorted; empty when there is no such directory.
     fn list(&self, dir: &Path) -> Result<Vec<OsString>>;
     /// The regular files and directories at and below `dirs` that changed after `since` (as [`Meta::changed`]), sorted.
@@ -215,8 +218,20 @@ pub trait Host: Send + Sync + Debug {
 /// # Errors
 /// As [`Host::read`], but for a file that is missing.
 pub fn read_if_there(host: &dyn Host, path: impl AsRef<Path>) -> Result<Option<Vec<u8>>> {
-    match host.read(path.as_ref()) {
-        Ok(bytes) => Ok(Some(bytes)),
+    if_there(host.read(path.as_ref()))
+}
+
+/// The SHA-256 of a file; `None` when there is none.
+///
+/// # Errors
+/// As [`Host::digest`], but for a file that is missing.
+pub fn digest_if_there(host: &dyn Host, path: &Path) -> Result<Option<Digest>> {
+    if_there(host.digest(path))
+}
+
+fn if_there<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(it) => Ok(Some(it)),
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }

@@ -1,6 +1,7 @@
 //! A host on which nothing can change: what a dry run is given.
 
 use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp, Unreachable};
+use crate::base::digest::Digest;
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,10 @@ impl Host for ReadOnly<'_> {
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
         self.0.read(path)
+    }
+
+    fn digest(&self, path: &Path) -> Result<Digest> {
+        self.0.digest(path)
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {

@@ -6,6 +6,7 @@ use super::{
     Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, Unreachable,
     dialogue, locks, netfilter, reach, scan, view,
 };
+use crate::base::digest::Digest;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::libc;
@@ -127,6 +128,18 @@ impl RealHost {
         let mode = Mode::from_bits_truncate(attributes.mode as libc::mode_t);
         fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink)?;
         set_xattrs(&path, &attributes.xattrs, true)
+    }
+
+    /// A regular file, and its size.
+    fn open_to_read(&self, path: &Path) -> Result<(OwnedFd, i64)> {
+        let place = self.find(path, Links::All, "read")?;
+        // Without O_NONBLOCK, opening a named pipe that someone left here would wait for ever.
+        let fd = place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0).map_err(failed("read", path))?;
+        let stat = fstat(&fd).map_err(|e| failed("read", path)(e.into()))?;
+        if format_of(&stat) != SFlag::S_IFREG {
+            return Err(Error::Unexpected { path: path.to_owned(), what: "is not a regular file".to_owned() });
+        }
+        Ok((fd, stat.st_size))
     }
 
     fn dress_link(&self, place: &Place, attributes: &Attributes) -> io::Result<()> {
@@ -267,15 +280,14 @@ impl Host for RealHost {
         }))
     }
 
+    fn digest(&self, path: &Path) -> Result<Digest> {
+        let (fd, _) = self.open_to_read(path)?;
+        Digest::of_all(&mut std::fs::File::from(fd)).map_err(failed("read", path))
+    }
+
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        let place = self.find(path, Links::All, "read")?;
-        // Without O_NONBLOCK, opening a named pipe that someone left here would wait for ever.
-        let fd = place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0).map_err(failed("read", path))?;
-        let stat = fstat(&fd).map_err(|e| failed("read", path)(e.into()))?;
-        if format_of(&stat) != SFlag::S_IFREG {
-            return Err(Error::Unexpected { path: path.to_owned(), what: "is not a regular file".to_owned() });
-        }
-        let size = usize::try_from(stat.st_size).unwrap_or(0);
+        let (fd, size) = self.open_to_read(path)?;
+        let size = usize::try_from(size).unwrap_or(0);
         // Files of the kernel tell no size, and some of them are made anew by a walk through all there is at each reading.
         let mut content = Vec::with_capacity(if size == 0 { KERNELS_FILE } else { size });
         loop {

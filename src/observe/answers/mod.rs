@@ -189,6 +189,10 @@ impl Host for Remembering<'_> {
         self.host.read(path)
     }
 
+    fn digest(&self, path: &Path) -> Result<Digest> {
+        self.host.digest(path)
+    }
+
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
         self.host.list(dir)
     }

@@ -1,7 +1,6 @@
 //! Files, and the files in directories: content, owner and mode.
 
 use super::{Item, Items};
-use crate::base::digest::Digest;
 use crate::engine::Result;
 use crate::host::{Host, Kind};
 use crate::resources::owner;
@@ -25,7 +24,7 @@ pub(super) fn look(host: &dyn Host, paths: &[PathBuf]) -> Result<Items> {
 fn add(host: &dyn Host, path: &Path, items: &mut Items) -> Result<()> {
     let Some(meta) = host.meta(path)? else { return Ok(()) };
     let (what, content) = match &meta.kind {
-        Kind::File => (format!("{} bytes", meta.size), Digest::of(&host.read(path)?).to_string()),
+        Kind::File => (format!("{} bytes", meta.size), host.digest(path)?.to_string()),
         Kind::Link(target) => (format!("a link to {}", target.display()), String::new()),
         Kind::Directory => ("a directory".to_owned(), String::new()),
         Kind::Other => ("no plain file".to_owned(), String::new()),

@@ -66,7 +66,7 @@ pub(super) fn look(host: &dyn Host, below: &[PathBuf], except: &[PathBuf], reach
     }
     for path in &concerned.nobodys {
         let item = Item {
-            value: Digest::of(&host.read(path)?).to_string(),
+            value: host.digest(path)?.to_string(),
             text: "is a program that no package brought".to_owned(),
             place: Some(path.clone()),
         };

@@ -15,7 +15,7 @@ use super::simulation::Item;
 use super::weight::paragraphs_about;
 use crate::base::digest::Digest;
 use crate::engine::Result;
-use crate::host::{Error, Host, read_if_there};
+use crate::host::{Error, Host, digest_if_there, read_if_there};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -221,8 +221,8 @@ impl Checked {
 
 fn verdict(host: &dyn Host, path: &Path, known: Option<&BTreeSet<Digest>>) -> Result<Verdict> {
     let Some(known) = known else { return Ok(Verdict::Unknown) };
-    let content = read_if_there(host, path)?.unwrap_or_default();
-    Ok(if known.contains(&Digest::of(&content)) { Verdict::Good } else { Verdict::Damaged })
+    let is_theirs = digest_if_there(host, path)?.is_some_and(|digest| known.contains(&digest));
+    Ok(if is_theirs { Verdict::Good } else { Verdict::Damaged })
 }
 
 /// The digests that the lists have for each of `keys`: more than one where two archives have different files of one

@@ -10,11 +10,10 @@ use super::damage::Damage;
 use super::database::Database;
 use super::failure;
 use super::simulation::Item;
-use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::base::pattern::is_like;
 use crate::engine::{Error, Event, Progress, Result};
-use crate::host::{Attributes, Command, Host, read_if_there};
+use crate::host::{Attributes, Command, Host, digest_if_there, read_if_there};
 use crate::resources::download::APT_HELPER;
 use crate::resources::preimage::make_parents;
 use std::collections::BTreeSet;
@@ -123,12 +122,12 @@ pub fn require_whole(host: &dyn Host, names: &BTreeSet<String>, said: &str) -> R
 fn file(host: &dyn Host, database: &Database, name: &str) -> Result<Option<PathBuf>> {
     let Some(known) = database.known(name) else { return Ok(None) };
     let kept = cached_deb(name, &known.version, &known.architecture);
-    let content = read_if_there(host, &kept)?;
+    let found = digest_if_there(host, &kept)?;
     let ask = Command::new("apt-get").args(["-qq", "--print-uris", "download"]);
     let ask = ask.arg(format!("{name}={}", known.version)).accept(&[0, 100]).timeout(Duration::from_secs(120));
     let answer = host.look(&ask)?.text();
-    let Some((uri, digest)) = answer.lines().find_map(offer) else { return Ok(content.map(|_| kept)) };
-    if content.is_some_and(|content| Digest::of(&content).as_str() == digest) {
+    let Some((uri, digest)) = answer.lines().find_map(offer) else { return Ok(found.map(|_| kept)) };
+    if found.is_some_and(|found| found.as_str() == digest) {
         return Ok(Some(kept));
     }
     let path = Path::new(paths::CACHE).join("debs").join(kept.file_name().unwrap_or_default());
