@@ -1,7 +1,7 @@
 //! What a changed profile no longer asks for.
 
 use super::Scenario;
-use super::program::{installed, json, program, story};
+use super::program::{installed, json, program, story, take_all_back};
 use crate::harness::Machine;
 
 pub const SCENARIOS: &[Scenario] = &[Scenario {
@@ -54,6 +54,7 @@ fn dropped() {
         let manifest = format!("name: {name}\nsummary: A module of a test\npriority: 50\nresources:\n{resources}");
         machine.put_bytes(manifest, &format!("/etc/vps-configurator/modules.d/{name}/module.yaml"), 0o644);
     }
+    let fresh = machine.snapshot();
     // What stays, to be held against what is left: installed first, by itself.
     profile(&machine, false, "", &["mia"]);
     install(&machine);
@@ -118,4 +119,7 @@ fn dropped() {
     machine.ok("vps-configurator rollback --to 2 --yes");
     machine.must_be_as_before(&with);
     assert_eq!(json(&machine, 0, "install --profile own --yes")["changes"], 0);
+
+    machine.ok("rm /etc/vps-configurator/profiles.d/own.yaml");
+    take_all_back(&machine, &fresh);
 }

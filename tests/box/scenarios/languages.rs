@@ -88,7 +88,9 @@ fn php(machine: &Machine) {
          php -r 'require \"vendor/autoload.php\"; echo A\\B::c(), \" \", ini_get(\"memory_limit\"), \"\\n\";'",
     );
     assert_eq!(said, "42 256M\n");
-    assert_eq!(machine.ok("test -S /run/php/php8.4-fpm.sock && systemctl is-active php8.4-fpm").trim(), "active");
+    let serves = machine.sh("systemctl is-active php8.4-fpm && test -S /run/php/php8.4-fpm.sock");
+    let more = || machine.sh("systemctl status php8.4-fpm; journalctl -q -u php8.4-fpm; ls -la /run/php").stdout;
+    assert!(serves.success(), "{serves:?}\n{}", more());
 }
 
 fn node(machine: &Machine) {
