@@ -36,7 +36,7 @@ fn languages() {
 #[track_caller]
 fn inside(machine: &Machine, name: &str, script: &str) -> String {
     machine.ok(&format!(
-        "set -e; mkdir -p /run/home /run/{name}; export HOME=/run/home; cd /run/{name}; . /etc/profile; {script}\ncd /; rm -rf /run/{name}"
+        "set -e; mkdir -p /run/home /run/of-{name}; export HOME=/run/home; cd /run/of-{name}; . /etc/profile; {script}\ncd /; rm -rf /run/of-{name}"
     ))
 }
 
