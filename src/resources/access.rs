@@ -151,6 +151,7 @@ mod tests {
         "/etc/php/",
         "/etc/postgresql/",
         "/etc/redis/",
+        "/etc/systemd/system/php8.4-fpm.service.d/",
         "/etc/trivy-vps-configurator.yaml",
         "/etc/valkey/",
         "/etc/xdg/nvim/",
