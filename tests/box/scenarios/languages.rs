@@ -72,7 +72,7 @@ fn java(machine: &Machine) {
          javac Answer.java && java Answer && test -x $JAVA_HOME/bin/javac\n\
          echo '<project><modelVersion>4.0.0</modelVersion><groupId>a</groupId><artifactId>b</artifactId>\
          <version>1</version><packaging>pom</packaging></project>' > pom.xml\n\
-         mvn -o -q validate && echo validated",
+         MAVEN_OPTS=-Duser.home=$HOME mvn -o -q validate && echo validated",
     );
     assert_eq!(said, "42\nvalidated\n");
 }
