@@ -71,7 +71,7 @@ reference: ## regenerates docs/reference from the program and config/ (manifest.
 lint: debs ## format, clippy, shell scripts, units, lintian
 	@$(NEED) cargo-fmt cargo-clippy lintian shellcheck systemd-analyze
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --test fuzz --test vm --test performance -- -D warnings
 	shellcheck --exclude SC1091 $(SCRIPTS)
 	@# systemd-analyze wants programs to exist: the one just built stands in for the installed one. The instance of a timer
 	@# is a number of seconds.

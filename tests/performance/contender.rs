@@ -49,7 +49,7 @@ impl Contender {
 /// All of them, bare apt first; one that pip can't bring is told in the report and left out.
 /// With `VPS_BENCH_PEERS=skip`, and with another profile than the one that the peers know, only the first two.
 pub fn contenders(stage: &Stage, report: &mut Report) -> Vec<Contender> {
-    let has_peers = stage.profile == "beginner" && std::env::var("VPS_BENCH_PEERS").is_none_or(|value| value != "skip");
+    let has_peers = stage.profile == "beginner" && std::env::var("VPS_BENCH_PEERS").as_deref() != Ok("skip");
     if has_peers {
         take_files(stage);
     }
