@@ -38,7 +38,6 @@ impl ModuleSource {
         let manifest = Source::from_bytes(path.display().to_string(), &host.read(&path)?);
         let mut files = BTreeMap::new();
         read_folder(host, dir, "", &mut files)?;
-        files.remove(MANIFEST);
         Ok(Some(ModuleSource { dir: dir.to_owned(), builtin, manifest, files }))
     }
 
@@ -58,8 +57,9 @@ impl ModuleSource {
 }
 
 fn read_folder(host: &dyn Host, dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
-    // What hides at the top (`.git`, with all that ever was) is no part of a module, and is not read at each run.
-    let is_part = |name: &OsString| !prefix.is_empty() || !name.to_string_lossy().starts_with('.');
+    // The manifest is read by itself. What hides at the top (`.git`, with all that ever was) is no part of a module, and is
+    // not read at each run.
+    let is_part = |name: &OsString| !prefix.is_empty() || name != MANIFEST && !name.to_string_lossy().starts_with('.');
     for name in host.list(dir)?.into_iter().filter(is_part) {
         let path = dir.join(&name);
         let inner = format!("{prefix}{}", name.to_string_lossy());
