@@ -467,19 +467,22 @@ fn refuse_while_one_waits(
 ) -> Result<(), Problem> {
     match confirm::settle_all(works)?.iter().find(|row| Some(row.tx) != resumed) {
         None => Ok(()),
-        Some(row) => Err(Problem::new(
-            Exit::Failed,
-            "confirm-waiting",
+        Some(row) => Err(one_waits(
             format!("transaction {} waits for its confirmation", row.tx),
             format!(
                 "it touches the way in ({}), and is taken back unless it is confirmed; it waits {}",
                 row.modules.join(", "),
                 confirmation::until(session.host, row)
             ),
-        )
-        .fix("log in anew, from a second terminal, and there: sudo vps-configurator confirm")
-        .fix("or take it back now: vps-configurator rollback")),
+        )),
     }
+}
+
+/// What cannot be begun while a change waits to be confirmed, and why.
+pub fn one_waits(what: impl Into<String>, why: impl Into<String>) -> Problem {
+    Problem::new(Exit::Failed, "confirm-waiting", what, why)
+        .fix("log in anew, from a second terminal, and there: sudo vps-configurator confirm")
+        .fix("or take it back now: vps-configurator rollback")
 }
 
 /// What the program itself sees to be lost is not waited for.

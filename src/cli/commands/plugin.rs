@@ -1,5 +1,6 @@
 //! `plugin install|list|enable|disable|remove`: the administrator's own modules come, go, and are switched.
 
+use super::install::one_waits;
 use super::{Outcome, who};
 use crate::base::digest::Digest;
 use crate::base::paths;
@@ -140,9 +141,7 @@ fn refuse_while_one_waits(session: &Session<'_>) -> Result<(), Problem> {
         None => Ok(()),
         Some(row) => {
             let why = format!("transaction {} waits for its confirmation, and may have to be taken back", row.tx);
-            Err(Problem::new(Exit::Failed, "confirm-waiting", "cannot install a plugin yet", why)
-                .fix("log in anew, from a second terminal, and there: sudo vps-configurator confirm")
-                .fix("or take it back now: vps-configurator rollback"))
+            Err(one_waits("cannot install a plugin yet", why))
         }
     }
 }
@@ -233,7 +232,7 @@ fn find(session: &Session<'_>, name: &str) -> Result<plugin::Plugin, Problem> {
         if setup::catalogue(session).is_ok_and(|all| all.get(name).is_some()) {
             let why = "it is one of the modules that come with the program; profiles and the configuration switch them";
             return Problem::new(Exit::Usage, "plugin-unknown", what, why)
-                .fix(format!("apply it: vps-configurator plan --module {name}"));
+                .fix(format!("see what it would do: vps-configurator plan --module {name}"));
         }
         let there = if names.is_empty() { "there is none".into() } else { format!("there are: {}", names.join(", ")) };
         Problem::new(Exit::Usage, "plugin-unknown", what, there).fix("see them: vps-configurator plugin list")
