@@ -47,7 +47,7 @@ pub struct Inventory {
 /// How far the files of packages are looked through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// Only what changed since then (nanoseconds since the epoch); nothing, when that isn't known.
+    /// Only what changed since then (nanoseconds since the epoch); what changed in the moment before, when there is none.
     pub since: Option<i64>,
     /// What was found before, which is looked at again.
     pub again: BTreeSet<PathBuf>,

@@ -130,7 +130,7 @@ impl<'a> Keeper<'a> {
         };
         let Some(open) = self.journal.open_baseline()? else { return Ok(()) };
         let before = self.load(&open)?;
-        // What the run itself unpacked is as it was brought: only what was found before is looked at.
+        // What the run itself unpacked is as it was brought: only what was found before, and the last moment, are looked at.
         let mut again = self.programs(&known.territories);
         again.extend(self.programs(&before.territories));
         let after = self.take(&Reach { since: None, again, deep: false })?;

@@ -24,15 +24,20 @@ const MANY: usize = 2000;
 /// What is not as it was brought, and up to when that holds.
 pub(super) fn look(host: &dyn Host, below: &[PathBuf], except: &[PathBuf], reach: &Reach) -> Result<(Items, i64)> {
     let mut now = i64::try_from(host.now()).unwrap_or(i64::MAX).saturating_sub(SLACK);
-    let mut changed = Vec::new();
-    if let Some(since) = reach.since {
-        // Whoever remembers answers of programs has looked through the same trees a moment ago.
-        let stamp = host.stamp(below, except)?;
-        now = now.min(i64::try_from(stamp.begun).unwrap_or(i64::MAX).saturating_sub(SLACK));
-        if stamp.newest > i128::from(since) {
-            changed = host.changed_since(below, except, i128::from(since))?;
+    let mut changed = match reach.since {
+        // What the next look will look at again is known from the first on.
+        None => host.changed_since(below, except, i128::from(now))?,
+        Some(since) => {
+            // Whoever remembers answers of programs has looked through the same trees a moment ago.
+            let stamp = host.stamp(below, except)?;
+            now = now.min(i64::try_from(stamp.begun).unwrap_or(i64::MAX).saturating_sub(SLACK));
+            if stamp.newest > i128::from(since) {
+                host.changed_since(below, except, i128::from(since))?
+            } else {
+                Vec::new()
+            }
         }
-    }
+    };
     changed.extend(reach.again.iter().cloned());
     let all = if reach.deep { Some(broken(host, &BTreeSet::new())?) } else { None };
     changed.extend(all.iter().flatten().map(|(path, _)| path).filter(|path| is_below(path, below)).cloned());
@@ -244,11 +249,22 @@ mod tests {
         assert_eq!(found.keys().collect::<Vec<_>>(), ["/usr/bin/evil", "/usr/bin/jq", "/usr/bin/zip"]);
         assert_eq!(found["/usr/bin/zip"].value, "missing");
         assert!(found["/usr/bin/jq"].text.contains("the package jq brought it"));
-        assert!(stand.look(&since(i64::MAX)).is_empty() && stand.look(&Reach::default()).is_empty());
+        assert!(stand.look(&since(i64::MAX)).is_empty());
         let again = Reach { again: found.keys().map(PathBuf::from).collect(), ..since(i64::MAX) };
         assert_eq!(stand.names(&again), ["/usr/bin/evil", "/usr/bin/jq", "/usr/bin/zip"]);
         let deep = Reach { deep: true, ..since(i64::MAX) };
         assert_eq!(stand.names(&deep), ["/usr/bin/jq", "/usr/bin/zip", "/usr/lib/old/run"]);
+    }
+
+    #[test]
+    fn the_first_look_tells_what_the_next_one_looks_at_again() {
+        let stand = Stand::new();
+        stand.put("/usr/bin/mine", "put there a moment ago", 0o755);
+        let host = RealHost::new(stand.0.path().into());
+        let below = [PathBuf::from("/usr/bin")];
+        let (first, until) = look(&host, &below, &[], &Reach::default()).unwrap();
+        let (second, _) = look(&host, &below, &[], &since(until)).unwrap();
+        assert_eq!(second, first);
     }
 
     #[test]
