@@ -60,7 +60,7 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/version", "Linux version 6.12\n"),
     ("/var/lib/dpkg/status", "Package: dpkg\nStatus: install ok installed\nVersion: 1.22\nArchitecture: amd64\n\n"),
     (
-        "/var/lib/dpkg/info/dpkg.list",
+        DPKG_LIST,
         "/etc\n/etc/apt\n/etc/apt/apt.conf.d\n/etc/systemd\n/etc/systemd/system\n/usr\n/usr/bin\n/usr/lib\n/usr/lib/systemd\n\
          /usr/lib/systemd/system\n",
     ),
@@ -97,6 +97,9 @@ const DIRECTORIES: &[&str] = &[
     "/var/cache/apt/archives/partial",
     "/var/log",
 ];
+
+/// The files of the one package that every host has; all simulated programs are its own.
+const DPKG_LIST: &str = "/var/lib/dpkg/info/dpkg.list";
 
 /// The host. It goes away with the value.
 #[derive(Debug)]
@@ -161,6 +164,8 @@ impl Tree {
             tree.set_mode(secret, 0o640);
         }
         symlink("/usr/share/zoneinfo/Etc/UTC", tree.at("/etc/localtime")).unwrap();
+        // A program that no package brought would be a finding of the drift, whenever the baseline is young enough.
+        let mut brought = tree.text(DPKG_LIST);
         for entry in fs::read_dir(top().join("tests/support/programs")).unwrap() {
             let from = entry.unwrap().path();
             let name = from.file_name().unwrap().to_str().unwrap().to_owned();
@@ -169,7 +174,9 @@ impl Tree {
                 _ => format!("/usr/sbin/{name}"),
             };
             tree.program(&to, &fs::read_to_string(&from).unwrap());
+            brought += &format!("{to}\n");
         }
+        tree.put(DPKG_LIST, brought);
         tree
     }
 
