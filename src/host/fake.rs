@@ -2,7 +2,9 @@
 //! directory, with a counter.
 
 use super::real::RealHost;
-use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp, Unreachable};
+use super::{
+    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, Unreachable,
+};
 use crate::base::digest::Digest;
 use std::ffi::OsString;
 use std::fmt;
@@ -219,6 +221,10 @@ impl Host for FakeHost {
 
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
         self.alive().and_then(|()| self.real.list(dir))
+    }
+
+    fn entries(&self, dir: &Path) -> Result<Vec<(OsString, Kind)>> {
+        self.alive().and_then(|()| self.real.entries(dir))
     }
 
     fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {

@@ -141,6 +141,8 @@ pub trait Host: Send + Sync + Debug {
     fn digest(&self, path: &Path) -> Result<Digest>;
     /// The names in a directory, sorted; empty when there is no such directory.
     fn list(&self, dir: &Path) -> Result<Vec<OsString>>;
+    /// The same with what each of them is.
+    fn entries(&self, dir: &Path) -> Result<Vec<(OsString, Kind)>>;
     /// The regular files and directories at and below `dirs` that changed after `since` (as [`Meta::changed`]), sorted.
     /// What lies at or below `except`, behind links and on other file systems is left out. One of `except` that is no
     /// whole path is the name of directories, wherever they are.

@@ -6,6 +6,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::geteuid;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -48,6 +49,7 @@ impl Place {
     /// # Errors
     /// ENOENT and ENOTDIR when a parent is missing, ELOOP for a circle, EPERM for a link that is not trusted.
     pub fn find(root: &Path, path: &Path, links: Links) -> io::Result<Place> {
+        let path = &*own(root, path);
         if let Some(place) = Place::straight(root, path, links)? {
             return Ok(place);
         }
@@ -106,26 +108,8 @@ impl Place {
     /// nor `..` are on the way (openat2(2)), as on nearly every. `None` where there are, or where the kernel refuses to
     /// be asked that.
     fn straight(root: &Path, path: &Path, links: Links) -> io::Result<Option<Place>> {
-        let is_machine = root == Path::new("/");
-        let mut parent = PathBuf::from(if is_machine { "/" } else { "." });
-        let mut name = None;
-        for part in path.components() {
-            match part {
-                Component::Normal(next) => parent.extend(name.replace(next)),
-                Component::ParentDir => return Ok(None),
-                _ => {}
-            }
-        }
-        let Some(name) = name else { return Ok(None) };
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let opened = if is_machine { openat2(AT_FDCWD, &parent, how) } else { openat2(open_root(root)?, &parent, how) };
-        let dir = match opened {
-            Ok(dir) => dir,
-            Err(e @ (Errno::ENOENT | Errno::ENOTDIR)) => return Err(e.into()),
-            Err(_) => return Ok(None),
-        };
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+        let Some(dir) = in_one_step(root, parent, OFlag::O_PATH | OFlag::O_DIRECTORY)? else { return Ok(None) };
         if links == Links::All && !matches!(readlinkat(&dir, name), Err(Errno::EINVAL | Errno::ENOENT)) {
             return Ok(None);
         }
@@ -138,6 +122,18 @@ impl Place {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::ENOENT) => Ok(None),
             Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Opens what a path leads to, a last link and all ([`Links::All`]).
+    ///
+    /// # Errors
+    /// As [`Place::find`], and when it can't be opened.
+    pub fn open_at(root: &Path, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+        let path = &*own(root, path);
+        match in_one_step(root, path, flags | OFlag::O_NOCTTY)? {
+            Some(fd) => Ok(fd),
+            None => Place::find(root, path, Links::All)?.open(flags, 0),
         }
     }
 
@@ -183,6 +179,45 @@ pub fn temporary_name(name: &OsStr) -> OsString {
 /// Whether a file of this name is one that was being written.
 pub fn is_temporary_name(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(MARK)
+}
+
+/// Opens a path by one step of the kernel's own, where neither links nor `..` are on the way (openat2(2)). `None` where
+/// there are, or where the kernel refuses to be asked that.
+fn in_one_step(root: &Path, path: &Path, flags: OFlag) -> io::Result<Option<OwnedFd>> {
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Ok(None);
+    }
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let opened = if root == Path::new("/") {
+        openat2(AT_FDCWD, &Path::new("/").join(path), how)
+    } else {
+        let below = path.strip_prefix("/").unwrap_or(path);
+        openat2(open_root(root)?, if below == Path::new("") { Path::new(".") } else { below }, how)
+    };
+    match opened {
+        Ok(fd) => Ok(Some(fd)),
+        Err(e @ (Errno::ENOENT | Errno::ENOTDIR)) => Err(e.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A path on the machine itself past the kernel's own link for this process: on the way by its number there is none.
+fn own<'a>(root: &Path, path: &'a Path) -> Cow<'a, Path> {
+    if root == Path::new("/") {
+        let number = || PathBuf::from(format!("/proc/{}", std::process::id()));
+        // The links themselves are what they are.
+        if let Ok(rest) = path.strip_prefix("/proc/self")
+            && rest != Path::new("")
+        {
+            return number().join(rest).into();
+        }
+        if let Ok(rest) = path.strip_prefix("/proc/net")
+            && rest != Path::new("")
+        {
+            return number().join("net").join(rest).into();
+        }
+    }
+    path.into()
 }
 
 fn open_root(root: &Path) -> io::Result<OwnedFd> {
@@ -252,6 +287,42 @@ mod tests {
         assert_eq!(content(Path::new("/"), &top.join("round/one").display().to_string()).unwrap(), "inside");
         let gone = Place::find(Path::new("/"), &top.join("none/one"), Links::All).unwrap_err();
         assert_eq!(gone.raw_os_error(), Some(libc::ENOENT));
+        let here = format!("/proc/{}", std::process::id());
+        for (path, leads) in [("self/stat", "/stat"), ("self/fd/0", "/fd/0"), ("net/tcp", "/net/tcp")] {
+            let path = Path::new("/proc").join(path);
+            assert_eq!(own(Path::new("/"), &path), Path::new(&format!("{here}{leads}")));
+            assert_eq!(own(&top, &path), path, "in a tree it is a file like any other");
+        }
+        for path in ["/proc/self", "/proc/net", "/proc/1/stat", "/proc/selfish"].map(Path::new) {
+            assert_eq!(own(Path::new("/"), path), path);
+        }
+    }
+
+    #[test]
+    fn what_is_opened_by_its_path_is_what_lies_there_whatever_is_on_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir(top.join("deep")).unwrap();
+        fs::write(top.join("deep/one"), "inside").unwrap();
+        symlink("deep", top.join("way")).unwrap();
+        symlink("deep/one", top.join("last")).unwrap();
+        let read = |root: &Path, path: &Path| {
+            let fd = Place::open_at(root, path, OFlag::O_RDONLY)?;
+            io::read_to_string(fs::File::from(fd))
+        };
+        for path in ["deep/one", "way/one", "last", "deep/../last"] {
+            assert_eq!(read(&top, &Path::new("/").join(path)).unwrap(), "inside", "{path}");
+            assert_eq!(read(Path::new("/"), &top.join(path)).unwrap(), "inside", "{path}");
+        }
+        // Of a link itself nothing is to be had, not even where only its place is asked for.
+        for (root, path) in [(Path::new("/"), top.join("last")), (&top, "/last".into())] {
+            let fd = Place::open_at(root, &path, OFlag::O_PATH).unwrap();
+            assert_eq!(nix::sys::stat::fstat(&fd).unwrap().st_size, 6);
+        }
+        let code = |path: &str| read(&top, Path::new(path)).unwrap_err().raw_os_error();
+        assert_eq!([code("/none"), code("/deep/one/two")], [Some(libc::ENOENT), Some(libc::ENOTDIR)]);
+        Place::open_at(&top, Path::new("/"), OFlag::O_RDONLY | OFlag::O_DIRECTORY).unwrap();
+        Place::open_at(Path::new("/"), Path::new("/"), OFlag::O_RDONLY | OFlag::O_DIRECTORY).unwrap();
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A host on which nothing can change: what a dry run is given.
 
-use super::{Attributes, Candidate, Command, Error, Guard, Host, Meta, Output, Result, Space, Stamp, Unreachable};
+use super::{
+    Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, Unreachable,
+};
 use crate::base::digest::Digest;
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -30,6 +32,10 @@ impl Host for ReadOnly<'_> {
 
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
         self.0.list(dir)
+    }
+
+    fn entries(&self, dir: &Path) -> Result<Vec<(OsString, Kind)>> {
+        self.0.entries(dir)
     }
 
     fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {

@@ -8,16 +8,18 @@ use super::{
 };
 use crate::base::digest::Digest;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, renameat, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, readlinkat, renameat, renameat2};
 use nix::libc;
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat, mkdirat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, symlinkat, unlinkat};
+use rustix::fs::{FileType, RawDir, RawDirEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -132,14 +134,31 @@ impl RealHost {
 
     /// A regular file, and its size.
     fn open_to_read(&self, path: &Path) -> Result<(OwnedFd, i64)> {
-        let place = self.find(path, Links::All, "read")?;
         // Without O_NONBLOCK, opening a named pipe that someone left here would wait for ever.
-        let fd = place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0).map_err(failed("read", path))?;
+        let fd = Place::open_at(&self.root, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)
+            .map_err(|source| untrusted(&source, path).unwrap_or(failed("read", path)(source)))?;
         let stat = fstat(&fd).map_err(|e| failed("read", path)(e.into()))?;
         if format_of(&stat) != SFlag::S_IFREG {
             return Err(Error::Unexpected { path: path.to_owned(), what: "is not a regular file".to_owned() });
         }
         Ok((fd, stat.st_size))
+    }
+
+    /// Shows each entry of a directory, with the directory; none when there is no such directory.
+    fn each_in(&self, dir: &Path, see: &mut dyn FnMut(&OwnedFd, &RawDirEntry<'_>) -> io::Result<()>) -> io::Result<()> {
+        let fd = match Place::open_at(&self.root, dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+            fd => fd?,
+        };
+        let mut room = vec![MaybeUninit::uninit(); scan::NAMES];
+        let mut names = RawDir::new(&fd, &mut room);
+        while let Some(entry) = names.next() {
+            let entry = entry?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                see(&fd, &entry)?;
+            }
+        }
+        Ok(())
     }
 
     fn dress_link(&self, place: &Place, attributes: &Attributes) -> io::Result<()> {
@@ -189,6 +208,27 @@ fn unlink(place: &Place, name: &OsStr) -> nix::Result<()> {
         Err(Errno::EISDIR) => unlinkat(&place.dir, name, UnlinkatFlags::RemoveDir),
         other => other,
     }
+}
+
+/// What `name` in an open directory is, of which the directory says `kind`; `None` when it is gone.
+fn kind_in(dir: &OwnedFd, name: &OsStr, kind: FileType) -> io::Result<Option<Kind>> {
+    let kind = match kind {
+        // A file system that tells no types in its directories.
+        FileType::Unknown => match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(None),
+            stat => FileType::from_raw_mode(stat?.st_mode),
+        },
+        kind => kind,
+    };
+    Ok(Some(match kind {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => match readlinkat(dir, name) {
+            Err(Errno::ENOENT) => return Ok(None),
+            target => Kind::Link(PathBuf::from(target?)),
+        },
+        _ => Kind::Other,
+    }))
 }
 
 fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -260,7 +300,7 @@ impl Host for RealHost {
         let kind = match format_of(&stat) {
             SFlag::S_IFREG => Kind::File,
             SFlag::S_IFDIR => Kind::Directory,
-            SFlag::S_IFLNK => match nix::fcntl::readlinkat(&place.dir, place.name.as_os_str()) {
+            SFlag::S_IFLNK => match readlinkat(&place.dir, place.name.as_os_str()) {
                 Ok(target) => Kind::Link(PathBuf::from(target)),
                 Err(Errno::ENOENT) => return Ok(None),
                 Err(e) => return Err(failed("look at", path)(e.into())),
@@ -301,31 +341,32 @@ impl Host for RealHost {
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
-        let opened = Place::find(&self.root, dir, Links::All)
-            .and_then(|place| place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0));
-        let fd = match opened {
-            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(Vec::new()),
-            fd => fd.map_err(failed("list", dir))?,
-        };
         let mut names = Vec::new();
-        let mut entries = nix::dir::Dir::from_fd(fd).map_err(|e| failed("list", dir)(e.into()))?;
-        for entry in entries.iter() {
-            let entry = entry.map_err(|e| failed("list", dir)(e.into()))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name.to_vec()));
-            }
-        }
+        self.each_in(dir, &mut |_, entry| {
+            names.push(OsString::from_vec(entry.file_name().to_bytes().to_vec()));
+            Ok(())
+        })
+        .map_err(failed("list", dir))?;
         names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         Ok(names)
+    }
+
+    fn entries(&self, dir: &Path) -> Result<Vec<(OsString, Kind)>> {
+        let mut entries = Vec::new();
+        self.each_in(dir, &mut |fd, entry| {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            entries.extend(kind_in(fd, name, entry.file_type())?.map(|kind| (name.to_owned(), kind)));
+            Ok(())
+        })
+        .map_err(failed("list", dir))?;
+        entries.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        Ok(entries)
     }
 
     fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for dir in dirs {
-            let opened = Place::find(&self.root, dir, Links::All)
-                .and_then(|place| place.open(OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0));
-            match opened {
+            match Place::open_at(&self.root, dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
                 Err(e) if is_missing(&e) => {}
                 Err(e) => return Err(failed("look through", dir)(e)),
                 Ok(fd) => {
@@ -351,9 +392,7 @@ impl Host for RealHost {
                 Some(parent) => (parent, false),
                 None => (path.as_path(), true),
             };
-            let opened = Place::find(&self.root, path, Links::All)
-                .and_then(|place| place.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0));
-            let fd = match opened {
+            let fd = match Place::open_at(&self.root, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
                 Err(e) if is_missing(&e) => continue,
                 Err(e) => return Err(failed("look through", path)(e)),
                 Ok(fd) => fd,
@@ -397,8 +436,7 @@ impl Host for RealHost {
     fn space(&self, path: &Path) -> Result<Space> {
         let mut tried = path;
         let fd = loop {
-            let opened = Place::find(&self.root, tried, Links::All).and_then(|place| place.open(OFlag::O_PATH, 0));
-            match (opened, tried.parent()) {
+            match (Place::open_at(&self.root, tried, OFlag::O_PATH), tried.parent()) {
                 (Err(e), Some(parent)) if is_missing(&e) => tried = parent,
                 (opened, _) => break opened.map_err(failed("look at the room of", path))?,
             }
@@ -638,6 +676,19 @@ mod tests {
         }
         assert_eq!((host.meta(dir).unwrap(), host.list(dir).unwrap()), (None, vec![]));
         assert_eq!(host.meta(file).unwrap(), None);
+    }
+
+    #[test]
+    fn what_lies_in_a_directory_is_told_with_what_it_is() {
+        let (dir, host, attributes) = host();
+        assert_eq!(host.entries(Path::new("/none")).unwrap(), []);
+        host.make_directory(Path::new("/b"), &attributes).unwrap();
+        host.write(Path::new("/c"), b"", &attributes).unwrap();
+        symlink("/none", dir.path().join("a")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("d")).unwrap();
+        let wanted = [("a", Kind::Link("/none".into())), ("b", Kind::Directory), ("c", Kind::File), ("d", Kind::Other)];
+        assert_eq!(host.entries(Path::new("/")).unwrap(), wanted.map(|(name, kind)| (name.into(), kind)));
+        assert!(host.entries(Path::new("/c")).is_err());
     }
 
     #[test]

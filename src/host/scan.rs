@@ -20,7 +20,7 @@ pub(super) fn changed(stat: &FileStat) -> i128 {
 }
 
 /// Room for names, for one reading of a directory (getdents64(2)): those of most in two calls.
-const NAMES: usize = 32 << 10;
+pub(super) const NAMES: usize = 32 << 10;
 
 /// A walk through a tree.
 pub(super) struct Walk<'a> {

@@ -92,8 +92,8 @@ pub fn is_listener(host: &dyn Host, pid: u32) -> bool {
 fn sockets_of(host: &dyn Host, pid: &str) -> Result<BTreeSet<String>> {
     let descriptors = Path::new("/proc").join(pid).join("fd");
     let mut all = BTreeSet::new();
-    for name in host.list(&descriptors)? {
-        let Some(Kind::Link(target)) = host.meta(&descriptors.join(name))?.map(|meta| meta.kind) else { continue };
+    for (_, kind) in host.entries(&descriptors)? {
+        let Kind::Link(target) = kind else { continue };
         let target = target.to_string_lossy();
         all.extend(target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')).map(str::to_owned));
     }

@@ -8,7 +8,7 @@ pub use list::{Answer, Asks, List};
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::host::{
-    Attributes, Candidate, Command, Guard, Host, Meta, Output, Result, Space, Stamp, Unreachable, read_if_there,
+    Attributes, Candidate, Command, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, Unreachable, read_if_there,
     read_text,
 };
 use serde::{Deserialize, Serialize};
@@ -195,6 +195,10 @@ impl Host for Remembering<'_> {
 
     fn list(&self, dir: &Path) -> Result<Vec<OsString>> {
         self.host.list(dir)
+    }
+
+    fn entries(&self, dir: &Path) -> Result<Vec<(OsString, Kind)>> {
+        self.host.entries(dir)
     }
 
     fn changed_since(&self, dirs: &[PathBuf], except: &[PathBuf], since: i128) -> Result<Vec<PathBuf>> {
