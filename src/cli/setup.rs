@@ -101,9 +101,9 @@ impl Setup {
         let modules = configuration.order();
         require(&catalogue, &modules, &facts)?;
         let values = configuration.option_values();
-        required_options(&catalogue, &modules, &values, &facts)?;
+        required_options(session, &catalogue, &modules, &values, &facts)?;
         let agreed = Digest::of(format!("{modules:?} {values:?}").as_bytes());
-        let expansion = expand(&catalogue, &modules, &values, &facts)?;
+        let expansion = expand(session.host, &catalogue, &modules, &values, &facts)?;
         lockout::check(session, &expansion.specs, &facts)?;
         free_ports(session, &expansion.ports)?;
         let written = Arc::new(Written::default());
@@ -297,9 +297,9 @@ pub fn try_module(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> R
     let manifests = order.iter().filter_map(|name| catalogue.get(name));
     let values: OptionValues = manifests.map(|module| (module.name.clone(), module.options.defaults())).collect();
     let facts = facts(session)?;
-    let expansion = expand(catalogue, &order, &values, &facts)?;
+    let expansion = expand(session.host, catalogue, &order, &values, &facts)?;
     // What only the administrator can give may be missing yet.
-    if needed_options(catalogue, &order, &values, &facts)?.is_empty() {
+    if needed_options(session.host, catalogue, &order, &values, &facts)?.is_empty() {
         let assembled = assemble(
             &expansion.specs,
             &Assembly {
@@ -420,6 +420,7 @@ fn is_public(ip: &Ipv4Addr) -> bool {
 
 /// Refuses when a module lacks what it can't guess.
 fn required_options(
+    session: &Session<'_>,
     catalogue: &Catalogue,
     modules: &[String],
     values: &OptionValues,
@@ -431,7 +432,7 @@ fn required_options(
         other => other.is_none_or(Value::is_null),
     };
     let mut missing = Vec::new();
-    for (name, option) in needed_options(catalogue, modules, values, facts)? {
+    for (name, option) in needed_options(session.host, catalogue, modules, values, facts)? {
         if is_empty(values.get(&name).and_then(|values| values.get(&option))) {
             let found = catalogue.get(&name).and_then(|manifest| manifest.options.find(&option));
             let help = found.map(|option| option.help.as_str()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! From manifests, options and facts to what the host should have. Pure.
+//! From manifests, options and facts to what the host should have. Pure, but for the files of enabled modules.
 
 use super::catalogue::Catalogue;
 use super::declaration::{Declaration, is_mode};
@@ -11,6 +11,7 @@ use super::template::{Place, Renderer, Scope};
 use crate::base::ids::ResourceId;
 use crate::base::yaml::{Collector, Node, Problem, Problems, Source, Value};
 use crate::engine::{Debt, DebtKind};
+use crate::host::Host;
 use crate::resources::Spec;
 use crate::resources::schema::{FieldType, KINDS, PackageOrder};
 use serde::Serialize;
@@ -69,6 +70,7 @@ pub type OptionValues = BTreeMap<String, BTreeMap<String, Json>>;
 /// # Errors
 /// What is wrong with templates that name them.
 pub fn needed_options(
+    host: &dyn Host,
     catalogue: &Catalogue,
     enabled: &[String],
     options: &OptionValues,
@@ -80,7 +82,8 @@ pub fn needed_options(
     for name in enabled {
         let Some(module) = catalogue.get(name) else { continue };
         let scope = Scope::new(json!({"options": modules[name], "modules": modules, "facts": facts}));
-        let one = One { module, renderer: &renderer, collector: &collector, priority: 0, wanted: &mut Vec::new() };
+        let one =
+            One { host, module, renderer: &renderer, collector: &collector, priority: 0, wanted: &mut Vec::new() };
         for node in &module.requires.options {
             let text = one.text(node, &scope).unwrap_or_default();
             // A template may say it once for each thing that needs it.
@@ -101,8 +104,10 @@ fn context(enabled: &[String], options: &OptionValues, facts: &Facts) -> (Map<St
 /// Expands the enabled modules, given in load order.
 ///
 /// # Errors
-/// Everything that is wrong with their templates and with what these give, each at its place.
+/// Everything that is wrong with their templates and with what these give, each at its place; a file of theirs that can't
+/// be read.
 pub fn expand(
+    host: &dyn Host,
     catalogue: &Catalogue,
     enabled: &[String],
     options: &OptionValues,
@@ -119,7 +124,7 @@ pub fn expand(
         };
         let scope = Scope::new(json!({"options": modules[name], "modules": modules, "facts": facts}));
         let priority = i32::try_from(place).unwrap_or(i32::MAX);
-        let mut one = One { module, renderer: &renderer, collector: &collector, priority, wanted: &mut wanted };
+        let mut one = One { host, module, renderer: &renderer, collector: &collector, priority, wanted: &mut wanted };
         for declaration in &module.resources {
             one.each(declaration, &scope, &mut |one, scope| one.resource(declaration, scope, &mut out.specs));
         }
@@ -148,6 +153,7 @@ type Wanted = (ResourceId, Problem);
 
 /// One module at work.
 struct One<'a, 'w> {
+    host: &'a dyn Host,
     module: &'a Manifest,
     renderer: &'a Renderer,
     collector: &'a Collector,
@@ -281,14 +287,21 @@ impl<'a, 'w> One<'a, 'w> {
     fn file(&mut self, node: &Node, kind: FieldType, scope: &Scope) -> Option<String> {
         let name = self.text(node, scope)?;
         let inner = file_of(kind, &name);
-        let Some(bytes) = self.module.files.get(&inner) else {
+        let content = match self.module.content(self.host, &inner) {
+            Ok(content) => content,
+            Err(error) => {
+                self.problem(node, "modules-unreadable", &error.to_string());
+                return None;
+            }
+        };
+        let Some(bytes) = content else {
             let prefix = file_of(kind, "");
             let known = self.module.files.keys().filter_map(|file| file.strip_prefix(&prefix));
             let problem = self.at(node, "template-missing", &format!("the module has no file {inner}"));
             self.collector.add(problem.instead_of(&name, known));
             return None;
         };
-        let source = Source::from_bytes(self.module.dir.join(&inner).display().to_string(), bytes);
+        let source = Source::from_bytes(self.module.dir.join(&inner).display().to_string(), &bytes);
         if let Some(offset) = source.bad_byte {
             self.problem(node, "template-not-utf8", &format!("{inner} is not UTF-8 (byte {offset})"));
             return None;

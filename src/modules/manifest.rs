@@ -3,9 +3,11 @@
 use super::declaration::{Declaration, is_template};
 use super::option::Options;
 use super::probe::PROBES;
-use super::source::ModuleSource;
+use super::source::{Content, ModuleSource};
 use crate::base::yaml::{Collector, Node, Reader, Source, Span, parse};
+use crate::host::{self, Host};
 use crate::resources::schema::{FieldType, KINDS};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -41,7 +43,7 @@ pub struct Manifest {
     /// Whether it came with the package.
     pub builtin: bool,
     /// The folder's other files.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Content>,
 }
 
 /// A name and where it is written.
@@ -128,6 +130,18 @@ impl Manifest {
             files,
         })
     }
+
+    /// What is in one of its files, named by its path in the folder; `None` when it has none of that name.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn content(&self, host: &dyn Host, file: &str) -> host::Result<Option<Cow<'_, [u8]>>> {
+        Ok(match self.files.get(file) {
+            None => None,
+            Some(Content::Held(content)) => Some(Cow::Borrowed(content)),
+            Some(Content::At(path)) => Some(Cow::Owned(host.read(path)?)),
+        })
+    }
 }
 
 impl Requires {
@@ -174,7 +188,7 @@ fn good_name(reader: Reader<'_>, node: &Node, folder: &str) {
     }
 }
 
-fn files_are_there(reader: Reader<'_>, declaration: &Declaration, files: &BTreeMap<String, Vec<u8>>) {
+fn files_are_there(reader: Reader<'_>, declaration: &Declaration, files: &BTreeMap<String, Content>) {
     for (field, node) in &declaration.fields {
         let (FieldType::Template | FieldType::ModuleFile, Some(text)) = (field.kind, node.as_text()) else {
             continue;

@@ -1,9 +1,10 @@
 //! A module as it lies on disk.
 
 use crate::base::yaml::Source;
-use crate::host::{Host, Kind, Result};
+use crate::host::{Error, Host, Kind, Result};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The file that makes a folder a module.
@@ -22,7 +23,16 @@ pub struct ModuleSource {
     /// `module.yaml`.
     pub manifest: Source,
     /// Every other file by its path in the folder: `templates/daemon.json.tera`.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Content>,
+}
+
+/// What is in a file of a module. Most modules are not enabled, and what theirs hold is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// This.
+    Held(Vec<u8>),
+    /// What lies there.
+    At(PathBuf),
 }
 
 impl ModuleSource {
@@ -31,13 +41,21 @@ impl ModuleSource {
     /// # Errors
     /// When a file can't be read.
     pub fn load(host: &dyn Host, dir: &Path, builtin: bool) -> Result<Option<Self>> {
-        let path = dir.join(MANIFEST);
-        if host.meta(&path)?.is_none() {
+        let entries = match host.entries(dir) {
+            // A file, or a link that leads to one.
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => return Ok(None),
+            entries => entries?,
+        };
+        if entries.iter().all(|(name, _)| name != MANIFEST) {
             return Ok(None);
         }
+        let path = dir.join(MANIFEST);
         let manifest = Source::from_bytes(path.display().to_string(), &host.read(&path)?);
         let mut files = BTreeMap::new();
-        read_folder(host, dir, "", &mut files)?;
+        // The manifest is read by itself. What hides at the top (`.git`, with all that ever was) is no part of a module,
+        // and is not looked through at each run.
+        let is_part = |name: &OsString| name != MANIFEST && !name.to_string_lossy().starts_with('.');
+        find_files(host, dir, "", entries.into_iter().filter(|(name, _)| is_part(name)), &mut files)?;
         Ok(Some(ModuleSource { dir: dir.to_owned(), builtin, manifest, files }))
     }
 
@@ -56,18 +74,20 @@ impl ModuleSource {
     }
 }
 
-fn read_folder(host: &dyn Host, dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
-    // The manifest is read by itself. What hides at the top (`.git`, with all that ever was) is no part of a module, and is
-    // not read at each run.
-    let is_part = |name: &OsString| !prefix.is_empty() || name != MANIFEST && !name.to_string_lossy().starts_with('.');
-    for name in host.list(dir)?.into_iter().filter(is_part) {
+/// Adds the files among `entries` of `dir`, and those below.
+fn find_files(
+    host: &dyn Host,
+    dir: &Path,
+    prefix: &str,
+    entries: impl IntoIterator<Item = (OsString, Kind)>,
+    files: &mut BTreeMap<String, Content>,
+) -> Result<()> {
+    for (name, kind) in entries {
         let path = dir.join(&name);
         let inner = format!("{prefix}{}", name.to_string_lossy());
-        match host.meta(&path)?.map(|meta| meta.kind) {
-            Some(Kind::Directory) => read_folder(host, &path, &format!("{inner}/"), files)?,
-            Some(Kind::File) => {
-                files.insert(inner, host.read(&path)?);
-            }
+        match kind {
+            Kind::Directory => find_files(host, &path, &format!("{inner}/"), host.entries(&path)?, files)?,
+            Kind::File => drop(files.insert(inner, Content::At(path))),
             _ => {}
         }
     }
@@ -87,7 +107,14 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
         }
+        std::os::unix::fs::symlink("tree/module.yaml", dir.path().join("file")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("lost")).unwrap();
+        std::os::unix::fs::symlink("tree", dir.path().join("way")).unwrap();
+        std::fs::write(dir.path().join("README"), "of modules").unwrap();
         let host = RealHost::new(dir.path().into());
+        let all = ModuleSource::load_all(&host, Path::new("/"), false).unwrap();
+        let dirs: Vec<PathBuf> = all.into_iter().map(|module| module.dir).collect();
+        assert_eq!(dirs, ["/tree", "/way"].map(PathBuf::from), "a link to a module is one");
         let module = ModuleSource::load(&host, Path::new("/tree"), false).unwrap().unwrap();
         assert_eq!(module.files.into_keys().collect::<Vec<_>>(), ["templates/.zshrc", "templates/a.tera"]);
     }

@@ -4,8 +4,9 @@ use super::catalogue::Catalogue;
 use super::expand::{Expansion, OptionValues, expand};
 use super::facts::Facts;
 use super::probe::ProbeTest;
-use super::source::ModuleSource;
+use super::source::{Content, ModuleSource};
 use crate::base::yaml::{Problems, Source};
+use crate::host::RealHost;
 use crate::resources::schema::PackageOrder;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ fn module(name: &str, text: &str, files: &[(&str, &str)]) -> ModuleSource {
         dir: PathBuf::from(format!("/m/{name}")),
         builtin: true,
         manifest: Source::new(format!("/m/{name}/module.yaml"), text),
-        files: files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect(),
+        files: files.iter().map(|(path, text)| ((*path).to_owned(), Content::Held(text.as_bytes().to_vec()))).collect(),
     }
 }
 
@@ -37,7 +38,7 @@ fn expanded(sources: Vec<ModuleSource>, values: serde_json::Value) -> Result<Exp
         options.entry(name.clone()).or_default().extend(given);
     }
     let facts = Facts { ssh_port: 2222, users: vec!["anna".into(), "åke".into()], ..Facts::default() };
-    expand(&catalogue, &order, &options, &facts)
+    expand(&RealHost::new("/nonexistent".into()), &catalogue, &order, &options, &facts)
 }
 
 fn ids(expansion: &Expansion) -> Vec<String> {
@@ -368,7 +369,7 @@ fn modules_are_read_from_a_host_and_other_folders_left_alone() {
     std::fs::create_dir_all(root.path().join("m/README")).unwrap();
     std::fs::write(dir.join("module.yaml"), "name: git\nsummary: s\n").unwrap();
     std::fs::write(dir.join("templates/deep/x.tera"), "x").unwrap();
-    let host = crate::host::RealHost::new(root.path().to_owned());
+    let host = RealHost::new(root.path().to_owned());
     let catalogue = Catalogue::load(&host, std::path::Path::new("/m"), std::path::Path::new("/none")).unwrap();
     let git = catalogue.get("git").unwrap();
     assert_eq!(catalogue.names().collect::<Vec<_>>(), ["git"]);

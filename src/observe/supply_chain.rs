@@ -111,8 +111,8 @@ impl SupplyChain {
         let mut all = SupplyChain {
             pins: declared
                 .filter(|(_, it)| KINDS.contains(&it.kind.name))
-                .map(|(module, it)| pin(module, it))
-                .collect(),
+                .map(|(module, it)| pin(host, module, it))
+                .collect::<Result<_>>()?,
             sources: sources(host)?,
             ..SupplyChain::default()
         };
@@ -152,26 +152,26 @@ fn written(declaration: &Declaration, field: &str) -> Vec<String> {
     }
 }
 
-fn pin(module: &Manifest, it: &Declaration) -> Pin {
+fn pin(host: &dyn Host, module: &Manifest, it: &Declaration) -> Result<Pin> {
     let one = |field: &str| written(it, field).join(" ");
     let is_source = it.kind.name == "apt_source";
     let (from, pinned) = match is_source {
         true => (written(it, "uris"), one("fingerprint")),
         false => (written(it, "url"), one("sha256")),
     };
-    let key = module.files.get(&one("key")).map(|key| String::from_utf8_lossy(key));
+    let key = module.content(host, &one("key"))?;
     let finding = key.filter(|_| !pinned.contains("{{")).and_then(|key| {
-        let found = openpgp::fingerprints(&key).unwrap_or_default();
+        let found = openpgp::fingerprints(&String::from_utf8_lossy(&key)).unwrap_or_default();
         (found != apt_source::wanted(&pinned)).then(|| format!("its key file holds {}", in_words(&found)))
     });
-    Pin {
+    Ok(Pin {
         module: module.name.clone(),
         resource: format!("{}:{}", it.kind.name, it.subject.as_text().unwrap_or_default()),
         from,
         pinned,
         architectures: module.requires.architectures.clone(),
         finding,
-    }
+    })
 }
 
 fn in_words(fingerprints: &[String]) -> String {

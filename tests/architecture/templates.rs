@@ -58,7 +58,7 @@ fn every_template_resolves_by_default_and_with_each_switch_turned() {
     let mut failures = Vec::new();
     for (what, options) in &tried {
         for facts in hosts() {
-            if let Err(problems) = expand(&catalogue, &order, options, &facts) {
+            if let Err(problems) = expand(&host, &catalogue, &order, options, &facts) {
                 failures.push(format!("{what}: {problems}"));
             }
         }
@@ -77,7 +77,8 @@ fn asked(module: &str, options: &[(&str, Value)]) -> String {
         values.get_mut(module).unwrap().insert((*name).to_owned(), value.clone());
     }
     let order = catalogue.order(catalogue.names());
-    let expansion = expand(&catalogue, &order, &values, &hosts()[0]).unwrap_or_else(|problems| panic!("{problems}"));
+    let expansion =
+        expand(&host, &catalogue, &order, &values, &hosts()[0]).unwrap_or_else(|problems| panic!("{problems}"));
     let specs = expansion.specs.iter().filter(|spec| spec.module == module);
     let specs = specs.map(|spec| format!("{}: {} {}", spec.kind, spec.name, Value::Object(spec.fields.clone())));
     let probes = expansion.probes.iter().filter(|probe| probe.module == module).map(|probe| format!("{probe:?}"));

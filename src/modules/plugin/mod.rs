@@ -10,7 +10,7 @@ pub use bundle::Bundle;
 
 use super::catalogue::Catalogue;
 use super::manifest::Manifest;
-use super::source::{DISABLED, MANIFEST, ModuleSource};
+use super::source::{Content, DISABLED, MANIFEST, ModuleSource};
 use crate::base::paths;
 use crate::base::yaml::{Collector, Problem, Problems, Reader, Source, parse};
 use crate::engine::{Error, Result};
@@ -102,6 +102,7 @@ pub fn module_of(bundle: &Bundle) -> std::result::Result<ModuleSource, Problems>
     // Whether the name is a good one says the manifest's own reading; here it must only stay in its place.
     let dir = folder(&name.replace(['/', '.'], "_"), true);
     let manifest = Source::from_bytes(dir.join(MANIFEST).display().to_string(), &text);
+    let files = files.into_iter().map(|(name, content)| (name, Content::Held(content))).collect();
     Ok(ModuleSource { dir, builtin: false, manifest, files })
 }
 
@@ -215,8 +216,9 @@ mod tests {
             .into_iter()
             .map(|plugin| {
                 let files = plugin.manifest.unwrap().files;
-                assert_eq!(files.len(), 1, "half a plugin");
-                (plugin.name, plugin.enabled, files["templates/a.tera"].clone())
+                assert!(files.contains_key("templates/a.tera") && files.len() == 1, "half a plugin");
+                let file = folder(&plugin.name, plugin.enabled).join("templates/a.tera");
+                (plugin.name, plugin.enabled, host.read(&file).unwrap())
             })
             .collect()
     }
