@@ -10,7 +10,7 @@ use crate::base::paths;
 use crate::engine::{Patience, Progress, Undoers, Works};
 use crate::host::actor::Actor;
 use crate::host::login::{self, Login};
-use crate::host::machine::Machine;
+use crate::host::machine::OsRelease;
 use crate::host::{self, Guard, Host};
 use crate::journal::{Journal, Watch};
 use crate::observe::health;
@@ -20,8 +20,8 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The lock of changing runs, until it is let go.
@@ -61,6 +61,7 @@ pub struct Session<'a> {
     undoers: Undoers,
     units: Units,
     begun: AtomicBool,
+    actor: OnceLock<Value>,
 }
 
 impl<'a> Session<'a> {
@@ -84,6 +85,7 @@ impl<'a> Session<'a> {
             undoers: resources::undoers(),
             units: Units,
             begun: AtomicBool::new(false),
+            actor: OnceLock::new(),
         }
     }
 
@@ -118,6 +120,7 @@ impl<'a> Session<'a> {
             undoers: resources::undoers(),
             units: Units,
             begun: AtomicBool::new(self.begun.load(Ordering::SeqCst)),
+            actor: self.actor.clone(),
         }
     }
 
@@ -152,7 +155,7 @@ impl<'a> Session<'a> {
 
     /// Refuses a system that is not Debian 13.
     pub fn require_debian_13(&self) -> Result<(), Problem> {
-        let Some(why) = health::unsupported(&Machine::read(self.host)?.os) else { return Ok(()) };
+        let Some(why) = health::unsupported(&OsRelease::read(self.host)?) else { return Ok(()) };
         Err(Problem::new(Exit::Failed, "system-unsupported", "this system is not supported", why)
             .fix("use a server with Debian 13"))
     }
@@ -210,9 +213,12 @@ impl<'a> Session<'a> {
 
     /// Who asks, for the records.
     pub fn actor(&self) -> Value {
-        // Not knowing who it is must stop nobody.
-        let actor = Actor::of_this_process(self.host, self.environment, &self.line).unwrap_or_default();
-        serde_json::to_value(actor).unwrap_or_default()
+        let find = || {
+            // Not knowing who it is must stop nobody.
+            let actor = Actor::of_this_process(self.host, self.environment, &self.line).unwrap_or_default();
+            serde_json::to_value(actor).unwrap_or_default()
+        };
+        self.actor.get_or_init(find).clone()
     }
 
     /// The login that this was asked for in; without one (a service), those of everybody who is in from elsewhere: the

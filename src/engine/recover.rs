@@ -28,7 +28,7 @@ pub struct Recovery {
 
 /// Whether a crash left something: cheap, reads only.
 pub fn is_needed(works: &Works<'_>) -> Result<bool> {
-    Ok(!running(works)?.is_empty())
+    Ok(!works.journal.running()?.is_empty())
 }
 
 /// Finishes rollbacks that were cut off and finishes or takes back the install that was. The caller holds the lock
@@ -36,7 +36,7 @@ pub fn is_needed(works: &Works<'_>) -> Result<bool> {
 pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result<Recovery> {
     // A rollback comes before the install that it takes back, which then is not under way any more.
     let mut recovery = Recovery { rolled_back: finish_rollbacks(works)?, to_finish: None };
-    for tx in running(works)? {
+    for tx in works.journal.running()? {
         settle(works, tx.id)?;
         match direction {
             Direction::Finish => {
@@ -62,7 +62,7 @@ pub fn recover(works: &Works<'_>, direction: Direction, actor: &Value) -> Result
 /// Finishes rollbacks that were cut off, newest first.
 pub(super) fn finish_rollbacks(works: &Works<'_>) -> Result<Vec<RollbackReport>> {
     let mut reports = Vec::new();
-    for tx in running(works)?.into_iter().filter(|tx| tx.kind == TransactionKind::Rollback) {
+    for tx in works.journal.running()?.into_iter().filter(|tx| tx.kind == TransactionKind::Rollback) {
         events::recovered(tx.id, "its rollback goes on");
         if let Ok(Target::Only(id)) = serde_json::from_value(tx.request.clone()) {
             // Before the rollback is marked as done: an install that was being taken back is not finished.
@@ -71,12 +71,6 @@ pub(super) fn finish_rollbacks(works: &Works<'_>) -> Result<Vec<RollbackReport>>
         reports.push(rollback::resume(works, &tx)?);
     }
     Ok(reports)
-}
-
-/// What is under way, or was cut off; newest first.
-fn running(works: &Works<'_>) -> Result<Vec<TransactionRow>> {
-    let all = works.journal.transactions()?;
-    Ok(all.into_iter().filter(|tx| tx.state == TransactionState::Running).collect())
 }
 
 /// Leaves an install that was cut off, and that recovery has looked at, as it is, for the reason `why`: what was made
@@ -92,7 +86,7 @@ pub fn leave(works: &Works<'_>, id: TransactionId, why: Option<&str>, actor: &Va
 /// Makes anew what a loss of power may have taken from the half-made steps of installs. The caller holds the lock; to be
 /// called before anything is brought in order that could build on what is damaged.
 pub fn renew(works: &Works<'_>) -> Result<()> {
-    for tx in running(works)?.iter().filter(|tx| tx.kind == TransactionKind::Install) {
+    for tx in works.journal.running()?.iter().filter(|tx| tx.kind == TransactionKind::Install) {
         for step in works.journal.steps(tx.id)?.iter().filter(|step| step.state == StepState::Intent) {
             let record = step.undo.clone().and_then(|record| serde_json::from_value::<UndoRecord>(record).ok());
             let Some(record) = record else { continue };

@@ -23,6 +23,24 @@ pub struct OsRelease {
     pub pretty: String,
 }
 
+impl OsRelease {
+    /// What the host says of its system; nothing when it says nothing.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn read(host: &dyn Host) -> Result<Self> {
+        Ok(parse_os_release(&read_text(host, paths::OS_RELEASE)?))
+    }
+}
+
+/// The name in `/etc/hostname`; empty without one.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn hostname(host: &dyn Host) -> Result<String> {
+    Ok(parse_hostname(&read_text(host, "/etc/hostname")?))
+}
+
 /// Facts that don't change while a plan is made and applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -54,12 +72,12 @@ impl Machine {
         let sudoers = accounts.members("sudo");
         let admins = people.iter().filter(|name| sudoers.contains(&name.as_str())).cloned().collect();
         Ok(Machine {
-            os: parse_os_release(&read_text(host, Path::new(paths::OS_RELEASE))?),
+            os: OsRelease::read(host)?,
             architecture: architecture(host)?,
             memory: parse_memory(&read_text(host, Path::new("/proc/meminfo"))?),
             cpus: parse_cpus(cpus.trim()),
             container: container(host)?,
-            hostname: parse_hostname(&read_text(host, Path::new("/etc/hostname"))?),
+            hostname: hostname(host)?,
             people,
             admins,
         })

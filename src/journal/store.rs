@@ -347,6 +347,14 @@ impl Journal {
         Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 
+    /// The transactions that are under way, or were cut off; newest first.
+    pub fn running(&self) -> Result<Vec<TransactionRow>> {
+        let connection = self.connection();
+        let mut query = connection.prepare(&format!("{TRANSACTION} WHERE state = 'running' ORDER BY id DESC"))?;
+        let rows = query.query_map([], transaction_row)?;
+        Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
     /// One transaction.
     pub fn transaction(&self, id: TransactionId) -> Result<Option<TransactionRow>> {
         let connection = self.connection();
@@ -378,6 +386,15 @@ impl Journal {
             .prepare(&format!("{STEP} WHERE state IN ('intent', 'verified', 'undo-failed') ORDER BY id DESC"))?;
         let rows = query.query_map([], step_row)?;
         Ok(rows.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// The transaction of the newest step that could not be taken back whole.
+    pub fn undo_failed(&self) -> Result<Option<TransactionId>> {
+        let connection = self.connection();
+        let mut query =
+            connection.prepare("SELECT tx FROM steps WHERE state = 'undo-failed' ORDER BY id DESC LIMIT 1")?;
+        let mut rows = query.query_map([], |row| Ok(TransactionId(row.get(0)?)))?;
+        Ok(rows.next().transpose()?)
     }
 
     /// How long steps took that made something, the newest of them.

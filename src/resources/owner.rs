@@ -9,6 +9,9 @@ use crate::host::{Attributes, Host};
 /// # Errors
 /// `owner-unknown` when there is no such user or group.
 pub fn attributes(host: &dyn Host, mode: u32, owner: &str, group: &str) -> Result<Attributes> {
+    if owner == root() && group == root() {
+        return Ok(Attributes::root(mode));
+    }
     let accounts = Accounts::read(host)?;
     let uid = match accounts.user(owner) {
         Some(user) => user.uid,
@@ -23,6 +26,9 @@ pub fn attributes(host: &dyn Host, mode: u32, owner: &str, group: &str) -> Resul
 
 /// The names of this owner and group; the numbers themselves where there is no name.
 pub fn names(host: &dyn Host, attributes: &Attributes) -> Result<(String, String)> {
+    if (attributes.uid, attributes.gid) == (0, 0) {
+        return Ok((root(), root()));
+    }
     let accounts = Accounts::read(host)?;
     let nameless = |id: u32| if id == 0 { root() } else { id.to_string() };
     let owner = accounts.user_of(attributes.uid).map(|user| user.name.clone());

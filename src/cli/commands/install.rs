@@ -23,7 +23,7 @@ use crate::engine::apply::{Report, apply};
 use crate::engine::plan::{Plan, Step};
 use crate::engine::recover::{Direction, is_needed, leave, recover};
 use crate::engine::{Event, Patience, Progress, Resource, Works, confirm, debts};
-use crate::host::machine::Machine;
+use crate::host::machine::hostname;
 use crate::journal::{Begin, ConfirmationRow, Journal, StepState, TransactionKind, TransactionState};
 use crate::observe::health::reasons_to_reboot;
 use crate::profiles::settings::Recovery;
@@ -570,8 +570,8 @@ fn fetch_packages(works: &Works<'_>, setup: &Setup, plan: &Plan) -> Result<(), P
 }
 
 fn refuse_after_incomplete_undo(works: &Works<'_>) -> Result<(), Problem> {
-    match works.journal.standing()?.iter().find(|step| step.state == StepState::UndoFailed) {
-        Some(step) => Err(crate::engine::Error::UndoIncomplete { transaction: step.tx.0 }.into()),
+    match works.journal.undo_failed()? {
+        Some(tx) => Err(crate::engine::Error::UndoIncomplete { transaction: tx.0 }.into()),
         None => Ok(()),
     }
 }
@@ -651,7 +651,7 @@ fn tell(
     let stands = |module: &str| made.is_some_and(|made| !made.failed_modules.contains(module));
     let next_steps: Vec<&str> =
         setup.next_steps.iter().filter(|step| stands(&step.module)).map(|step| step.text.as_str()).collect();
-    let hostname = Machine::read(session.host).map(|machine| machine.hostname).unwrap_or_default();
+    let hostname = hostname(session.host).unwrap_or_default();
     let reboot = made.and_then(|_| reasons_to_reboot(session.host).ok()).unwrap_or_default();
     let result = report::Result {
         profile: &setup.profile,

@@ -310,7 +310,7 @@ fn list(session: &Session<'_>, journal: &Journal, status: bool) -> Outcome {
     }
     let rows: Vec<_> =
         journal.transactions()?.into_iter().filter(|row| standing.iter().any(|step| step.tx == row.id)).collect();
-    let running = journal.transactions()?.into_iter().any(|row| row.state == TransactionState::Running);
+    let running = !journal.running()?.is_empty();
     let exit = if stuck.is_empty() { Exit::Done } else { Exit::UndoIncomplete };
     if session.output.is_json() {
         session.output.value(&json!({

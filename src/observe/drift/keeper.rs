@@ -1,13 +1,14 @@
 //! Keeping the baseline in the journal: pictures before and after each run of ours, comparing in between.
 
 use super::finding::findings;
-use super::{EDITS, Finding, Inventory, Items, Kind, Known, Reach, Territory};
+use super::{Finding, Inventory, Items, Kind, Known, Reach, Territory};
 use crate::base::ids::TransactionId;
 use crate::base::paths;
 use crate::engine::{Error, Result};
 use crate::host::{Attributes, Host, read_if_there};
 use crate::journal::{BaselineReason, BaselineRow, Journal};
 use crate::resources::written::{Accepted, Written};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,18 @@ struct Looked {
     again: BTreeSet<PathBuf>,
 }
 
+/// Of a [`Known`] what lies in the territory [`EDITS`](super::EDITS).
+#[derive(Debug, Deserialize)]
+struct OnlyEdits {
+    territories: Edits,
+}
+
+#[derive(Debug, Deserialize)]
+struct Edits {
+    #[serde(default)]
+    edits: BTreeMap<String, IgnoredAny>,
+}
+
 impl<'a> Keeper<'a> {
     /// Of these territories.
     pub fn new(host: &'a dyn Host, journal: &'a Journal, territories: Vec<Territory>) -> Self {
@@ -65,8 +78,11 @@ impl<'a> Keeper<'a> {
 
     /// The edits of files of ours that somebody accepted.
     pub fn accepted_edits(&self) -> Result<Accepted> {
-        let known = self.known()?.map(|(_, known)| known).unwrap_or_default();
-        Ok(known.territories.get(EDITS).map(|items| items.keys().cloned().collect()).unwrap_or_default())
+        let Some(row) = self.journal.baseline()? else { return Ok(Accepted::new()) };
+        // It is asked for at each run, and all else that is known of the host is long.
+        let text = self.journal.objects().get(&row.known)?;
+        let known: OnlyEdits = serde_json::from_slice(&text).map_err(|e| bad(&e))?;
+        Ok(known.territories.edits.into_keys().collect())
     }
 
     /// What is there now.
@@ -124,11 +140,12 @@ impl<'a> Keeper<'a> {
 
     /// After the run `tx`: what it changed is known from now on. The first time, all there is.
     pub fn end(&self, tx: Option<TransactionId>, actor: &Value) -> Result<()> {
-        let Some((_, known)) = self.known()? else {
+        if self.journal.baseline()?.is_none() {
             let now = self.take(&Reach::default())?;
             return self.keep(BaselineReason::After, tx, actor, &Known::first(&now));
-        };
+        }
         let Some(open) = self.journal.open_baseline()? else { return Ok(()) };
+        let Some((_, known)) = self.known()? else { return Ok(()) };
         let before = self.load(&open)?;
         // What the run itself unpacked is as it was brought: only what was found before, and the last moment, are looked at.
         let mut again = self.programs(&known.territories);

@@ -2,23 +2,23 @@
 
 use super::{Looked, State};
 use crate::engine::{Debt, Result};
-use crate::journal::{Journal, StepState, TransactionState};
+use crate::journal::Journal;
 
 pub(super) fn look(journal: Option<&Journal>) -> Result<Vec<Looked>> {
     let Some(journal) = journal else {
         return Ok(vec![Looked::beside("records", "nothing was applied on this host yet")]);
     };
     let mut all = Vec::new();
-    if let Some(step) = journal.standing()?.iter().find(|step| step.state == StepState::UndoFailed) {
+    if let Some(tx) = journal.undo_failed()? {
         all.push(Looked::found(
             "records",
             State::Unhealthy,
-            format!("transaction {} could not be taken back whole", step.tx),
+            format!("transaction {tx} could not be taken back whole"),
             "nothing more is applied until it is",
-            format!("vps-configurator transaction show {}, then vps-configurator rollback", step.tx),
+            format!("vps-configurator transaction show {tx}, then vps-configurator rollback"),
         ));
     }
-    for row in journal.transactions()?.iter().filter(|row| row.state == TransactionState::Running) {
+    for row in journal.running()? {
         all.push(Looked::found(
             "records",
             State::Unhealthy,
