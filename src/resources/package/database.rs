@@ -4,6 +4,7 @@
 use crate::base::{paths, version};
 use crate::engine::Result;
 use crate::host::{Host, read_text};
+use memchr::memmem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -246,8 +247,7 @@ pub fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
     let mut left = text;
     std::iter::from_fn(move || {
         left = left.trim_start_matches('\n');
-        let mut ends = left.match_indices('\n').map(|(at, _)| at);
-        let end = ends.find(|at| left.as_bytes().get(at + 1) == Some(&b'\n')).unwrap_or(left.len());
+        let end = memmem::find(left.as_bytes(), b"\n\n").unwrap_or(left.len());
         let (paragraph, rest) = left.split_at(end);
         left = rest;
         (!paragraph.is_empty()).then_some(paragraph)
