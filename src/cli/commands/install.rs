@@ -25,6 +25,7 @@ use crate::engine::recover::{Direction, is_needed, leave, recover};
 use crate::engine::{Event, Patience, Progress, Resource, Works, confirm, debts};
 use crate::host::machine::hostname;
 use crate::journal::{Begin, ConfirmationRow, Journal, StepState, TransactionKind, TransactionState};
+use crate::observe::answers::{Depth, List, Remembering};
 use crate::observe::health::reasons_to_reboot;
 use crate::profiles::settings::Recovery;
 use crate::resources::package::{PackageSet, cache};
@@ -43,8 +44,10 @@ pub struct Resume {
 }
 
 /// How one install goes about it.
-struct Order {
+struct Order<'a> {
     select: Select,
+    /// What was read with a setup, should there be nothing to do.
+    answers: Option<&'a Remembering<'a>>,
     saved: Option<Plan>,
     workers: Option<usize>,
     download_only: bool,
@@ -65,8 +68,10 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
     if flags.dry_run {
         return dry_run(session, &select, asked);
     }
+    let answers = Remembering::new(session.host, List::load(session.host)?, Depth::Plan);
     let order = Order {
         select,
+        answers: Some(&answers),
         saved,
         workers: flags.workers.map(usize::from),
         download_only: flags.download_only,
@@ -76,7 +81,7 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
     };
     story::begin(session.output.is_verbose());
     // Wrong configuration is told before anything is locked or healed.
-    let setup = Setup::make(session, &order.select)?;
+    let setup = Setup::make(&session.on(&answers), &order.select)?;
     let lock = Held::new(Some(session.lock()?));
     carry_out(session, &lock, setup, &order, None)
 }
@@ -85,7 +90,8 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
 pub fn agreed(session: &Session<'_>, lock: &Held, plan: Plan) -> Outcome {
     let (select, asked) = (Select::default(), Asked::default());
     let saved = Some(plan);
-    let order = Order { select, saved, workers: None, download_only: false, yes: true, asked, events: None };
+    let order =
+        Order { select, answers: None, saved, workers: None, download_only: false, yes: true, asked, events: None };
     let setup = Setup::make(session, &order.select)?;
     carry_out(session, lock, setup, &order, None)
 }
@@ -94,7 +100,8 @@ pub fn agreed(session: &Session<'_>, lock: &Held, plan: Plan) -> Outcome {
 pub fn resume(session: &Session<'_>, lock: &Held, resume: Resume, events: Option<PathBuf>) -> Outcome {
     let select = select_of(&resume.request);
     let asked = Asked::default();
-    let order = Order { select, saved: None, workers: None, download_only: false, yes: true, asked, events };
+    let order =
+        Order { select, answers: None, saved: None, workers: None, download_only: false, yes: true, asked, events };
     let setup = Setup::make(session, &order.select)?;
     carry_out(session, lock, setup, &order, Some(resume.tx))
 }
@@ -119,7 +126,7 @@ fn carry_out(
     session: &Session<'_>,
     lock: &Held,
     setup: Setup,
-    order: &Order,
+    order: &Order<'_>,
     resumed: Option<TransactionId>,
 ) -> Outcome {
     let mut aside = Aside::default();
@@ -136,7 +143,7 @@ fn planned(
     session: &Session<'_>,
     works: &Works<'_>,
     setup: &mut Setup,
-    order: &Order,
+    order: &Order<'_>,
     aside: &mut Aside,
 ) -> Result<Plan, Problem> {
     leave_out(session, works, setup, order, aside, &[])?;
@@ -155,7 +162,7 @@ fn fetched(
     session: &Session<'_>,
     works: &Works<'_>,
     setup: &mut Setup,
-    order: &Order,
+    order: &Order<'_>,
     aside: &mut Aside,
     mut plan: Plan,
 ) -> Result<Plan, Problem> {
@@ -176,7 +183,7 @@ fn leave_out(
     session: &Session<'_>,
     works: &Works<'_>,
     setup: &mut Setup,
-    order: &Order,
+    order: &Order<'_>,
     aside: &mut Aside,
     silent: &[String],
 ) -> Result<bool, Problem> {
@@ -184,18 +191,23 @@ fn leave_out(
     if !Upstream::new(session, &settings, works.progress).set_aside(setup, silent, aside)? {
         return Ok(false);
     }
-    let mut select = order.select.clone();
-    select.skip.extend(aside.modules.keys().cloned());
-    *setup = Setup::make(session, &select)?;
+    *setup = without(session, order, aside)?;
     aside.tell(setup);
     Ok(true)
+}
+
+/// What was asked for, without the modules that were set aside.
+fn without(session: &Session<'_>, order: &Order<'_>, aside: &Aside) -> Result<Setup, Problem> {
+    let mut select = order.select.clone();
+    select.skip.extend(aside.modules.keys().cloned());
+    Setup::make(session, &select)
 }
 
 fn with_what_answers(
     session: &Session<'_>,
     lock: &Held,
     setup: Setup,
-    order: &Order,
+    order: &Order<'_>,
     resumed: Option<TransactionId>,
     aside: &mut Aside,
 ) -> Outcome {
@@ -215,7 +227,7 @@ fn with_what_answers(
 fn make_it_so(
     session: &Session<'_>,
     mut setup: Setup,
-    order: &Order,
+    order: &Order<'_>,
     resumed: Option<TransactionId>,
     hooks: &Hooks<'_>,
     aside: &mut Aside,
@@ -237,12 +249,19 @@ fn make_it_so(
         aside.goes_without_network = true;
         aside.tell(&setup);
     }
-    let mut plan = match (planned(session, &works, &mut setup, order, aside), waits) {
+    let quick = order.answers.map(|answers| session.on(answers));
+    let first = planned(quick.as_ref().unwrap_or(session), &works, &mut setup, order, aside);
+    let mut plan = match (first, waits) {
         (Err(_), Some(waits)) => return Err(waits),
         // Such a plan may be another than the saved one for that reason alone.
         (Ok(plan), Some(waits)) if !plan.is_empty() => return Err(waits),
         (plan, _) => plan?,
     };
+    if !plan.is_empty() && order.answers.is_some_and(Remembering::has_answered) {
+        // What changes something goes by what the programs say now.
+        setup = without(session, order, aside)?;
+        plan = planned(session, &works, &mut setup, order, aside)?;
+    }
     if let Some(saved) = &order.saved {
         refuse_if_outdated(saved, &plan)?;
     }
@@ -254,6 +273,9 @@ fn make_it_so(
         let outcome = nothing_to_do(session, &works, &progress, &setup, &plan, resumed, began);
         if let (Some(tx), Ok(_)) = (resumed, &outcome) {
             after_install(&journal, &setup, tx, None, hooks);
+        }
+        if let Some(answers) = order.answers {
+            answers.keep();
         }
         return outcome;
     }

@@ -15,7 +15,7 @@ use crate::engine::plan::{Plan, Step};
 use crate::engine::resource::Node;
 use crate::journal::{Journal, StepState, TransactionKind, TransactionRow, TransactionState};
 use crate::modules::probing::{ProbeResult, Prober, Verdict};
-use crate::observe::answers::{List, Remembering};
+use crate::observe::answers::{Depth, List, Remembering};
 use crate::observe::drift::{Comparison, EDITS, Finding, Keeper};
 use libsystemd::daemon::{self, NotifyState};
 use serde_json::json;
@@ -29,7 +29,8 @@ pub fn run(session: &Session<'_>, flags: &Verify) -> Outcome {
     session.require_root()?;
     session.require_debian_13()?;
     session.require_quiet()?;
-    let remembering = Remembering::new(session.host, List::load(session.host)?, flags.deep);
+    let depth = if flags.deep { Depth::Afresh } else { Depth::Whole };
+    let remembering = Remembering::new(session.host, List::load(session.host)?, depth);
     let exit = prove(&session.on(&remembering), flags)?;
     remembering.keep();
     Ok(exit)

@@ -13,6 +13,8 @@ pub struct List {
     pub programs: Vec<PathBuf>,
     /// Directories in them that only those depend on which name them; and names of directories that don't count at all.
     pub except: Vec<PathBuf>,
+    /// What stands for `programs` when a plan is made.
+    pub plan: Vec<PathBuf>,
     /// The programs.
     pub answers: Vec<Answer>,
 }
@@ -24,6 +26,8 @@ pub struct Answer {
     pub run: Vec<String>,
     /// Files and directories that they read, too.
     pub reads: Vec<PathBuf>,
+    /// What stands for `reads` when a plan is made; without any, nothing is remembered then.
+    pub plan: Vec<PathBuf>,
     /// Whether they show rules of the packet filter.
     pub rules: bool,
     /// Files that the service which they ask writes anew whenever it starts; without them nothing is remembered.
@@ -81,6 +85,7 @@ fn read(source: &Source) -> Result<List, Problems> {
         };
         list.programs = paths(fields.texts("programs"));
         list.except = paths(fields.texts("except"));
+        list.plan = paths(fields.texts("plan"));
         let answers = fields.require("answers").and_then(|node| reader.list(node)).unwrap_or_default();
         for node in answers {
             let Some(mut fields) = reader.map(node, "an answer") else { continue };
@@ -88,6 +93,7 @@ fn read(source: &Source) -> Result<List, Problems> {
             list.answers.push(Answer {
                 run: patterns.into_iter().filter_map(|node| node.as_text().map(str::to_owned)).collect(),
                 reads: paths(fields.texts("reads")),
+                plan: paths(fields.texts("plan")),
                 rules: fields.boolean("rules").unwrap_or(false),
                 at_start: paths(fields.texts("at_start")),
                 asks: fields.take("asks").and_then(|node| asks(reader, node)),

@@ -25,11 +25,23 @@ const AGE: i128 = 86_400_000_000_000;
 /// again without moving it.
 const SLACK: i128 = 100_000_000;
 
+/// How closely is looked whether something changed that an answer depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// At all that it depends on; what was remembered before doesn't count.
+    Afresh,
+    /// At all that it depends on.
+    Whole,
+    /// At what a plan goes by: who changes programs in another way than by packages goes unnoticed.
+    Plan,
+}
+
 /// A host that remembers answers of programs, within a run and from one run to the next.
 #[derive(Debug)]
 pub struct Remembering<'a> {
     host: &'a dyn Host,
     list: List,
+    depth: Depth,
     state: Mutex<State>,
 }
 
@@ -41,6 +53,7 @@ struct State {
     trees: BTreeMap<(PathBuf, Vec<PathBuf>), Stamp>,
     kept: BTreeMap<String, Kept>,
     is_new: bool,
+    has_answered: bool,
 }
 
 /// An answer.
@@ -55,12 +68,17 @@ struct Kept {
 }
 
 impl<'a> Remembering<'a> {
-    /// On this host. `afresh`: what was remembered before doesn't count.
-    pub fn new(host: &'a dyn Host, list: List, afresh: bool) -> Self {
+    /// On this host.
+    pub fn new(host: &'a dyn Host, list: List, depth: Depth) -> Self {
         // What can't be read is asked for.
-        let kept = read_if_there(host, paths::ANSWERED).ok().flatten().filter(|_| !afresh);
+        let kept = read_if_there(host, paths::ANSWERED).ok().flatten().filter(|_| depth != Depth::Afresh);
         let kept = kept.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        Remembering { host, list, state: Mutex::new(State { kept, ..State::default() }) }
+        Remembering { host, list, depth, state: Mutex::new(State { kept, ..State::default() }) }
+    }
+
+    /// Whether an answer was one of a run before.
+    pub fn has_answered(&self) -> bool {
+        self.state().has_answered
     }
 
     /// Keeps the answers for the next run. It's only a shortcut: that it can't be written is no failure.
@@ -101,11 +119,16 @@ impl<'a> Remembering<'a> {
     fn make_stamp(&self, state: &mut State, at: usize) -> Option<u64> {
         let answer = self.list.answers.get(at)?;
         let rules = if answer.rules { self.host.rules_stamp()? } else { String::new() };
-        let common = self.trees(state, &self.list.programs, &self.list.except).ok()?;
+        let (programs, except, reads) = match self.depth {
+            Depth::Plan if answer.plan.is_empty() => return None,
+            Depth::Plan => (&self.list.plan, &[][..], &answer.plan),
+            _ => (&self.list.programs, &self.list.except[..], &answer.reads),
+        };
+        let common = self.trees(state, programs, except).ok()?;
         let names: Vec<PathBuf> = self.list.except.iter().filter(|left_out| left_out.is_relative()).cloned().collect();
         let mut newest = common.newest;
         let mut all = format!("{} {rules}", common.sum);
-        for path in answer.reads.iter().chain(&answer.at_start) {
+        for path in reads.iter().chain(&answer.at_start) {
             let own = self.trees(state, std::slice::from_ref(path), &names).ok()?;
             newest = newest.max(own.newest);
             all.push_str(&format!(" {}", own.sum));
@@ -153,10 +176,11 @@ fn is_young(kept: &Kept, now: i128) -> bool {
     (0..AGE).contains(&(now - i128::from(kept.at)))
 }
 
-/// What is asked, and which codes are no failure.
-fn question(command: &Command) -> String {
+/// What is asked, which codes are no failure, and whether all is looked at that the answer depends on.
+fn question(command: &Command, depth: Depth) -> String {
     let Command { program, args, accept, env, .. } = command;
-    Digest::of(format!("{program:?} {args:?} {accept:?} {env:?}").as_bytes()).to_string()
+    let is_whole = depth != Depth::Plan;
+    Digest::of(format!("{program:?} {args:?} {accept:?} {env:?} {is_whole}").as_bytes()).to_string()
 }
 
 impl Host for Remembering<'_> {
@@ -164,10 +188,11 @@ impl Host for Remembering<'_> {
         let Some(at) = self.list.find(command) else { return self.host.look(command) };
         // The stamp is from before the answer: what changes in between moves the next one.
         let Some(stamp) = self.stamp_of(&mut self.state(), at) else { return self.host.look(command) };
-        let question = question(command);
+        let question = question(command, self.depth);
         let now = self.host.now();
-        if let Some(kept) = self.state().kept.get(&question).filter(|kept| kept.stamp == stamp && is_young(kept, now)) {
-            let Kept { code, stdout, stderr, .. } = kept.clone();
+        let kept = self.state().kept.get(&question).filter(|kept| kept.stamp == stamp && is_young(kept, now)).cloned();
+        if let Some(Kept { code, stdout, stderr, .. }) = kept {
+            self.state().has_answered = true;
             return Ok(Output { code, stdout: stdout.into_bytes(), stderr: stderr.into_bytes() });
         }
         let output = self.host.look(command)?;

@@ -50,17 +50,23 @@ impl Stand {
 
     /// Asks once in a run of its own; what was answered, and whether the program was run for it.
     fn ask(&self, afresh: bool) -> (String, bool) {
+        self.ask_to(if afresh { Depth::Afresh } else { Depth::Whole })
+    }
+
+    fn ask_to(&self, depth: Depth) -> (String, bool) {
         let host = RealHost::new(self.root.path().into());
         let list = List {
             programs: vec!["/usr/bin".into(), "/etc".into()],
             except: vec!["/etc/left-out".into(), "made".into()],
+            plan: vec!["/var/lib/dpkg/status".into(), "/usr/local/bin/*".into()],
             answers: vec![Answer {
                 run: vec!["tell *".into()],
+                plan: vec!["/etc/tell.conf".into(), "/usr/bin/tell".into()],
                 reads: vec!["/root/more".into(), "/root/none".into(), "/proc/sys/value".into(), "/srv/top/*".into()],
                 ..Answer::default()
             }],
         };
-        let remembering = Remembering::new(&host, list, afresh);
+        let remembering = Remembering::new(&host, list, depth);
         let before = self.asked();
         let told = remembering.look(&Command::new("tell").arg("me")).unwrap().text();
         remembering.keep();
@@ -121,6 +127,35 @@ fn a_program_is_asked_again_after_each_change_that_its_answer_may_depend_on_and_
 }
 
 #[test]
+fn a_plan_goes_by_less_and_never_by_what_was_remembered_for_more_or_more_by_what_was_for_it() {
+    let stand = Stand::new();
+    stand.put("var/cache/x", "");
+    stand.put("var/lib/dpkg/status", "Package: tell\n");
+    stand.settle();
+    let by_plan = || stand.ask_to(Depth::Plan).1;
+    assert!(stand.ask(false).1 && by_plan(), "each remembers for itself");
+    assert!(!stand.ask(false).1 && !by_plan());
+    for change in ["etc/tell.conf", "usr/bin/tell", "var/lib/dpkg/status", "usr/local/bin/tell"] {
+        let text = fs::read_to_string(stand.at(change)).unwrap_or_else(|_| "#!/bin/sh\n".to_owned());
+        stand.put(change, &text);
+        stand.settle();
+        assert!(by_plan() && !by_plan(), "{change}");
+    }
+    stand.put("etc/other", "");
+    stand.put("usr/bin/other", "");
+    stand.settle();
+    assert!(!by_plan() && stand.ask(false).1);
+    let host = RealHost::new(stand.root.path().into());
+    let answers = vec![Answer { run: vec!["tell".into()], ..Answer::default() }];
+    let remembering = Remembering::new(&host, List { answers, ..List::default() }, Depth::Plan);
+    for _ in 0..2 {
+        let before = stand.asked();
+        remembering.look(&Command::new("tell")).unwrap();
+        assert!(stand.asked() > before && !remembering.has_answered(), "for a plan nothing is said of it");
+    }
+}
+
+#[test]
 fn what_a_probe_asks_as_root_is_remembered_although_it_has_a_home_of_its_own() {
     let stand = Stand::new();
     stand.put("etc/passwd", "root:x:0:0::/root:/bin/bash\n");
@@ -138,7 +173,7 @@ fn what_a_probe_asks_as_root_is_remembered_although_it_has_a_home_of_its_own() {
     let probe = Probe { module: "m".into(), name: "n".into(), timeout: 10, origin: "o".into(), test };
     let units = UnitSurvey::default();
     for asked in [2, 2, 2] {
-        let remembering = Remembering::new(&host, list(), false);
+        let remembering = Remembering::new(&host, list(), Depth::Whole);
         assert_eq!(Prober::new(&remembering, &units).run(&probe).verdict, Verdict::Passed);
         remembering.keep();
         assert_eq!(stand.asked(), asked);
@@ -179,7 +214,7 @@ fn rules_that_nobody_counts_are_asked_for_each_time() {
     let host = RealHost::new(stand.root.path().into());
     let answers = vec![Answer { run: vec!["tell".into()], rules: true, ..Answer::default() }];
     let list = List { answers, ..List::default() };
-    let remembering = Remembering::new(&host, list, false);
+    let remembering = Remembering::new(&host, list, Depth::Whole);
     for count in 1..4 {
         remembering.look(&Command::new("tell")).unwrap();
         assert_eq!(stand.asked(), count * 2);
@@ -228,7 +263,7 @@ fn a_program_that_asks_a_service_is_run_when_the_service_says_something_else_was
         let at_start = vec!["/run/pid".into()];
         let answer = Answer { run: vec!["tell *".into()], at_start, asks: Some(asks), ..Answer::default() };
         let list = List { programs: vec!["/usr/bin".into()], answers: vec![answer], ..List::default() };
-        let remembering = Remembering::new(&host, list, false);
+        let remembering = Remembering::new(&host, list, Depth::Whole);
         let before = stand.asked();
         remembering.look(&Command::new("tell").arg("me")).unwrap();
         remembering.keep();
@@ -264,8 +299,9 @@ fn a_tree_is_looked_through_once_in_a_run_and_whoever_asks_is_told_when() {
         programs: vec!["/usr/bin".into(), "/etc".into()],
         except: vec!["/etc/left-out".into()],
         answers: vec![Answer { run: vec!["tell *".into()], ..Answer::default() }],
+        ..List::default()
     };
-    let remembering = Remembering::new(&host, list, false);
+    let remembering = Remembering::new(&host, list, Depth::Whole);
     let before = host.now();
     remembering.look(&Command::new("tell").arg("me")).unwrap();
     let after = host.now();
