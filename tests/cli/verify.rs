@@ -5,16 +5,9 @@ use std::path::Path;
 use vps_configurator::base::paths;
 use vps_configurator::host::{Host, RealHost};
 
-/// A host on which the simulated programs, which nobody's package brought a moment ago, are nobody's finding.
-fn host() -> Tree {
-    let tree = Tree::new();
-    tree.put("/etc/vps-configurator/conf.d/10-drift.yaml", "drift: {skip: [programs]}\n");
-    tree
-}
-
 #[test]
 fn without_a_selection_the_host_is_held_against_what_the_last_whole_install_was_asked_for() {
-    let tree = host();
+    let tree = Tree::new();
     assert!(tree.call("verify").ends(2).err.contains("code:  profile-missing"), "nothing was installed yet");
     tree.call("install --profile full --skip web --set modules.base.level=7 --yes").ends(0);
     let verified = tree.call("verify --json").ends(0).json();
@@ -31,7 +24,7 @@ fn without_a_selection_the_host_is_held_against_what_the_last_whole_install_was_
 
 #[test]
 fn what_was_known_and_cannot_be_looked_at_any_more_is_no_clean_host() {
-    let tree = host();
+    let tree = Tree::new();
     tree.call("install --profile small --yes").ends(0);
     tree.call("verify").ends(0);
     tree.program("/usr/sbin/sshd", "#!/bin/sh\necho 'bad configuration' >&2\nexit 255\n");
@@ -44,7 +37,7 @@ fn what_was_known_and_cannot_be_looked_at_any_more_is_no_clean_host() {
 
 #[test]
 fn a_probe_that_cannot_be_made_here_is_not_counted_as_passed() {
-    let tree = host();
+    let tree = Tree::new();
     let probe = "  - effective_sysctl: net.nosuch.key\n    value: \"1\"\n    name: A setting of another kernel\n";
     tree.module("odd", &format!("resources:\n  - file: /etc/odd\n    content: x\nverify:\n{probe}"));
     tree.enable(&["odd"]);
