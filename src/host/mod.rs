@@ -27,6 +27,7 @@ mod runner;
 mod scan;
 pub mod sockets;
 pub mod view;
+mod xattrs;
 
 pub use command::{Command, Output};
 pub use error::{Error, Result};

@@ -131,7 +131,9 @@ impl Place {
     /// As [`Place::find`], and when it can't be opened.
     pub fn open_at(root: &Path, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         let path = &*own(root, path);
-        match in_one_step(root, path, flags | OFlag::O_NOCTTY)? {
+        // openat2(2) takes nothing that means nothing beside O_PATH.
+        let terminal = if flags.contains(OFlag::O_PATH) { OFlag::empty() } else { OFlag::O_NOCTTY };
+        match in_one_step(root, path, flags | terminal)? {
             Some(fd) => Ok(fd),
             None => Place::find(root, path, Links::All)?.open(flags, 0),
         }

@@ -4,30 +4,25 @@ use super::place::{Links, Place, temporary_name};
 use super::runner::Runner;
 use super::{
     Attributes, Candidate, Command, Error, Guard, Host, Kind, Meta, Output, Result, Space, Stamp, Unreachable,
-    dialogue, locks, netfilter, reach, scan, view,
+    dialogue, locks, netfilter, reach, scan, view, xattrs,
 };
 use crate::base::digest::Digest;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, readlinkat, renameat, renameat2};
 use nix::libc;
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, symlinkat, unlinkat};
-use rustix::fs::{FileType, RawDir, RawDirEntry};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Extended attributes that the kernel's security modules keep by themselves: neither seen nor set.
-const KEPT_BY_THE_KERNEL: [&str; 3] = ["security.selinux", "security.ima", "security.evm"];
 
 /// Room for a file of the kernel's: most are shorter.
 const KERNELS_FILE: usize = 16 << 10;
@@ -129,7 +124,7 @@ impl RealHost {
         let path = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
         let mode = Mode::from_bits_truncate(attributes.mode as libc::mode_t);
         fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink)?;
-        set_xattrs(&path, &attributes.xattrs, true)
+        xattrs::set(&path, &attributes.xattrs, true)
     }
 
     /// A regular file, and its size.
@@ -145,27 +140,18 @@ impl RealHost {
     }
 
     /// Shows each entry of a directory, with the directory; none when there is no such directory.
-    fn each_in(&self, dir: &Path, see: &mut dyn FnMut(&OwnedFd, &RawDirEntry<'_>) -> io::Result<()>) -> io::Result<()> {
-        let fd = match Place::open_at(&self.root, dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
-            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
-            fd => fd?,
-        };
-        let mut room = vec![MaybeUninit::uninit(); scan::NAMES];
-        let mut names = RawDir::new(&fd, &mut room);
-        while let Some(entry) = names.next() {
-            let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                see(&fd, &entry)?;
-            }
+    fn each_in(&self, dir: &Path, see: scan::See<'_>) -> io::Result<()> {
+        match Place::open_at(&self.root, dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            fd => scan::each_in(&fd?, see),
         }
-        Ok(())
     }
 
     fn dress_link(&self, place: &Place, attributes: &Attributes) -> io::Result<()> {
         let owner = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
         let name = place.name.as_os_str();
         self.allow_foreign(fchownat(&place.dir, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW))?;
-        set_xattrs(&place.proc_path(), &attributes.xattrs, false)
+        xattrs::set(&place.proc_path(), &attributes.xattrs, false)
     }
 
     /// In a tree that only stands for a machine (a test, run by someone who isn't root), files can't be given to
@@ -210,27 +196,6 @@ fn unlink(place: &Place, name: &OsStr) -> nix::Result<()> {
     }
 }
 
-/// What `name` in an open directory is, of which the directory says `kind`; `None` when it is gone.
-fn kind_in(dir: &OwnedFd, name: &OsStr, kind: FileType) -> io::Result<Option<Kind>> {
-    let kind = match kind {
-        // A file system that tells no types in its directories.
-        FileType::Unknown => match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(Errno::ENOENT) => return Ok(None),
-            stat => FileType::from_raw_mode(stat?.st_mode),
-        },
-        kind => kind,
-    };
-    Ok(Some(match kind {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => match readlinkat(dir, name) {
-            Err(Errno::ENOENT) => return Ok(None),
-            target => Kind::Link(PathBuf::from(target?)),
-        },
-        _ => Kind::Other,
-    }))
-}
-
 fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Io { act, path, source }
@@ -245,43 +210,6 @@ fn untrusted(error: &io::Error, path: &Path) -> Option<Error> {
 /// Whether an error says that there is nothing at a path, or can't be.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
-}
-
-fn xattrs(path: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
-    let mut found = BTreeMap::new();
-    let names = match xattr::list(path) {
-        Err(e) if e.raw_os_error() == Some(libc::ENOTSUP) => return Ok(found),
-        names => names?,
-    };
-    for name in names {
-        let text = name.to_string_lossy().into_owned();
-        if !KEPT_BY_THE_KERNEL.contains(&text.as_str())
-            && let Some(value) = xattr::get(path, &name)?
-        {
-            found.insert(text, value);
-        }
-    }
-    Ok(found)
-}
-
-/// Makes the extended attributes exactly `wanted`. `follow`: `path` is a descriptor's name under /proc, a link itself.
-fn set_xattrs(path: &Path, wanted: &BTreeMap<String, Vec<u8>>, follow: bool) -> io::Result<()> {
-    let listed = if follow { xattr::list_deref(path) } else { xattr::list(path) };
-    let present: Vec<OsString> = match listed {
-        Err(e) if e.raw_os_error() == Some(libc::ENOTSUP) && wanted.is_empty() => return Ok(()),
-        names => names?.collect(),
-    };
-    for name in present {
-        let text = name.to_string_lossy();
-        if !wanted.contains_key(text.as_ref()) && !KEPT_BY_THE_KERNEL.contains(&text.as_ref()) {
-            let removed = if follow { xattr::remove_deref(path, &name) } else { xattr::remove(path, &name) };
-            removed?;
-        }
-    }
-    for (name, value) in wanted {
-        if follow { xattr::set_deref(path, name, value) } else { xattr::set(path, name, value) }?;
-    }
-    Ok(())
 }
 
 pub(super) fn format_of(stat: &FileStat) -> SFlag {
@@ -307,7 +235,7 @@ impl Host for RealHost {
             },
             _ => Kind::Other,
         };
-        let xattrs = match xattrs(&place.proc_path()) {
+        let xattrs = match xattrs::all(&place.proc_path()) {
             Err(e) if is_missing(&e) => return Ok(None),
             found => found.map_err(failed("read the extended attributes of", path))?,
         };
@@ -355,7 +283,7 @@ impl Host for RealHost {
         let mut entries = Vec::new();
         self.each_in(dir, &mut |fd, entry| {
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            entries.extend(kind_in(fd, name, entry.file_type())?.map(|kind| (name.to_owned(), kind)));
+            entries.extend(scan::kind_in(fd, name, entry.file_type())?.map(|kind| (name.to_owned(), kind)));
             Ok(())
         })
         .map_err(failed("list", dir))?;

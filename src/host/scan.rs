@@ -1,11 +1,11 @@
-//! Looking through many files at once for those that changed, or whether any did: one stat for each, taken from its open
-//! directory.
+//! Looking through directories: what is in one; and at once through many files for those that changed, or whether any did:
+//! one stat for each, taken from its open directory.
 
-use super::Stamp;
+use super::{Kind, Stamp};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
-use rustix::fs::{FileType, RawDir};
+use rustix::fs::{FileType, RawDir, RawDirEntry};
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -20,7 +20,44 @@ pub(super) fn changed(stat: &FileStat) -> i128 {
 }
 
 /// Room for names, for one reading of a directory (getdents64(2)): those of most in two calls.
-pub(super) const NAMES: usize = 32 << 10;
+const NAMES: usize = 32 << 10;
+
+/// Who is shown the entries of a directory, with the directory.
+pub(super) type See<'a> = &'a mut dyn FnMut(&OwnedFd, &RawDirEntry<'_>) -> io::Result<()>;
+
+/// Shows each entry of an open directory.
+pub(super) fn each_in(dir: &OwnedFd, see: See<'_>) -> io::Result<()> {
+    let mut room = vec![MaybeUninit::uninit(); NAMES];
+    let mut names = RawDir::new(dir, &mut room);
+    while let Some(entry) = names.next() {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            see(dir, &entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// What `name` in an open directory is, of which the directory says `kind`; `None` when it is gone.
+pub(super) fn kind_in(dir: &OwnedFd, name: &OsStr, kind: FileType) -> io::Result<Option<Kind>> {
+    let kind = match kind {
+        // A file system that tells no types in its directories.
+        FileType::Unknown => match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(None),
+            stat => FileType::from_raw_mode(stat?.st_mode),
+        },
+        kind => kind,
+    };
+    Ok(Some(match kind {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => match readlinkat(dir, name) {
+            Err(Errno::ENOENT) => return Ok(None),
+            target => Kind::Link(PathBuf::from(target?)),
+        },
+        _ => Kind::Other,
+    }))
+}
 
 /// A walk through a tree.
 pub(super) struct Walk<'a> {
