@@ -9,6 +9,7 @@ use crate::base::digest::Digest;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -213,6 +214,10 @@ impl Host for FakeHost {
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
         self.alive().and_then(|()| self.real.read(path))
+    }
+
+    fn read_parts(&self, path: &Path, part: usize, see: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
+        self.alive().and_then(|()| self.real.read_parts(path, part, see))
     }
 
     fn digest(&self, path: &Path) -> Result<Digest> {

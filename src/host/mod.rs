@@ -43,6 +43,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -138,6 +139,9 @@ pub trait Host: Send + Sync + Debug {
     fn meta(&self, path: &Path) -> Result<Option<Meta>>;
     /// The content of the file at `path`, following links.
     fn read(&self, path: &Path) -> Result<Vec<u8>>;
+    /// Shows the content of the file at `path` in parts of at most `part` bytes, one after the other, until `see` has
+    /// enough: for what is long, and for what the kernel makes at some cost as it is read.
+    fn read_parts(&self, path: &Path, part: usize, see: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<()>;
     /// The SHA-256 of a regular file, however large.
     fn digest(&self, path: &Path) -> Result<Digest>;
     /// The names in a directory, sorted; empty when there is no such directory.
@@ -232,7 +236,11 @@ pub fn digest_if_there(host: &dyn Host, path: &Path) -> Result<Option<Digest>> {
     if_there(host.digest(path))
 }
 
-fn if_there<T>(read: Result<T>) -> Result<Option<T>> {
+/// What was read; `None` when there was nothing to read.
+///
+/// # Errors
+/// As what was read, but for a file that is missing.
+pub fn if_there<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Ok(it) => Ok(Some(it)),
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),

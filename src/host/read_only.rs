@@ -6,6 +6,7 @@ use super::{
 use crate::base::digest::Digest;
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ impl Host for ReadOnly<'_> {
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
         self.0.read(path)
+    }
+
+    fn read_parts(&self, path: &Path, part: usize, see: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
+        self.0.read_parts(path, part, see)
     }
 
     fn digest(&self, path: &Path) -> Result<Digest> {

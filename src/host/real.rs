@@ -19,6 +19,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -263,6 +264,19 @@ impl Host for RealHost {
                 Ok(0) => return Ok(content),
                 Ok(_) if content.len() == size => return Ok(content),
                 Ok(_) | Err(rustix::io::Errno::INTR) => content.reserve(1),
+                Err(e) => return Err(failed("read", path)(e.into())),
+            }
+        }
+    }
+
+    fn read_parts(&self, path: &Path, part: usize, see: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
+        let (fd, _) = self.open_to_read(path)?;
+        let mut room = vec![0; part];
+        loop {
+            match rustix::io::read(&fd, &mut room) {
+                Ok(0) => return Ok(()),
+                Ok(length) if see(&room[..length]).is_break() => return Ok(()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(failed("read", path)(e.into())),
             }
         }
@@ -604,6 +618,25 @@ mod tests {
         }
         assert_eq!((host.meta(dir).unwrap(), host.list(dir).unwrap()), (None, vec![]));
         assert_eq!(host.meta(file).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_is_shown_in_parts_until_there_is_enough() {
+        let (_dir, host, attributes) = host();
+        let path = Path::new("/long");
+        host.write(path, b"0123456789", &attributes).unwrap();
+        for (enough, parts) in [(20, vec!["0123", "4567", "89"]), (5, vec!["0123", "4567"]), (0, vec!["0123"])] {
+            let mut seen = Vec::new();
+            host.read_parts(path, 4, &mut |part| {
+                seen.push(String::from_utf8(part.to_vec()).unwrap());
+                if seen.concat().len() >= enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+            assert_eq!(seen, parts);
+        }
+        let missing = host.read_parts(Path::new("/none"), 4, &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(crate::host::if_there(missing), Ok(None)));
+        assert!(host.read_parts(Path::new("/"), 4, &mut |_| ControlFlow::Continue(())).is_err());
     }
 
     #[test]

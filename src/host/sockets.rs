@@ -3,7 +3,13 @@
 
 use super::{Host, Kind, Result, read_text};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::Path;
+
+/// So much is read at once of a table in which something is looked for: the kernel makes no line beyond it.
+const SHORT: usize = 256;
+/// And so much where all is wanted.
+const LONG: usize = 16 << 10;
 
 /// Something that listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,22 +27,46 @@ pub struct Listener {
 /// Everything that listens for TCP or is bound for UDP. A table that can't be read holds nothing: a kernel without IPv6
 /// has none for it.
 pub fn listening(host: &dyn Host) -> Vec<Listener> {
-    ["tcp", "udp"].into_iter().flat_map(|protocol| tables(host, protocol).flatten()).collect()
+    let mut all = Vec::new();
+    for protocol in ["tcp", "udp"] {
+        each(host, protocol, LONG, &mut |one| {
+            all.push(one);
+            ControlFlow::Continue(())
+        });
+    }
+    all
 }
 
-/// What the tables of one protocol hold, one after the other: to read one costs a walk over all connections that the
-/// kernel has room for.
-pub fn tables(host: &dyn Host, protocol: &str) -> impl Iterator<Item = Vec<Listener>> {
+/// Shows what listens by one protocol, until `see` has enough. To come to the end of a table costs a walk over all
+/// connections that the kernel has room for; what listens for TCP stands at its head.
+pub fn find(host: &dyn Host, protocol: &str, see: &mut dyn FnMut(Listener) -> ControlFlow<()>) {
+    each(host, protocol, SHORT, see);
+}
+
+fn each(host: &dyn Host, protocol: &str, part: usize, see: &mut dyn FnMut(Listener) -> ControlFlow<()>) {
     let tables: &[(&str, &str)] = match protocol {
         "tcp" => &[("/proc/net/tcp", "tcp"), ("/proc/net/tcp6", "tcp")],
         "udp" => &[("/proc/net/udp", "udp"), ("/proc/net/udp6", "udp")],
         _ => &[],
     };
-    let read = |(table, protocol): &(&str, &'static str)| {
-        let bytes = host.read(Path::new(table)).unwrap_or_default();
-        bound(&String::from_utf8_lossy(&bytes), protocol)
-    };
-    tables.iter().map(read)
+    for (table, protocol) in tables {
+        let (mut left, mut is_enough) = (Vec::new(), false);
+        // One that can't be read holds nothing.
+        let _ = host.read_parts(Path::new(table), part, &mut |part| {
+            left.extend_from_slice(part);
+            let lines = left.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let whole: Vec<u8> = left.drain(..lines).collect();
+            let seen = bound(&String::from_utf8_lossy(&whole), protocol).into_iter().try_for_each(&mut *see);
+            is_enough = seen.is_break();
+            seen
+        });
+        // The last line may have no end.
+        let is_enough = is_enough
+            || bound(&String::from_utf8_lossy(&left), protocol).into_iter().try_for_each(&mut *see).is_break();
+        if is_enough {
+            return;
+        }
+    }
 }
 
 /// Whether something listens on `port`, written `80` or `80/tcp`, at whatever address.
@@ -85,7 +115,14 @@ pub fn is_listener(host: &dyn Host, pid: u32) -> bool {
             held.remove(inode);
         }
     }
-    !held.is_empty() && tables(host, "tcp").flatten().any(|one| held.contains(&one.inode))
+    let mut is_held = false;
+    if !held.is_empty() {
+        find(host, "tcp", &mut |one| {
+            is_held = held.contains(&one.inode);
+            if is_held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+    }
+    is_held
 }
 
 /// The kernel's numbers of the sockets that a process has.
@@ -111,7 +148,8 @@ fn bound(table: &str, protocol: &'static str) -> Vec<Listener> {
         let listens = protocol != "tcp" || *state == "0A";
         listens.then(|| Listener { protocol, address, port, inode: inode.to_owned() })
     };
-    table.lines().skip(1).filter_map(one).collect()
+    // The head of a table is none.
+    table.lines().filter_map(one).collect()
 }
 
 /// An address of `/proc/net`: 32-bit words in the machine's own order (little-endian on all that we ship for).
@@ -145,6 +183,26 @@ mod tests {
         let six = "  sl\n 0: 00000000000000000000000000000000:0050 0:0 0A a b c d e 7\n \
                    1: 00000000000000000000000001000000:0051 0:0 0A\n 2: cut off\n";
         assert_eq!(seen(six, "tcp"), ["tcp :: 80 7", "tcp ::1 81 "]);
+    }
+
+    #[test]
+    fn of_a_long_table_each_line_is_seen_once_and_none_when_there_is_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("proc/net")).unwrap();
+        let line = |n: u16| format!("  {n}: 0100007F:{n:04X} 00000000:0000 0A 0 0 0 0 0 {n}{}\n", " ".repeat(77));
+        let table: String = (1..=40).map(line).collect();
+        std::fs::write(dir.path().join("proc/net/tcp"), format!("  sl  local_address\n{table}")).unwrap();
+        std::fs::write(dir.path().join("proc/net/tcp6"), line(41).trim_end()).unwrap();
+        let host = super::super::real::RealHost::new(dir.path().into());
+        for enough in [1, 7, 41, 50] {
+            let mut seen = Vec::new();
+            find(&host, "tcp", &mut |one| {
+                seen.push(one.port);
+                if one.port == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            assert_eq!(seen, (1..=enough.min(41)).collect::<Vec<_>>());
+        }
+        assert_eq!(listening(&host).len(), 41);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::resources::sysctl::proc_path;
 use crate::resources::unit::survey::UnitSurvey;
 use crate::resources::whole::{self, sshd::Setting};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -185,14 +186,17 @@ impl<'a> Prober<'a> {
     fn port(&self, port: u16, address: &str, protocol: &str) -> Verdict {
         let reaches = |bound: &str| ["0.0.0.0", "::", address].contains(&bound) || bound == format!("::ffff:{address}");
         let mut at = Vec::new();
-        for table in sockets::tables(self.host, protocol) {
-            let bound = table.into_iter().filter(|one| one.port == port).map(|one| one.address);
-            at.extend(bound);
-            if at.iter().any(|bound| reaches(bound)) {
-                return Verdict::Passed;
+        let mut is_reached = false;
+        sockets::find(self.host, protocol, &mut |one| {
+            if one.port == port {
+                is_reached = reaches(&one.address);
+                at.push(one.address);
             }
-        }
-        if at.is_empty() {
+            if is_reached { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if is_reached {
+            Verdict::Passed
+        } else if at.is_empty() {
             Verdict::Failed(format!("nothing listens on port {port}/{protocol}"))
         } else {
             Verdict::Failed(format!("port {port}/{protocol} is open on {} only", at.join(", ")))

@@ -12,6 +12,7 @@ use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, S
 use crate::host::{Attributes, Command, Host, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const CONF: &str = "/etc/locale.conf";
 const OLD_CONF: &str = "/etc/default/locale";
 const LOCALES: &str = "/usr/lib/locale";
 const ARCHIVE: &str = "/usr/lib/locale/locale-archive";
+/// So much of an archive is read at once, in bytes.
+const HEAD: usize = 128 << 10;
 /// An archive larger than this (all locales) is asked through its own program; bytes.
 const LARGEST_READ: u64 = 64 << 20;
 
@@ -290,19 +293,28 @@ fn is_generated(host: &dyn Host, name: &str) -> Result<bool> {
             let list = host.look(&Command::new("localedef").arg("--list-archive"))?.text();
             Ok(list.lines().any(|line| line == normal))
         }
-        Some(_) => Ok(archive_names(&host.read(archive)?).any(|known| known == normal.as_bytes())),
+        Some(_) => {
+            // The names stand at its head, before what the locales are.
+            let mut head = Vec::new();
+            host.read_parts(archive, HEAD, &mut |part| {
+                head.extend_from_slice(part);
+                if archive_names(&head).is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            let names = archive_names(&head).unwrap_or_default();
+            Ok(names.split(|byte| *byte == 0).any(|known| known == normal.as_bytes()))
+        }
     }
 }
 
-/// The names that a locale archive holds: its header gives place and length of the strings (glibc's locarchive.h:
-/// the sixth and seventh 32-bit words), which are separated by zero bytes.
-fn archive_names(archive: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The names that a locale archive holds, between zero bytes; `None` when that lies beyond. Its header gives place and
+/// length (glibc's locarchive.h: the sixth and seventh 32-bit words).
+fn archive_names(archive: &[u8]) -> Option<&[u8]> {
     let word = |index: usize| -> Option<usize> {
         let bytes = archive.get(index * 4..index * 4 + 4)?;
         usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
     };
-    let strings = word(5).zip(word(6)).and_then(|(start, used)| archive.get(start..start.checked_add(used)?));
-    strings.unwrap_or_default().split(|byte| *byte == 0)
+    let (start, used) = word(5).zip(word(6))?;
+    archive.get(start..start.checked_add(used)?)
 }
 
 /// A locale's name as the C library files it: the character set in lower case without punctuation

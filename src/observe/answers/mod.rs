@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -212,6 +213,10 @@ impl Host for Remembering<'_> {
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
         self.host.read(path)
+    }
+
+    fn read_parts(&self, path: &Path, part: usize, see: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<()> {
+        self.host.read_parts(path, part, see)
     }
 
     fn digest(&self, path: &Path) -> Result<Digest> {

@@ -11,10 +11,12 @@ use super::simulation::{Item, Simulation};
 use crate::base::digest::Digest;
 use crate::base::{paths, version};
 use crate::engine::{Error, Result};
-use crate::host::{Command, Host, Kind, Meta, read_if_there, read_text};
+use crate::host::{Command, Host, Kind, Meta, if_there, read_if_there, read_text};
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +31,8 @@ const FOR_ALL: u32 = 0o644;
 const ROOTS_OWN: u32 = 0o600;
 /// Lists older than this are fetched anew before something is installed: mirrors drop superseded files in time.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
+/// So much of a list is held at once, in bytes.
+const PART: usize = 64 << 10;
 /// What fetching lists may take.
 const UPDATE_TIME: Duration = Duration::from_secs(300);
 
@@ -278,14 +282,23 @@ impl Archive {
                 if !list.ends_with("_Packages") {
                     return self.security_by_apt(host, database);
                 }
-                for paragraph in paragraphs(&read_text(host, self.dir().join(list))?) {
-                    if let Some(pending) = newer(paragraph, database) {
+                let mut keep = |text: &[u8]| {
+                    for pending in paragraphs(&String::from_utf8_lossy(text)).filter_map(|one| newer(one, database)) {
                         let known = newest.get(&pending.name);
                         if known.is_none_or(|k| version::compare(&k.available, &pending.available) == Ordering::Less) {
                             newest.insert(pending.name.clone(), pending);
                         }
                     }
-                }
+                };
+                let mut left = Vec::new();
+                if_there(host.read_parts(&self.dir().join(list), PART, &mut |part| {
+                    left.extend_from_slice(part);
+                    let whole = memmem::rfind(&left, b"\n\n").unwrap_or(0);
+                    keep(&left[..whole]);
+                    left.drain(..whole);
+                    ControlFlow::Continue(())
+                }))?;
+                keep(&left);
             }
         }
         Ok(newest.into_values().collect())
@@ -391,6 +404,7 @@ fn nearest(names: &str, name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::bench::Bench;
 
     #[test]
     fn near_names_are_the_likely_slips_of_the_pen() {
@@ -412,5 +426,26 @@ mod tests {
         assert!(newer(&paragraph("8.14.1-2+deb13u7", "amd64"), &database).is_some());
         assert!(newer(&paragraph("8.14.1-2", "amd64"), &database).is_none());
         assert!(newer(&paragraph("9", "arm64"), &database).is_none());
+    }
+
+    #[test]
+    fn what_is_newer_is_found_wherever_it_stands_in_a_list_that_is_read_in_parts() {
+        let bench = Bench::new();
+        let lists = "/var/lib/apt/lists";
+        bench.put(&format!("{lists}/sec_InRelease"), "Origin: Debian\nLabel: Debian-Security\n");
+        let paragraph = |n: usize| {
+            format!("Package: p{n}\nVersion: 2\nArchitecture: all\nDescription: {}\n", "ü".repeat(1 + n * 37 % 900))
+        };
+        let list: Vec<String> = (0..400).map(paragraph).collect();
+        assert!(list.concat().len() > 3 * PART);
+        bench.put(&format!("{lists}/sec_main_binary-amd64_Packages"), list.join("\n"));
+        let installed =
+            |n: usize| format!("Package: p{n}\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n");
+        let status: Vec<String> = (0..400).map(installed).collect();
+        let database = Database::parse(&status.join("\n"), "");
+        let mut found: Vec<String> =
+            Archive::Own.security(bench.host(), &database).unwrap().into_iter().map(|one| one.name).collect();
+        found.sort_by_key(|name| name[1..].parse::<usize>().unwrap());
+        assert_eq!(found, (0..400).map(|n| format!("p{n}")).collect::<Vec<_>>());
     }
 }
