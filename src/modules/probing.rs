@@ -43,12 +43,15 @@ pub struct Prober<'a> {
     host: &'a dyn Host,
     units: &'a UnitSurvey,
     sshd: Option<Result<BTreeMap<String, String>, String>>,
+    exceptions: Option<Vec<Setting>>,
+    /// By user.
+    states: BTreeMap<String, Option<String>>,
 }
 
 impl<'a> Prober<'a> {
     /// On this host, where `units` asks systemd.
     pub fn new(host: &'a dyn Host, units: &'a UnitSurvey) -> Self {
-        Prober { host, units, sshd: None }
+        Prober { host, units, sshd: None, exceptions: None, states: BTreeMap::new() }
     }
 
     /// Makes one.
@@ -64,13 +67,13 @@ impl<'a> Prober<'a> {
                 let mut command = Command::new(program).args(args.to_vec()).accept(&[*exit]);
                 command.timeout = Duration::from_secs(probe.timeout);
                 command.user.clone_from(user);
-                if let Ok(Some(state)) = self.state_of(user.as_deref().unwrap_or("root")) {
-                    command = command.env("XDG_STATE_HOME", &state).env("XDG_CACHE_HOME", &state);
+                if let Some(state) = self.state_of(user.as_deref().unwrap_or("root")) {
+                    command = command.env("XDG_STATE_HOME", state).env("XDG_CACHE_HOME", state);
                     // What is asked as root says nothing of root's home, and Go, npm and others note things down there;
                     // Delve in the one that the list of users names.
                     if user.is_none() {
                         for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
-                            command = command.env(name, &state);
+                            command = command.env(name, state);
                         }
                     }
                 }
@@ -125,7 +128,10 @@ impl<'a> Prober<'a> {
             ProbeTest::EffectiveSshd { keyword, value } => match self.sshd() {
                 Err(why) => Verdict::Failed(why.clone()),
                 Ok(settings) => match equal(settings.get(keyword).map(String::as_str), value, keyword) {
-                    Verdict::Passed => excepted(&whole::ssh_exceptions(self.host), keyword, value),
+                    Verdict::Passed => {
+                        let exceptions = self.exceptions.get_or_insert_with(|| whole::ssh_exceptions(self.host));
+                        excepted(exceptions, keyword, value)
+                    }
                     verdict => verdict,
                 },
             },
@@ -135,7 +141,16 @@ impl<'a> Prober<'a> {
 
     /// A directory in which the programs of a user may note down what they did (XDG Base Directory Specification): a look
     /// must leave nothing in a home, and the unit that looks by the clock can't write there.
-    fn state_of(&self, name: &str) -> crate::host::Result<Option<String>> {
+    fn state_of(&mut self, name: &str) -> Option<&str> {
+        if !self.states.contains_key(name) {
+            // A probe that has none says itself what it misses.
+            let state = self.make_state(name).unwrap_or_default();
+            self.states.insert(name.to_owned(), state);
+        }
+        self.states.get(name)?.as_deref()
+    }
+
+    fn make_state(&self, name: &str) -> crate::host::Result<Option<String>> {
         let accounts = Accounts::read(self.host)?;
         let Some(user) = accounts.user(name) else { return Ok(None) };
         let all = Path::new(paths::PROBE_STATE);

@@ -52,8 +52,8 @@ struct Open {
 
 struct Loader<'a> {
     source: &'a Source,
-    /// The byte offset of each character, and the length of the text at the end.
-    offsets: Vec<usize>,
+    /// The byte offset of each character, and the length of the text at the end; none where each has one byte.
+    offsets: Option<Vec<usize>>,
     open: Vec<Open>,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
@@ -62,7 +62,8 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     fn new(source: &'a Source) -> Self {
-        let offsets = source.text.char_indices().map(|(at, _)| at).chain([source.text.len()]).collect();
+        let all = || source.text.char_indices().map(|(at, _)| at).chain([source.text.len()]).collect();
+        let offsets = (!source.text.is_ascii()).then(all);
         Loader { source, offsets, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None }
     }
 
@@ -226,7 +227,10 @@ impl<'a> Loader<'a> {
     }
 
     fn span(&self, span: saphyr_parser::Span) -> Span {
-        let byte = |index: usize| self.offsets.get(index).copied().unwrap_or(self.source.text.len());
+        let byte = |index: usize| match &self.offsets {
+            None => index.min(self.source.text.len()),
+            Some(offsets) => offsets.get(index).copied().unwrap_or(self.source.text.len()),
+        };
         Span {
             line: span.start.line(),
             column: span.start.col() + 1,

@@ -26,16 +26,19 @@ impl Source {
             Some(b'\r') => text.as_bytes().get(at + 1) != Some(&b'\n'),
             _ => false,
         };
-        let lines = std::iter::once(0).chain((0..text.len()).filter(|at| is_end(*at)).map(|at| at + 1)).collect();
+        let ends = memchr::memchr2_iter(b'\n', b'\r', text.as_bytes()).filter(|at| is_end(*at));
+        let lines = std::iter::once(0).chain(ends.map(|at| at + 1)).collect();
         Source { name: name.into(), text, bad_byte: None, lines }
     }
 
     /// A source from a file's bytes. When they are not UTF-8, the offset of the first bad byte is kept.
     pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> Self {
-        let mut source = Source::new(name, String::from_utf8_lossy(bytes));
+        let bad = match std::str::from_utf8(bytes) {
+            Ok(text) => return Source::new(name, text),
+            Err(bad) => bad.valid_up_to(),
+        };
         let mark = if bytes.starts_with("\u{feff}".as_bytes()) { '\u{feff}'.len_utf8() } else { 0 };
-        source.bad_byte = std::str::from_utf8(bytes).err().map(|e| e.valid_up_to() - mark);
-        source
+        Source { bad_byte: Some(bad - mark), ..Source::new(name, String::from_utf8_lossy(bytes)) }
     }
 
     /// The line of that number, counted from 1, without its line end; empty beyond the last.
