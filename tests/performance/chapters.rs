@@ -97,7 +97,7 @@ pub fn first_run(stage: &Stage, report: &mut Report) {
 /// Nothing to do, on a box that has it all. One after another, each after a run of its own: what the peers would do
 /// differently from one another would give them work.
 pub fn noop(stage: &Stage, report: &mut Report) {
-    let machine = stage.boot("noop");
+    let machine = stage.boot_on_drive("noop");
     // The stage stops it, and `verify` wants it.
     machine.ok("systemctl start apt-daily-upgrade.timer && vps-configurator install --profile beginner --yes");
     let sample = |argv: &[&str]| -> Vec<Cost> { (0..stage.rounds).map(|_| tree(&machine, 1, argv)).collect() };

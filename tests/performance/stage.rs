@@ -1,7 +1,7 @@
 //! What is made once, before anything is measured: the program as it is shipped, the peers, the packages' files.
 
 use crate::gauge::CARRIED;
-use crate::harness::{Machine, host};
+use crate::harness::{Machine, drive, host};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,19 +56,32 @@ impl Stage {
     /// A fresh box with the program in it and the files of all packages at hand, so that no network is measured. What
     /// a fresh Debian does by itself, and at a time of its own choosing, is kept out.
     pub fn boot(&self, name: &str) -> Machine {
-        let machine = self.boot_bare(name);
+        self.with_archives(Machine::plan(name).real("/var/lib/docker").boot())
+    }
+
+    /// The same on an ext4 file system of its own, as servers have one: on the overlay of a box each look at a file is two.
+    pub fn boot_on_drive(&self, name: &str) -> Machine {
+        match drive::missing() {
+            None => self.with_archives(Machine::plan(name).drive().boot()),
+            Some(why) => {
+                eprintln!("performance: {why}: {name} is measured on an overlay");
+                self.boot(name)
+            }
+        }
+    }
+
+    fn with_archives(&self, machine: Machine) -> Machine {
+        self.furnish(&machine);
         fill(&self.archives(), &machine.disk().join(ARCHIVES));
         machine
     }
 
-    fn boot_bare(&self, name: &str) -> Machine {
-        let machine = Machine::plan(name).real("/var/lib/docker").boot();
+    fn furnish(&self, machine: &Machine) {
         machine.ok("systemctl stop apt-daily.timer apt-daily-upgrade.timer man-db.timer dpkg-db-backup.timer 2>/dev/null; true");
         machine.put(&self.program, "/usr/bin/vps-configurator");
         machine.ok("chmod 755 /usr/bin/vps-configurator");
         machine.put(Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), "/usr/share/vps-configurator");
         machine.put(std::env::current_exe().expect("own path"), CARRIED);
-        machine
     }
 
     fn archives(&self) -> PathBuf {
@@ -77,7 +90,8 @@ impl Stage {
 
     /// Asks the program for its plan in a fresh box, and fetches exactly these packages there, once a day.
     fn fetch_packages(&mut self) -> Result<(), String> {
-        let machine = self.boot_bare("fetch");
+        let machine = Machine::boot("fetch");
+        self.furnish(&machine);
         let plan = machine.ok(&format!("vps-configurator plan --profile {} --json || [ $? = 4 ]", self.profile));
         self.packages = packages(&plan)?;
         let list = self.folder.join("packages");
