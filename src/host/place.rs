@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The end of temporary names.
 const MARK: &[u8] = b".vps-configurator";
@@ -130,13 +131,18 @@ impl Place {
     /// # Errors
     /// As [`Place::find`], and when it can't be opened.
     pub fn open_at(root: &Path, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
-        let path = &*own(root, path);
-        // openat2(2) takes nothing that means nothing beside O_PATH.
-        let terminal = if flags.contains(OFlag::O_PATH) { OFlag::empty() } else { OFlag::O_NOCTTY };
-        match in_one_step(root, path, flags | terminal)? {
+        match Place::open_straight(root, path, flags)? {
             Some(fd) => Ok(fd),
             None => Place::find(root, path, Links::All)?.open(flags, 0),
         }
+    }
+
+    /// The same in one step of the kernel's own; `None` where that can't be.
+    pub fn open_straight(root: &Path, path: &Path, flags: OFlag) -> io::Result<Option<OwnedFd>> {
+        let path = &*own(root, path);
+        // openat2(2) takes nothing that means nothing beside O_PATH.
+        let terminal = if flags.contains(OFlag::O_PATH) { OFlag::empty() } else { OFlag::O_NOCTTY };
+        in_one_step(root, path, flags | terminal)
     }
 
     /// Opens it, never through a link.
@@ -205,18 +211,22 @@ fn in_one_step(root: &Path, path: &Path, flags: OFlag) -> io::Result<Option<Owne
 
 /// A path on the machine itself past the kernel's own link for this process: on the way by its number there is none.
 fn own<'a>(root: &Path, path: &'a Path) -> Cow<'a, Path> {
-    if root == Path::new("/") {
-        let number = || PathBuf::from(format!("/proc/{}", std::process::id()));
+    // By what number it goes there: /proc may be that of another namespace of processes (pid_namespaces(7)).
+    static NUMBER: OnceLock<Option<OsString>> = OnceLock::new();
+    let number = || NUMBER.get_or_init(|| readlinkat(AT_FDCWD, "/proc/self").ok()).as_ref();
+    if root == Path::new("/") && path.starts_with("/proc") {
         // The links themselves are what they are.
         if let Ok(rest) = path.strip_prefix("/proc/self")
             && rest != Path::new("")
+            && let Some(number) = number()
         {
-            return number().join(rest).into();
+            return Path::new("/proc").join(number).join(rest).into();
         }
         if let Ok(rest) = path.strip_prefix("/proc/net")
             && rest != Path::new("")
+            && let Some(number) = number()
         {
-            return number().join("net").join(rest).into();
+            return Path::new("/proc").join(number).join("net").join(rest).into();
         }
     }
     path.into()

@@ -131,8 +131,13 @@ impl RealHost {
     /// A regular file, and its size.
     fn open_to_read(&self, path: &Path) -> Result<(OwnedFd, i64)> {
         // Without O_NONBLOCK, opening a named pipe that someone left here would wait for ever.
-        let fd = Place::open_at(&self.root, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)
-            .map_err(|source| untrusted(&source, path).unwrap_or(failed("read", path)(source)))?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+        let opened = match Place::open_straight(&self.root, path, flags) {
+            Ok(None) => self.find(path, Links::All, "read")?.open(flags, 0),
+            Ok(Some(fd)) => Ok(fd),
+            Err(error) => Err(error),
+        };
+        let fd = opened.map_err(failed("read", path))?;
         let stat = fstat(&fd).map_err(|e| failed("read", path)(e.into()))?;
         if format_of(&stat) != SFlag::S_IFREG {
             return Err(Error::Unexpected { path: path.to_owned(), what: "is not a regular file".to_owned() });

@@ -30,7 +30,11 @@ pub(super) fn each_in(dir: &OwnedFd, see: See<'_>) -> io::Result<()> {
     let mut room = vec![MaybeUninit::uninit(); NAMES];
     let mut names = RawDir::new(dir, &mut room);
     while let Some(entry) = names.next() {
-        let entry = entry?;
+        let entry = match entry {
+            // The directory itself was removed meanwhile.
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            entry => entry?,
+        };
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             see(dir, &entry)?;
         }
@@ -85,7 +89,10 @@ impl Walk<'_> {
         let mut below = Vec::new();
         let mut names = RawDir::new(dir, room);
         while let Some(entry) = names.next() {
-            let entry = entry?;
+            let entry = match entry {
+                Err(rustix::io::Errno::NOENT) => break,
+                entry => entry?,
+            };
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;

@@ -1,20 +1,14 @@
 //! Values that the kernel holds beside the files that set them at boot: read in `/proc` and `/sys`.
 
 use crate::engine::Result;
-use crate::host::{Error, Host};
-use std::io::ErrorKind;
+use crate::host::{Host, Kind};
 use std::path::Path;
 
 /// The value in the file at `path`, runs of blanks made one; `None` when there is no such file.
 pub fn value(host: &dyn Host, path: &Path) -> Result<Option<String>> {
-    match host.read(path) {
-        Ok(text) => Ok(Some(one_line(&String::from_utf8_lossy(&text)))),
-        // No regular file.
-        Err(Error::Unexpected { .. }) => Ok(None),
-        Err(Error::Io { source, .. }) if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
+    match host.meta(path)? {
+        Some(meta) if meta.kind == Kind::File => Ok(Some(one_line(&String::from_utf8_lossy(&host.read(path)?)))),
+        _ => Ok(None),
     }
 }
 
