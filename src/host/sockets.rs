@@ -37,10 +37,19 @@ pub fn listening(host: &dyn Host) -> Vec<Listener> {
     all
 }
 
-/// Shows what listens by one protocol, until `see` has enough. To come to the end of a table costs a walk over all
-/// connections that the kernel has room for; what listens for TCP stands at its head.
-pub fn find(host: &dyn Host, protocol: &str, see: &mut dyn FnMut(Listener) -> ControlFlow<()>) {
-    each(host, protocol, SHORT, see);
+/// Whether one that listens by this protocol is `it`. To come to the end of a table costs a walk over all connections that
+/// the kernel has room for; what listens for TCP stands at its head.
+pub fn is_there(host: &dyn Host, protocol: &str, it: impl Fn(&Listener) -> bool) -> bool {
+    let find = |part: usize| {
+        let mut is_found = false;
+        each(host, protocol, part, &mut |one| {
+            is_found = it(&one);
+            if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        is_found
+    };
+    // Between two parts the kernel may lose its place, when others go away.
+    (protocol == "tcp" && find(SHORT)) || find(LONG)
 }
 
 fn each(host: &dyn Host, protocol: &str, part: usize, see: &mut dyn FnMut(Listener) -> ControlFlow<()>) {
@@ -115,14 +124,7 @@ pub fn is_listener(host: &dyn Host, pid: u32) -> bool {
             held.remove(inode);
         }
     }
-    let mut is_held = false;
-    if !held.is_empty() {
-        find(host, "tcp", &mut |one| {
-            is_held = held.contains(&one.inode);
-            if is_held { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-    }
-    is_held
+    !held.is_empty() && is_there(host, "tcp", |one| held.contains(&one.inode))
 }
 
 /// The kernel's numbers of the sockets that a process has.
@@ -196,13 +198,15 @@ mod tests {
         let host = super::super::real::RealHost::new(dir.path().into());
         for enough in [1, 7, 41, 50] {
             let mut seen = Vec::new();
-            find(&host, "tcp", &mut |one| {
+            each(&host, "tcp", SHORT, &mut |one| {
                 seen.push(one.port);
                 if one.port == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             assert_eq!(seen, (1..=enough.min(41)).collect::<Vec<_>>());
         }
         assert_eq!(listening(&host).len(), 41);
+        let is_open = |port| is_there(&host, "tcp", |one| one.port == port);
+        assert!(is_open(1) && is_open(41) && !is_open(50) && !is_there(&host, "udp", |_| true));
     }
 
     #[test]

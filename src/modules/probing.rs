@@ -9,7 +9,6 @@ use crate::resources::sysctl::proc_path;
 use crate::resources::unit::survey::UnitSurvey;
 use crate::resources::whole::{self, sshd::Setting};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -200,18 +199,13 @@ impl<'a> Prober<'a> {
 
     fn port(&self, port: u16, address: &str, protocol: &str) -> Verdict {
         let reaches = |bound: &str| ["0.0.0.0", "::", address].contains(&bound) || bound == format!("::ffff:{address}");
-        let mut at = Vec::new();
-        let mut is_reached = false;
-        sockets::find(self.host, protocol, &mut |one| {
-            if one.port == port {
-                is_reached = reaches(&one.address);
-                at.push(one.address);
-            }
-            if is_reached { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        if is_reached {
-            Verdict::Passed
-        } else if at.is_empty() {
+        if sockets::is_there(self.host, protocol, |one| one.port == port && reaches(&one.address)) {
+            return Verdict::Passed;
+        }
+        let there = sockets::listening(self.host).into_iter();
+        let at: Vec<String> =
+            there.filter(|one| one.port == port && one.protocol == protocol).map(|one| one.address).collect();
+        if at.is_empty() {
             Verdict::Failed(format!("nothing listens on port {port}/{protocol}"))
         } else {
             Verdict::Failed(format!("port {port}/{protocol} is open on {} only", at.join(", ")))
