@@ -176,6 +176,11 @@ impl<'r> Upstream<'r> {
 }
 
 impl Aside {
+    /// Nothing is set aside any more; without the network it stays.
+    pub fn begin_anew(&mut self) {
+        *self = Aside { goes_without_network: self.goes_without_network, ..Aside::default() };
+    }
+
     /// Tells the packages' step whom to do without.
     pub fn tell(&self, setup: &Setup) {
         if let Some(packages) = &setup.packages {

@@ -29,6 +29,7 @@ use crate::observe::answers::{Depth, List, Remembering};
 use crate::observe::health::reasons_to_reboot;
 use crate::profiles::settings::Recovery;
 use crate::resources::package::{PackageSet, cache};
+use crate::resources::whole;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -68,7 +69,7 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
     if flags.dry_run {
         return dry_run(session, &select, asked);
     }
-    let answers = Remembering::new(session.host, List::load(session.host)?, Depth::Plan);
+    let answers = Remembering::new(session.host, what_may_be_remembered(session), Depth::Plan);
     let order = Order {
         select,
         answers: Some(&answers),
@@ -81,9 +82,24 @@ pub fn run(session: &Session<'_>, flags: &Install) -> Outcome {
     };
     story::begin(session.output.is_verbose());
     // Wrong configuration is told before anything is locked or healed.
-    let setup = Setup::make(&session.on(&answers), &order.select)?;
+    let setup = match Setup::make(&session.on(&answers), &order.select) {
+        Err(_) if !answers.is_still_so() => Setup::make(session, &order.select)?,
+        setup => setup?,
+    };
     let lock = Held::new(Some(session.lock()?));
     carry_out(session, &lock, setup, &order, None)
+}
+
+/// The programs that need not be asked again should there be nothing to do. It's only a shortcut: without a good list, or
+/// where sshd reads files that the list does not know of, all are asked.
+fn what_may_be_remembered(session: &Session<'_>) -> List {
+    if !whole::ssh_is_at_home(session.host) {
+        return List::default();
+    }
+    List::load(session.host).unwrap_or_else(|problems| {
+        tracing::warn!("nothing that programs answered is remembered: {problems}");
+        List::default()
+    })
 }
 
 /// Makes what was shown and agreed to elsewhere, and nothing else: `lock` is held, and the configuration says it by now.
@@ -191,16 +207,11 @@ fn leave_out(
     if !Upstream::new(session, &settings, works.progress).set_aside(setup, silent, aside)? {
         return Ok(false);
     }
-    *setup = without(session, order, aside)?;
-    aside.tell(setup);
-    Ok(true)
-}
-
-/// What was asked for, without the modules that were set aside.
-fn without(session: &Session<'_>, order: &Order<'_>, aside: &Aside) -> Result<Setup, Problem> {
     let mut select = order.select.clone();
     select.skip.extend(aside.modules.keys().cloned());
-    Setup::make(session, &select)
+    *setup = Setup::make(session, &select)?;
+    aside.tell(setup);
+    Ok(true)
 }
 
 fn with_what_answers(
@@ -250,18 +261,21 @@ fn make_it_so(
         aside.tell(&setup);
     }
     let quick = order.answers.map(|answers| session.on(answers));
-    let first = planned(quick.as_ref().unwrap_or(session), &works, &mut setup, order, aside);
+    let mut first = planned(quick.as_ref().unwrap_or(session), &works, &mut setup, order, aside);
+    let is_all = resumed.is_none() && order.saved.is_none() && first.as_ref().is_ok_and(Plan::is_empty);
+    // What changes something, or is refused, goes by what the programs say now.
+    if !is_all && order.answers.is_some_and(|answers| !answers.is_still_so()) {
+        aside.begin_anew();
+        setup = Setup::make(session, &order.select)?;
+        aside.tell(&setup);
+        first = planned(session, &works, &mut setup, order, aside);
+    }
     let mut plan = match (first, waits) {
         (Err(_), Some(waits)) => return Err(waits),
         // Such a plan may be another than the saved one for that reason alone.
         (Ok(plan), Some(waits)) if !plan.is_empty() => return Err(waits),
         (plan, _) => plan?,
     };
-    if !plan.is_empty() && order.answers.is_some_and(Remembering::has_answered) {
-        // What changes something goes by what the programs say now.
-        setup = without(session, order, aside)?;
-        plan = planned(session, &works, &mut setup, order, aside)?;
-    }
     if let Some(saved) = &order.saved {
         refuse_if_outdated(saved, &plan)?;
     }

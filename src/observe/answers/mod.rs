@@ -56,7 +56,8 @@ struct State {
     everywhere: Option<(i128, String)>,
     kept: BTreeMap<String, Kept>,
     is_new: bool,
-    has_answered: bool,
+    /// What was answered as in a run before.
+    given: BTreeMap<String, Command>,
 }
 
 /// An answer.
@@ -68,6 +69,9 @@ struct Kept {
     code: i32,
     stdout: String,
     stderr: String,
+    /// Whether it was given in this run.
+    #[serde(skip)]
+    is_own: bool,
 }
 
 impl<'a> Remembering<'a> {
@@ -79,9 +83,23 @@ impl<'a> Remembering<'a> {
         Remembering { host, list, depth, state: Mutex::new(State { kept, ..State::default() }) }
     }
 
-    /// Whether an answer was one of a run before.
-    pub fn has_answered(&self) -> bool {
-        self.state().has_answered
+    /// Asks again what was answered as in a run before; whether all of it is so now. What isn't is forgotten.
+    pub fn is_still_so(&self) -> bool {
+        let given = std::mem::take(&mut self.state().given);
+        let mut is_so = true;
+        for (question, command) in given {
+            let said = self.host.look(&command).ok().map(|output| (output.code, output.stdout, output.stderr));
+            let mut state = self.state();
+            let kept = state.kept.get(&question);
+            let known =
+                kept.map(|kept| (kept.code, kept.stdout.clone().into_bytes(), kept.stderr.clone().into_bytes()));
+            if said != known {
+                is_so = false;
+                state.kept.remove(&question);
+                state.is_new = true;
+            }
+        }
+        is_so
     }
 
     /// Keeps the answers for the next run. It's only a shortcut: that it can't be written is no failure.
@@ -200,8 +218,10 @@ impl Host for Remembering<'_> {
         let question = question(command, self.depth);
         let now = self.host.now();
         let kept = self.state().kept.get(&question).filter(|kept| kept.stamp == stamp && is_young(kept, now)).cloned();
-        if let Some(Kept { code, stdout, stderr, .. }) = kept {
-            self.state().has_answered = true;
+        if let Some(Kept { code, stdout, stderr, is_own, .. }) = kept {
+            if !is_own {
+                self.state().given.insert(question, command.clone());
+            }
             return Ok(Output { code, stdout: stdout.into_bytes(), stderr: stderr.into_bytes() });
         }
         let output = self.host.look(command)?;
@@ -209,7 +229,7 @@ impl Host for Remembering<'_> {
             (String::from_utf8(output.stdout.clone()), String::from_utf8(output.stderr.clone()), i64::try_from(now))
         {
             let mut state = self.state();
-            state.kept.insert(question, Kept { at, stamp, code: output.code, stdout, stderr });
+            state.kept.insert(question, Kept { at, stamp, code: output.code, stdout, stderr, is_own: true });
             state.is_new = true;
         }
         Ok(output)

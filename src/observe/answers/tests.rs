@@ -151,8 +151,35 @@ fn a_plan_goes_by_less_and_never_by_what_was_remembered_for_more_or_more_by_what
     for _ in 0..2 {
         let before = stand.asked();
         remembering.look(&Command::new("tell")).unwrap();
-        assert!(stand.asked() > before && !remembering.has_answered(), "for a plan nothing is said of it");
+        assert!(stand.asked() > before && remembering.is_still_so(), "for a plan nothing is said of it");
     }
+}
+
+#[test]
+fn what_is_not_so_any_more_is_found_when_it_is_asked_for_again_and_forgotten() {
+    let stand = Stand::new();
+    stand.put("var/cache/x", "");
+    stand.put("usr/bin/say", "#!/bin/sh\nread line < \"$VPS_ROOT/srv/said\"\necho \"$line\"\n");
+    fs::set_permissions(stand.at("usr/bin/say"), fs::Permissions::from_mode(0o755)).unwrap();
+    stand.put("srv/said", "first\n");
+    stand.settle();
+    let host = RealHost::new(stand.root.path().into());
+    let ask = |is_so: bool| {
+        let answers = vec![Answer { run: vec!["say".into()], plan: vec!["/usr/bin/say".into()], ..Answer::default() }];
+        let remembering = Remembering::new(&host, List { answers, ..List::default() }, Depth::Plan);
+        let say = || remembering.look(&Command::new("say")).unwrap().text().trim().to_owned();
+        let first = say();
+        assert_eq!((remembering.is_still_so(), remembering.is_still_so()), (is_so, true), "{first}");
+        let second = say();
+        remembering.keep();
+        (first, second)
+    };
+    let both = |first: &str, second: &str| (first.to_owned(), second.to_owned());
+    assert_eq!(ask(true), both("first", "first"));
+    // It depends on what the list does not know of.
+    stand.put("srv/said", "other\n");
+    assert_eq!(ask(false), both("first", "other"));
+    assert_eq!(ask(true), both("other", "other"));
 }
 
 #[test]
@@ -195,7 +222,7 @@ fn nothing_is_remembered_of_files_that_changed_a_moment_ago() {
 
 #[test]
 fn an_answer_is_forgotten_after_a_day_and_when_the_clock_was_before_it() {
-    let kept = Kept { at: 1000, stamp: 1, code: 0, stdout: String::new(), stderr: String::new() };
+    let kept = Kept { at: 1000, stamp: 1, code: 0, stdout: String::new(), stderr: String::new(), is_own: false };
     assert!(is_young(&kept, 1000) && is_young(&kept, 1000 + AGE - 1));
     assert!(!is_young(&kept, 999) && !is_young(&kept, 1000 + AGE));
 }

@@ -76,6 +76,11 @@ pub fn ssh_exceptions(host: &dyn Host) -> Vec<sshd::Setting> {
     sshd::exceptions(&View { host, over: None })
 }
 
+/// Whether all files that the SSH server reads lie in `/etc/ssh`.
+pub fn ssh_is_at_home(host: &dyn Host) -> bool {
+    sshd::is_at_home(&View { host, over: None })
+}
+
 impl sshd::Files for View<'_> {
     fn text(&self, path: &str) -> String {
         match self.candidate(path) {

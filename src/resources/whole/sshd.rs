@@ -2,11 +2,14 @@
 //! that is read before ours can make ours mean nothing, and `sshd -t` is content with that.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Where sshd begins to read.
 pub const MAIN: &str = "/etc/ssh/sshd_config";
 /// What a relative `Include` counts from.
 const DIRECTORY: &str = "/etc/ssh";
+/// The keyword that names other files.
+const INCLUDE: &str = "include";
 
 /// Reads files and lists directories as sshd would see them.
 pub trait Files {
@@ -54,7 +57,20 @@ pub fn exceptions(files: &dyn Files) -> Vec<Setting> {
     all
 }
 
+/// Whether all files that sshd reads lie in its own directory.
+pub fn is_at_home(files: &dyn Files) -> bool {
+    let includes = all_lines(files).into_iter().filter(|line| line.keyword == INCLUDE);
+    let patterns: Vec<String> = includes.flat_map(|line| patterns(&line.value).collect::<Vec<_>>()).collect();
+    patterns.iter().all(|pattern| Path::new(pattern).starts_with(DIRECTORY) && !pattern.contains(".."))
+}
+
 fn lines(files: &dyn Files) -> Vec<Setting> {
+    let mut all = all_lines(files);
+    all.retain(|line| line.keyword != INCLUDE);
+    all
+}
+
+fn all_lines(files: &dyn Files) -> Vec<Setting> {
     let mut all = Vec::new();
     read(files, MAIN, 0, None, &mut all);
     all
@@ -68,30 +84,33 @@ fn read(files: &dyn Files, file: &str, depth: usize, mut only: Option<String>, a
     }
     for (number, line) in files.text(file).lines().enumerate() {
         let Some((keyword, value)) = words(line) else { continue };
-        match keyword.as_str() {
+        if keyword == "match" {
             // What follows counts for some connections only, up to the next one or the end of this file.
-            "match" => only = Some(value.to_owned()),
-            "include" => {
-                for pattern in value.split_whitespace() {
-                    for path in matching(files, pattern.trim_matches('"')) {
-                        read(files, &path, depth + 1, only.clone(), all);
-                    }
-                }
-            }
-            _ => {
-                let (file, value) = (file.to_owned(), value.to_owned());
-                all.push(Setting { only: only.clone(), file, line: number + 1, keyword, value });
+            only = Some(value.to_owned());
+            continue;
+        }
+        let is_include = keyword == INCLUDE;
+        let (file, own) = (file.to_owned(), value.to_owned());
+        all.push(Setting { only: only.clone(), file, line: number + 1, keyword, value: own });
+        if is_include {
+            for path in patterns(value).flat_map(|pattern| matching(files, &pattern)) {
+                read(files, &path, depth + 1, only.clone(), all);
             }
         }
     }
 }
 
+/// The patterns in a value of `Include`, as whole paths.
+fn patterns(value: &str) -> impl Iterator<Item = String> {
+    let words = value.split_whitespace().map(|pattern| pattern.trim_matches('"'));
+    words.map(|pattern| if pattern.starts_with('/') { pattern.to_owned() } else { format!("{DIRECTORY}/{pattern}") })
+}
+
 /// The files that a pattern of `Include` names, in lexical order.
 fn matching(files: &dyn Files, pattern: &str) -> Vec<String> {
-    let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("{DIRECTORY}/{pattern}") };
     let Some((dir, name)) = pattern.rsplit_once('/') else { return Vec::new() };
     if !name.contains(['*', '?']) {
-        return vec![pattern];
+        return vec![pattern.to_owned()];
     }
     let is_shown = |found: &String| name.starts_with('.') || !found.starts_with('.');
     let names = files.names(dir).into_iter().filter(|found| is_shown(found) && is_like(found, name));
@@ -190,6 +209,19 @@ mod tests {
         let read: Vec<String> =
             settings(&files).into_iter().map(|s| format!("{}:{} {}", s.line, s.keyword, s.value)).collect();
         assert_eq!(read, ["1:permitrootlogin no", "2:permitrootlogin yes", "3:x11forwarding yes"]);
+    }
+
+    #[test]
+    fn sshd_is_at_home_when_it_reads_nothing_elsewhere() {
+        for (theirs, is_at_home) in [
+            ("Port 22\n", true),
+            ("Include /etc/ssh/more.d/*.conf\n", true),
+            ("Match User bo\n Include more.conf \"/srv/ssh.conf\"\n", false),
+            ("include=/etc/sshd/x\n", false),
+            ("Include /etc/ssh/../x\n", false),
+        ] {
+            assert_eq!(super::is_at_home(&tree(theirs, "")), is_at_home, "{theirs}");
+        }
     }
 
     #[test]
