@@ -3,7 +3,7 @@
 
 use super::survey::{self, UnitFacts};
 use super::{failure, is_service};
-use crate::engine::{Debt, DebtKind, Health, Result};
+use crate::engine::{Debt, DebtKind, Result};
 use crate::host::machine::is_booted;
 use crate::host::{Host, sockets};
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub const STABLE: Duration = Duration::from_secs(2);
 pub const WITHIN: Duration = Duration::from_secs(15);
 /// How long a unit may be on its way to another state.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The time between two looks.
+/// The time between two looks, at least; each costs a start of systemctl.
 const STEP: Duration = Duration::from_millis(200);
 
 /// What a look at a unit says.
@@ -38,6 +38,8 @@ struct Watched<'a> {
     entered: Option<i128>,
     /// How long it has run on.
     stable: Duration,
+    /// How long it had been watched when it was looked at last.
+    seen: Duration,
     verdict: Verdict,
 }
 
@@ -72,29 +74,37 @@ fn watch(host: &dyn Host, watched: &mut [Watched<'_>]) -> Result<()> {
     loop {
         let names: Vec<String> = watched.iter().map(|one| one.debt.unit.clone()).collect();
         let facts = survey::show(host, &names)?;
-        let listening = sockets::listening(host);
+        let wants_ports = watched.iter().any(|one| !one.debt.healthy.ports.is_empty());
+        let listening = if wants_ports { sockets::listening(host) } else { Vec::new() };
         for one in watched.iter_mut().filter(|one| one.verdict == Verdict::Wait) {
             let Some(facts) = facts.get(&one.debt.unit) else { continue };
             let missing = one.debt.healthy.ports.iter().find(|port| !sockets::answers(&listening, port));
             one.look(facts, missing.map(String::as_str), waited, host.now());
         }
-        if watched.iter().all(|one| one.verdict != Verdict::Wait) {
-            return Ok(());
-        }
-        host.pause(STEP);
-        waited += STEP;
+        let waiting = watched.iter().filter(|one| one.verdict == Verdict::Wait);
+        let pauses = waiting.map(|one| facts.get(&one.debt.unit).map_or(STEP, |facts| one.pause(facts)));
+        let Some(pause) = pauses.min() else { return Ok(()) };
+        host.pause(pause);
+        waited += pause;
     }
 }
 
 impl<'a> Watched<'a> {
     fn new(debt: &'a Debt) -> Self {
-        Watched { debt, restarts: None, entered: None, stable: Duration::ZERO, verdict: Verdict::Wait }
+        Watched {
+            debt,
+            restarts: None,
+            entered: None,
+            stable: Duration::ZERO,
+            seen: Duration::ZERO,
+            verdict: Verdict::Wait,
+        }
     }
 
     /// One look. `missing`: a port of it that does not answer. `waited`: how long all are watched by now.
     fn look(&mut self, facts: &UnitFacts, missing: Option<&str>, waited: Duration, now: i128) {
         match (self.restarts.is_some(), self.entered == facts.entered) {
-            (true, true) => self.stable += STEP,
+            (true, true) => self.stable += waited - self.seen,
             (true, false) => self.stable = Duration::ZERO,
             // A reload doesn't start it, but what it does to it is seen only from now on.
             (false, _) if self.debt.kind == DebtKind::Reload => {}
@@ -104,9 +114,22 @@ impl<'a> Watched<'a> {
             }
         }
         self.entered = facts.entered;
+        self.seen = waited;
         let before = self.restarts.replace(facts.restarts.clone());
         self.verdict = verdict(self.debt, facts, before.as_deref(), missing, self.stable, waited);
     }
+
+    /// How long to wait before the next look: of a service that runs, that it ended in between is seen afterwards, too.
+    fn pause(&self, facts: &UnitFacts) -> Duration {
+        let is_running = facts.is_active() && facts.sub == "running" && !facts.is_changing();
+        let left = if is_running { must_run(self.debt).saturating_sub(self.stable) } else { STEP };
+        left.clamp(STEP, STABLE)
+    }
+}
+
+/// How long a service must run on.
+fn must_run(debt: &Debt) -> Duration {
+    debt.healthy.stable.map_or(STABLE, |seconds| Duration::from_secs(seconds.into()))
 }
 
 /// The decision on one unit.
@@ -118,8 +141,7 @@ fn verdict(
     stable: Duration,
     waited: Duration,
 ) -> Verdict {
-    let Health { stable: wanted, within, .. } = debt.healthy;
-    let seconds = |given: Option<u32>, default: Duration| given.map_or(default, |n| Duration::from_secs(n.into()));
+    let within = debt.healthy.within.map_or(WITHIN, |seconds| Duration::from_secs(seconds.into()));
     if facts.has_failed() {
         return Verdict::Sick(format!("it failed: {}", facts.result));
     }
@@ -134,12 +156,12 @@ fn verdict(
         let may_end = facts.kind == "oneshot" && facts.result == "success" || debt.kind == DebtKind::Start;
         return if may_end { Verdict::Well } else { Verdict::Sick("it ended by itself".to_owned()) };
     }
-    if is_service(&debt.unit) && facts.sub == "running" && stable < seconds(wanted, STABLE) {
+    if is_service(&debt.unit) && facts.sub == "running" && stable < must_run(debt) {
         return Verdict::Wait;
     }
     match missing {
         None => Verdict::Well,
-        Some(_) if waited < seconds(within, WITHIN) => Verdict::Wait,
+        Some(_) if waited < within => Verdict::Wait,
         Some(port) => Verdict::Sick(format!("it runs, but nothing listens on port {port}")),
     }
 }
@@ -147,6 +169,7 @@ fn verdict(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Health;
 
     fn facts(active: &str, sub: &str) -> UnitFacts {
         UnitFacts { active: active.into(), sub: sub.into(), restarts: "0".into(), ..UnitFacts::default() }
@@ -226,6 +249,15 @@ mod tests {
         let mut one = Watched::new(&reload);
         one.look(&at(0), None, Duration::ZERO, 100 * second);
         assert_eq!(one.verdict, Verdict::Wait, "a reload is watched as long as a start");
+        // What runs is looked at again when it has run for long enough.
+        let mut one = Watched::new(&watch);
+        one.look(&at(99), None, Duration::ZERO, 100 * second);
+        assert_eq!(one.pause(&at(99)), Duration::from_secs(1));
+        one.look(&at(99), None, Duration::from_secs(1), 101 * second);
+        assert_eq!((one.stable, one.verdict.clone()), (STABLE, Verdict::Well));
+        assert_eq!(one.pause(&facts("activating", "start")), STEP);
+        let patient = debt(DebtKind::Restart, Health { stable: Some(60), ..Health::default() });
+        assert_eq!(Watched::new(&patient).pause(&at(0)), STABLE, "one that ends is found before the minute is over");
         // Started long ago and only looked at: nothing is waited for.
         let mut one = Watched::new(&watch);
         one.look(&at(0), None, Duration::ZERO, 100 * second);
