@@ -31,11 +31,11 @@ pub fn take_number(folder: &Path) -> Result<u16, Trouble> {
     let addresses = host::run("ip", &["-4", "-o", "address"])?;
     for number in 1..NUMBERS {
         let claim = place::registry().join(number.to_string());
-        let claimed = fs::read_to_string(&claim).is_ok_and(|holder| Path::new(&holder).exists());
         // A box inside a box must not take the subnet that its own machine hangs on.
         let Subnet { outside, inside } = subnet(number);
         let in_use = [outside, inside].iter().any(|end| addresses.contains(&format!(" {end}/")));
-        if !claimed && !in_use {
+        // Whose folder is gone is about to let go of it, or killed, and then the next clean does it.
+        if !claim.exists() && !in_use {
             fs::write(&claim, folder.as_os_str().as_encoded_bytes())
                 .map_err(|error| format!("cannot write {}: {error}", claim.display()))?;
             return Ok(number);
@@ -50,6 +50,12 @@ pub fn release_number(number: u16) {
     if numbers().is_empty() {
         let _ = host::run("nft", &["delete", "table", "ip", "vps_box"]);
     }
+}
+
+/// Whether the number is held by the box in `folder`. Call with the registry locked.
+pub fn is_held_by(number: u16, folder: &Path) -> bool {
+    fs::read(place::registry().join(number.to_string()))
+        .is_ok_and(|holder| holder == folder.as_os_str().as_encoded_bytes())
 }
 
 /// Every number that is taken, with the folder of the box that holds it.

@@ -36,8 +36,11 @@ pub fn remove(record: &Record) -> Result<(), Trouble> {
         fs::remove_dir_all(&folder).map_err(|error| format!("cannot remove {}: {error}", folder.display()))?;
     }
     let _lock = place::lock_registry()?;
-    strip(record.number);
-    net::release_number(record.number);
+    // Between the folder's end and this a clean may have let go of it, and another box have taken it.
+    if net::is_held_by(record.number, &folder) {
+        strip(record.number);
+        net::release_number(record.number);
+    }
     Ok(())
 }
 
