@@ -60,7 +60,7 @@ pub fn contenders(stage: &Stage, report: &mut Report) -> Vec<Contender> {
         plain("apt-get install, the packages only", &apt, true),
         plain(
             "vps-configurator install",
-            &format!("vps-configurator install --profile {} --yes", stage.profile),
+            &format!("vps-configurator install --profile {} --yes{}", stage.profile, set()),
             false,
         ),
         plain("bash script", &format!("bash {WORK}/bash/converge.sh"), false),
@@ -119,4 +119,9 @@ fn take_files(stage: &Stage) {
 
 fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A setting that ours is measured with in first runs; `VPS_BENCH_SET`.
+fn set() -> String {
+    std::env::var("VPS_BENCH_SET").map(|set| format!(" --set {set}")).unwrap_or_default()
 }
