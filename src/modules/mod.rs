@@ -1,7 +1,8 @@
 //! Modules: data that says what a host should have. Reads manifests (`docs/reference/manifest.md`), checks them, puts
 //! them in order, and expands them with options and facts into [`Spec`](crate::resources::Spec)s.
 //!
-//! Pure but for [`ModuleSource::load`], which reads a module's folder through the host.
+//! Pure but for what goes through the host: [`ModuleSource::load`] looks through a module's folder, and
+//! [`Manifest::content`](manifest::Manifest::content) reads a file of it.
 
 pub mod catalogue;
 pub mod declaration;

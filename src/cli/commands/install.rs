@@ -47,7 +47,7 @@ pub struct Resume {
 /// How one install goes about it.
 struct Order<'a> {
     select: Select,
-    /// What was read with a setup, should there be nothing to do.
+    /// What programs had said before, by which the setup was made; none where they were asked.
     answers: Option<&'a Remembering<'a>>,
     saved: Option<Plan>,
     workers: Option<usize>,
@@ -262,9 +262,9 @@ fn make_it_so(
     }
     let quick = order.answers.map(|answers| session.on(answers));
     let mut first = planned(quick.as_ref().unwrap_or(session), &works, &mut setup, order, aside);
-    let is_all = resumed.is_none() && order.saved.is_none() && first.as_ref().is_ok_and(Plan::is_empty);
+    let is_over = resumed.is_none() && order.saved.is_none() && first.as_ref().is_ok_and(Plan::is_empty);
     // What changes something, or is refused, goes by what the programs say now.
-    if !is_all && order.answers.is_some_and(|answers| !answers.is_still_so()) {
+    if !is_over && order.answers.is_some_and(|answers| !answers.is_still_so()) {
         aside.begin_anew();
         setup = Setup::make(session, &order.select)?;
         aside.tell(&setup);
