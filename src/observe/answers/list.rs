@@ -154,6 +154,8 @@ mod tests {
             ("answers: [{reads: [/b]}]", "key-missing"),
             ("answers: [{run: [a], asks: {socket: /s, send: x}}]", "key-missing"),
             ("programs: [/usr]", "key-missing"),
+            ("{plan: {a: b}, answers: []}", "type-wrong"),
+            ("answers: [{run: [a], plan: 3}]", "type-wrong"),
             ("- a", "type-wrong"),
         ] {
             let problems = read(&Source::new("t", text)).unwrap_err();
