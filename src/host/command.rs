@@ -1,5 +1,6 @@
 //! A program to run, and what came of it.
 
+use super::text_of;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -116,6 +117,6 @@ pub struct Output {
 impl Output {
     /// Standard output as text.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
+        text_of(&self.stdout).into_owned()
     }
 }

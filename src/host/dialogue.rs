@@ -1,6 +1,7 @@
 //! A question to a service that listens at a Unix socket, and what it answers: far cheaper than the service's own client,
 //! and never for longer than a moment.
 
+use memchr::memmem;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use std::io::{self, Read, Write};
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest answer.
-const MOST: usize = 64 << 10;
+/// The longest answer: what systemd tells of a hundred units.
+const MOST: usize = 1 << 20;
 
 /// Asks the service at `path`; what it answers up to `until`.
 pub(super) fn ask(path: &Path, question: &[u8], until: &[u8]) -> io::Result<Vec<u8>> {
@@ -26,7 +27,7 @@ pub(super) fn ask(path: &Path, question: &[u8], until: &[u8]) -> io::Result<Vec<
     service.set_write_timeout(Some(PATIENCE))?;
     service.write_all(question)?;
     let mut answer = Vec::new();
-    let mut part = [0; 4096];
+    let mut part = vec![0; 32 << 10];
     loop {
         let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
         service.set_read_timeout(Some(left.ok_or(Errno::ETIMEDOUT)?))?;
@@ -35,9 +36,11 @@ pub(super) fn ask(path: &Path, question: &[u8], until: &[u8]) -> io::Result<Vec<
             Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
             other => other?,
         };
+        // The end may have begun in the part before.
+        let fresh = answer.len().saturating_sub(until.len());
         answer.extend_from_slice(part.get(..count).unwrap_or_default());
-        if let Some(end) = answer.windows(until.len().max(1)).position(|window| window == until) {
-            answer.truncate(end);
+        if let Some(end) = memmem::find(answer.get(fresh..).unwrap_or_default(), until) {
+            answer.truncate(fresh + end);
             return Ok(answer);
         }
         if answer.len() > MOST {
@@ -48,6 +51,7 @@ pub(super) fn ask(path: &Path, question: &[u8], until: &[u8]) -> io::Result<Vec<
 
 #[cfg(test)]
 mod tests {
+    use super::MOST;
     use crate::host::{Host, RealHost};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
@@ -78,7 +82,7 @@ mod tests {
         assert_eq!(said(&[b"END"]).0, Some(Vec::new()));
         assert_eq!(said(&[b"one EN"]).0, None);
         assert_eq!(said(&[]).0, None);
-        const LONG: &[u8] = &[b'x'; 200_000];
+        const LONG: &[u8] = &[b'x'; MOST + 100_000];
         assert_eq!(said(&[LONG, b"END"]).0, None);
     }
 

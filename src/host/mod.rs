@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub mod actor;
+pub mod bus;
 mod capture;
 pub mod command;
 mod dialogue;
@@ -39,6 +40,7 @@ pub use view::{Candidate, Shape};
 
 use crate::base::digest::Digest;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -269,4 +271,9 @@ pub fn remove_tree(host: &dyn Host, path: &Path) -> Result<()> {
 pub fn read_text(host: &dyn Host, path: impl AsRef<Path>) -> Result<String> {
     let bytes = read_if_there(host, path)?.unwrap_or_default();
     Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+}
+
+/// Bytes as text, what is no UTF-8 replaced. The library's function for that takes ten times as long for what is.
+pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }

@@ -4,7 +4,7 @@ use super::probe::{Probe, ProbeTest};
 use crate::base::paths;
 use crate::host::accounts::Accounts;
 use crate::host::sockets;
-use crate::host::{Attributes, Command, Host};
+use crate::host::{Attributes, Command, Host, text_of};
 use crate::resources::sysctl::proc_path;
 use crate::resources::unit::survey::UnitSurvey;
 use crate::resources::whole::{self, sshd::Setting};
@@ -120,7 +120,7 @@ impl<'a> Prober<'a> {
                     Ok(Some(_)) if contains.is_none() => Verdict::Passed,
                     Ok(Some(_)) => match self.host.read(&at) {
                         Err(error) => Verdict::Failed(error.to_string()),
-                        Ok(bytes) => found(&String::from_utf8_lossy(&bytes), contains.as_deref(), path),
+                        Ok(bytes) => found(&text_of(&bytes), contains.as_deref(), path),
                     },
                 }
             }
@@ -192,7 +192,7 @@ impl<'a> Prober<'a> {
             Err(error) => Verdict::Failed(error.to_string()),
             Ok(bytes) => {
                 let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-                equal(Some(&words(&String::from_utf8_lossy(&bytes))), &words(value), key)
+                equal(Some(&words(&text_of(&bytes))), &words(value), key)
             }
         }
     }

@@ -11,7 +11,7 @@ use super::simulation::{Item, Simulation};
 use crate::base::digest::Digest;
 use crate::base::{paths, version};
 use crate::engine::{Error, Result};
-use crate::host::{Command, Host, Kind, Meta, if_there, read_if_there, read_text};
+use crate::host::{Command, Host, Kind, Meta, if_there, read_if_there, read_text, text_of};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -283,7 +283,7 @@ impl Archive {
                     return self.security_by_apt(host, database);
                 }
                 let mut keep = |text: &[u8]| {
-                    for pending in paragraphs(&String::from_utf8_lossy(text)).filter_map(|one| newer(one, database)) {
+                    for pending in paragraphs(&text_of(text)).filter_map(|one| newer(one, database)) {
                         let known = newest.get(&pending.name);
                         if known.is_none_or(|k| version::compare(&k.available, &pending.available) == Ordering::Less) {
                             newest.insert(pending.name.clone(), pending);

@@ -14,7 +14,7 @@ pub const STABLE: Duration = Duration::from_secs(2);
 pub const WITHIN: Duration = Duration::from_secs(15);
 /// How long a unit may be on its way to another state.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// The time between two looks, at least; each costs a start of systemctl.
+/// The time between two looks, at least.
 const STEP: Duration = Duration::from_millis(200);
 
 /// What a look at a unit says.

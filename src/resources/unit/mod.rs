@@ -257,10 +257,7 @@ impl Resource for Unit {
         if !host.has_program("systemctl") || !is_booted(host)? {
             return Ok(None);
         }
-        let show = ["show", "--value", "--timestamp=unix", "--property=StateChangeTimestamp", "--"];
-        let said = host.look(&Command::new("systemctl").args(show).arg(self.name()))?.text();
-        let seconds = said.trim().strip_prefix('@').and_then(|seconds| seconds.parse::<i128>().ok());
-        Ok(seconds.map(|seconds| seconds * 1_000_000_000))
+        Ok(survey::show_one(host, self.name())?.state_changed)
     }
 
     fn capture(&self, context: &Context<'_>, _: &State, _: &Change) -> Result<UndoRecord> {
