@@ -1,5 +1,6 @@
 //! Properties of objects at a D-Bus socket, as far as asking for them takes the protocol (D-Bus Specification, "Message
-//! Protocol" and "Authentication Protocol"): any number of questions go out at once, and all answers come in.
+//! Protocol" and "Authentication Protocol"): any number of questions go out at once, and all answers come in. Only between
+//! machines of little-endian order, as all are that we ship for.
 
 use super::{Error, Host, Result};
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::path::Path;
 /// The interface that all objects with properties have, and one that every peer has.
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const PEER: &str = "org.freedesktop.DBus.Peer";
-/// Little-endian, the order of all machines that we ship for.
+/// Little-endian.
 const ORDER: u8 = b'l';
 /// Kinds of messages.
 const CALL: u8 = 1;
@@ -21,6 +22,10 @@ const INTERFACE: u8 = 2;
 const MEMBER: u8 = 3;
 const REPLY_TO: u8 = 5;
 const SIGNATURE: u8 = 8;
+/// The number of the last call: its bytes are in no UTF-8, and in no number that anybody counts to.
+const LAST: u32 = 0xFFFE_FDFC;
+/// What follows the authentication within so many bytes, sd-bus's server does not look at until more comes.
+const FIRST_READ: usize = 256;
 /// How deep values may lie in one another; the protocol's own limit is 64.
 const DEPTH: usize = 64;
 
@@ -47,12 +52,15 @@ pub enum Scalar {
 /// Properties by their names; those that are lists or the like are left out.
 pub type Properties = BTreeMap<String, Scalar>;
 
-/// Asks the peer at `socket`; the answers are in the order of the questions, an empty one where it refused. What changes
-/// meanwhile can't be seen half within one answer, but between two.
+/// Asks the peer at `socket`; the answers are in the order of the questions, `None` where it refused. Each answer is of one
+/// moment, a later one of a later.
 ///
 /// # Errors
 /// When it can't be reached, refuses this user, says something else than D-Bus, or nothing for 2 seconds.
-pub fn ask(host: &dyn Host, socket: &Path, questions: &[Question]) -> Result<Vec<Properties>> {
+pub fn ask(host: &dyn Host, socket: &Path, questions: &[Question]) -> Result<Vec<Option<Properties>>> {
+    if questions.is_empty() {
+        return Ok(Vec::new());
+    }
     // As this user; what follows need not wait for the peer's word.
     let user: String = nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
     let mut all = format!("\0AUTH EXTERNAL {user}\r\nBEGIN\r\n").into_bytes();
@@ -64,11 +72,14 @@ pub fn ask(host: &dyn Host, socket: &Path, questions: &[Question]) -> Result<Vec
             None => all.extend(call(serial, path, PROPERTIES, "GetAll", &[interface.as_str()])),
         }
     }
+    while all.len() <= FIRST_READ {
+        serial += 1;
+        all.extend(call(serial, "/", PEER, "Ping", &[]));
+    }
     // Answers come in the order of the calls: where that to the last one begins, all others are there.
-    let last = serial + 1;
-    all.extend(call(last, "/", PEER, "Ping", &[]));
+    all.extend(call(LAST, "/", PEER, "Ping", &[]));
     let mut end = vec![REPLY_TO, 1, b'u', 0];
-    end.extend(last.to_le_bytes());
+    end.extend(LAST.to_le_bytes());
     let said = host.ask(socket, &all, &end)?;
     answers(&said, questions).ok_or_else(|| {
         let source = std::io::Error::new(ErrorKind::InvalidData, "what it says is no D-Bus");
@@ -122,18 +133,18 @@ impl Writer {
 }
 
 /// What the peer answered to each question. The last message may be cut off. `None`: this is no D-Bus.
-fn answers(said: &[u8], questions: &[Question]) -> Option<Vec<Properties>> {
+fn answers(said: &[u8], questions: &[Question]) -> Option<Vec<Option<Properties>>> {
     let rest = said.strip_prefix(b"OK ")?;
     let line = rest.windows(2).position(|two| two == b"\r\n")?;
     let mut rest = rest.get(line + 2..)?;
-    let mut all = vec![Properties::new(); questions.len()];
+    let mut all = vec![None; questions.len()];
     while let Some(message) = Message::first(rest)? {
         // Others are what the peer tells everybody, and refusals.
         if message.kind == ANSWER
             && let Some(at) = message.reply_to.and_then(|serial| usize::try_from(serial).ok()?.checked_sub(1))
             && let (Some(question), Some(answer)) = (questions.get(at), all.get_mut(at))
         {
-            *answer = properties(message.body, question.property)?;
+            *answer = Some(properties(message.body, question.property)?);
         }
         rest = rest.get(message.length..)?;
     }
@@ -404,12 +415,14 @@ mod tests {
         said.extend(&message(ANSWER, 4, "", b"")[..16]);
         let questions = [question(Some("NRestarts")), question(None), question(Some("Nope"))];
         let answers = answers(&said, &questions).unwrap();
-        assert_eq!(answers[0], Properties::from([("NRestarts".into(), Scalar::Number(5))]));
-        let named: Vec<&str> = answers[1].keys().map(String::as_str).collect();
+        assert_eq!(answers[0], Some(Properties::from([("NRestarts".into(), Scalar::Number(5))])));
+        let all = answers[1].as_ref().unwrap();
+        let named: Vec<&str> = all.keys().map(String::as_str).collect();
         assert_eq!(named, ["ActiveEnterTimestamp", "LoadState", "NeedDaemonReload"]);
-        assert_eq!(answers[1]["ActiveEnterTimestamp"], Scalar::Number(0x201));
-        assert_eq!(answers[1]["LoadState"], Scalar::Text("loaded".into()));
-        assert!(answers[2].is_empty());
+        assert_eq!(all["ActiveEnterTimestamp"], Scalar::Number(0x201));
+        assert_eq!(all["LoadState"], Scalar::Text("loaded".into()));
+        assert_eq!(answers[2], None, "it was refused");
+        assert_eq!(super::answers(&said[..said.len() - 40], &questions).unwrap()[0], None, "it was cut off");
     }
 
     #[test]
@@ -430,17 +443,49 @@ mod tests {
         };
         let mut said = hello();
         said.extend(message(ANSWER, 1, "v", b"\x01s\0\0\x07\0\0\0running\0"));
-        said.extend(message(ANSWER, 2, "", b""));
+        said.extend(message(ANSWER, LAST, "", b""));
         let (answers, heard) = asked(said);
-        assert_eq!(answers.unwrap()[0]["SubState"], Scalar::Text("running".into()));
+        assert_eq!(answers.unwrap()[0].as_ref().unwrap()["SubState"], Scalar::Text("running".into()));
+        assert!(heard.len() > FIRST_READ);
         let user: String = nix::unistd::geteuid().to_string().bytes().map(|b| format!("{b:x}")).collect();
         assert!(heard.starts_with(format!("\0AUTH EXTERNAL {user}\r\nBEGIN\r\nl\x01").as_bytes()));
-        assert!(asked(b"REJECTED EXTERNAL\r\n".to_vec()).0.is_err());
-        let other = [hello(), b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), message(ANSWER, 2, "", b"")].concat();
-        assert!(asked(other).0.is_err());
+        let end = message(ANSWER, LAST, "", b"");
+        for other in [&b"REJECTED EXTERNAL\r\n"[..], b"OK 1\r\nHTTP/1.1 400 Bad Request\r\n\r\n", b"OK 1\r\n"] {
+            let refused = [other, &end].concat();
+            match asked(refused).0 {
+                Err(_) => assert_ne!(other, b"OK 1\r\n"),
+                Ok(answers) => assert_eq!((other, answers), (&b"OK 1\r\n"[..], vec![None])),
+            }
+        }
+        let host = RealHost::new("/nowhere".into());
+        assert_eq!(ask(&host, Path::new("/sock"), &[]).unwrap(), [], "nobody is asked nothing");
     }
 
     proptest! {
+        /// What is told of an object is read, whatever lies between.
+        #[test]
+        fn every_plain_property_is_read(
+            entries in prop::collection::btree_map("[A-Za-z]{1,12}", (any::<u64>(), "[ -~]{0,40}", 0_u8..4), 0..12),
+        ) {
+            let mut wanted = Properties::new();
+            let values: Vec<(&str, &str, Vec<u8>)> = entries
+                .iter()
+                .map(|(name, (number, word, kind))| {
+                    let (signature, value, plain) = match kind {
+                        0 => ("t", number.to_le_bytes().to_vec(), Some(Scalar::Number(*number))),
+                        1 => ("s", text(word), Some(Scalar::Text(word.clone()))),
+                        2 => ("y", vec![number.to_le_bytes()[0]], Some(Scalar::Number(number & 0xff))),
+                        _ => ("ay", [length_of(word.as_bytes()).to_le_bytes().as_slice(), word.as_bytes()].concat(), None),
+                    };
+                    wanted.extend(plain.map(|value| (name.clone(), value)));
+                    (name.as_str(), signature, value)
+                })
+                .collect();
+            let borrowed: Vec<(&str, &str, &[u8])> = values.iter().map(|(n, s, v)| (*n, *s, v.as_slice())).collect();
+            let said = [hello(), message(ANSWER, 1, "a{sv}", &dictionary(&borrowed))].concat();
+            prop_assert_eq!(answers(&said, &[question(None)]), Some(vec![Some(wanted)]));
+        }
+
         /// Whatever a peer says, it is an answer or none.
         #[test]
         fn nothing_that_is_said_is_too_much(

@@ -17,6 +17,9 @@ const MOST: usize = 1 << 20;
 
 /// Asks the service at `path`; what it answers up to `until`.
 pub(super) fn ask(path: &Path, question: &[u8], until: &[u8]) -> io::Result<Vec<u8>> {
+    if until.is_empty() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let deadline = Instant::now() + PATIENCE;
     // A service that accepts nobody any more must not make us wait (connect(2): EAGAIN).
     let kind = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -82,6 +85,7 @@ mod tests {
         assert_eq!(said(&[b"END"]).0, Some(Vec::new()));
         assert_eq!(said(&[b"one EN"]).0, None);
         assert_eq!(said(&[]).0, None);
+        assert!(RealHost::new("/".into()).ask(Path::new("/sock"), b"x", b"").is_err(), "an answer must have an end");
         const LONG: &[u8] = &[b'x'; MOST + 100_000];
         assert_eq!(said(&[LONG, b"END"]).0, None);
     }

@@ -145,7 +145,7 @@ fn verdict(
     if facts.has_failed() {
         return Verdict::Sick(format!("it failed: {}", facts.result));
     }
-    if facts.sub == "auto-restart" || restarts.is_some_and(|before| before != facts.restarts) {
+    if facts.is_restarting() || restarts.is_some_and(|before| before != facts.restarts) {
         return Verdict::Sick(format!("it ended ({}), and systemd restarts it", facts.result));
     }
     if facts.is_changing() {
@@ -202,6 +202,7 @@ mod tests {
         };
         assert!(sick(&facts("failed", "failed"), "0") && sick(&facts("inactive", "dead"), "0"));
         assert!(sick(&facts("activating", "auto-restart"), "0"));
+        assert!(sick(&facts("activating", "auto-restart-queued"), "0"));
         assert!(sick(&UnitFacts { restarts: "1".into(), ..facts("active", "running") }, "0"));
         assert!(sick(&facts("activating", "start"), "0"), "not for ever");
         let started = debt(DebtKind::Start, Health::default());

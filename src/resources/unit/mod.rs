@@ -1,5 +1,5 @@
-//! A systemd unit: whether it starts at boot, runs now, is masked. What counts is what systemd has in force
-//! (`systemctl show`), not what files say.
+//! A systemd unit: whether it starts at boot, runs now, is masked. What counts is what systemd has in force, not what
+//! files say.
 //!
 //! `static` and generated units have nothing that could be enabled: they satisfy either wish. A unit that isn't there
 //! satisfies the wish that it be disabled and stopped.
@@ -137,7 +137,7 @@ impl Unit {
         let needed = f.enabled == Some(true) || f.active == Some(true);
         if needed && !facts.is_loaded() && !facts.is_masked() {
             state.insert("load".to_owned(), facts.load.clone().into());
-        } else if f.active == Some(true) && (facts.active == "failed" || facts.sub == "auto-restart") {
+        } else if f.active == Some(true) && (facts.active == "failed" || facts.is_restarting()) {
             state.insert("failed".to_owned(), facts.result.clone().into());
         }
         Value::Object(state)

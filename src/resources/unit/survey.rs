@@ -1,14 +1,15 @@
 //! What systemd says of units, read for all of them at once.
 //!
-//! systemd itself is asked, at its own socket: a `systemctl show` says the same, but costs about 10 ms of CPU, nearly all
-//! of it the start of the program. It is what is left where the socket can't be used: by who isn't root.
+//! systemd itself is asked, at the socket where `systemctl` asks it: a `systemctl show` says the same, but costs about
+//! 10 ms of CPU, nearly all of it the start of the program. It is what is left for what the socket doesn't tell: to who
+//! isn't root, and should systemd do otherwise one day (decision 13).
 //!
 //! All units of one run share a [`UnitSurvey`], which asks for all of them when the first is observed. Each answer of that
 //! one call is given out once and only while it is fresh: whoever asks again (after a change) asks systemd again. Who only
 //! looks shares it.
 
 use crate::engine::Result;
-use crate::host::bus::{self, Question, Scalar};
+use crate::host::bus::{self, Properties, Question, Scalar};
 use crate::host::machine::is_booted;
 use crate::host::{Command, Host, Kind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,13 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 const UNIT_FILES: [&str; 3] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
 /// How old an answer of the common call may be, in nanoseconds: half a second, the time of observing a plan.
 const FRESH: i128 = 500_000_000;
-/// Where systemd listens for root alone, without a bus between.
+/// Where systemd listens for root alone, without a bus between; its own (systemd(1), "Files").
 const SOCKET: &str = "/run/systemd/private";
 /// What all interfaces of its units begin with, and the paths of the units (org.freedesktop.systemd1(5)).
 const INTERFACE: &str = "org.freedesktop.systemd1.";
 const UNITS: &str = "/org/freedesktop/systemd1/unit/";
 /// The properties that systemctl is asked for.
-const PROPERTIES: &str = "Id,LoadState,UnitFileState,ActiveState,SubState,Result,Type,NRestarts,NeedDaemonReload,FragmentPath,\
+const PROPERTIES: &str = "LoadState,UnitFileState,ActiveState,SubState,Result,Type,NRestarts,NeedDaemonReload,FragmentPath,\
      ActiveEnterTimestamp,InactiveExitTimestamp,StateChangeTimestamp";
 
 /// What systemd says of one unit. Empty texts where it says nothing.
@@ -78,9 +79,14 @@ impl UnitFacts {
         self.active == "failed"
     }
 
+    /// Whether it ended, and systemd is about to start it again by itself.
+    pub fn is_restarting(&self) -> bool {
+        matches!(self.sub.as_str(), "auto-restart" | "auto-restart-queued")
+    }
+
     /// Whether it is on its way to another state.
     pub fn is_changing(&self) -> bool {
-        matches!(self.active.as_str(), "activating" | "deactivating") && self.sub != "auto-restart"
+        matches!(self.active.as_str(), "activating" | "deactivating") && !self.is_restarting()
     }
 
     /// Whether it can't be enabled or disabled, because its file has no place to be linked to.
@@ -130,55 +136,70 @@ pub fn show(host: &dyn Host, names: &[String]) -> Result<BTreeMap<String, UnitFa
     if !is_booted(host)? {
         return names.iter().map(|name| Ok((name.clone(), from_files(host, name)?))).collect();
     }
-    if let Some(told) = ask(host, names) {
-        return Ok(told);
+    let mut all = ask_systemd(host, names);
+    let left: Vec<String> = names.iter().filter(|name| !all.contains_key(*name)).cloned().collect();
+    if !left.is_empty() {
+        all.extend(ask_systemctl(host, &left)?);
     }
-    let command =
-        Command::new("systemctl").args(["show", "--no-pager", "--timestamp=us+utc", "--property", PROPERTIES, "--"]);
-    let text = host.look(&command.args(names.iter().cloned()))?.text();
+    Ok(all)
+}
+
+/// What `systemctl show` says.
+///
+/// # Errors
+/// When it fails, as it does for all of them when one can be no unit's name.
+pub fn ask_systemctl(host: &dyn Host, names: &[String]) -> Result<BTreeMap<String, UnitFacts>> {
+    let show = ["show", "--no-pager", "--timestamp=us+utc", "--property", PROPERTIES, "--"];
+    let text = host.look(&Command::new("systemctl").args(show).args(names.iter().cloned()))?.text();
     Ok(names.iter().cloned().zip(parse(&text)).collect())
 }
 
-/// Asks systemd at its socket; `None` where that isn't to be had, or doesn't know one of the names.
-fn ask(host: &dyn Host, names: &[String]) -> Option<BTreeMap<String, UnitFacts>> {
-    let mut questions = Vec::new();
-    let mut ends = Vec::new();
-    for name in names {
-        let path = format!("{UNITS}{}", escaped(name));
-        let ask =
-            |kind: &str, property| Question { path: path.clone(), interface: format!("{INTERFACE}{kind}"), property };
-        // The states all at once: they must be of the same moment.
-        questions.push(ask("Unit", None));
-        let kind = match name.rsplit_once('.')?.1 {
-            "service" => "Service",
-            "socket" => "Socket",
-            "timer" => "Timer",
-            "path" => "Path",
-            "mount" => "Mount",
-            "swap" => "Swap",
-            _ => "",
-        };
-        questions.extend((!kind.is_empty()).then(|| ask(kind, Some("Result"))));
-        if kind == "Service" {
-            questions.extend(["Type", "NRestarts"].map(|property| ask(kind, Some(property))));
+/// What systemd tells at its socket: of all these units, of some or of none.
+pub fn ask_systemd(host: &dyn Host, names: &[String]) -> BTreeMap<String, UnitFacts> {
+    let questions: Vec<Vec<Question>> = names.iter().map(|name| questions(name)).collect();
+    let answers = match bus::ask(host, Path::new(SOCKET), &questions.concat()) {
+        Ok(answers) => answers,
+        Err(error) => {
+            tracing::debug!("systemctl is asked in the place of systemd: {error}");
+            return BTreeMap::new();
         }
-        ends.push(questions.len());
-    }
-    let answers = bus::ask(host, Path::new(SOCKET), &questions)
-        .map_err(|error| tracing::debug!("systemd is asked by systemctl: {error}"))
-        .ok()?;
+    };
+    let mut answers = answers.into_iter();
     let mut all = BTreeMap::new();
-    let mut start = 0;
-    for (name, end) in names.iter().zip(ends) {
-        let properties = answers.get(start..end)?.iter().flatten().map(|(key, value)| (key.as_str(), value)).collect();
-        all.insert(name.clone(), told(&properties)?);
-        start = end;
+    for (name, asked) in names.iter().zip(questions) {
+        let own: Option<Vec<Properties>> = answers.by_ref().take(asked.len()).collect();
+        match own.filter(|own| own.len() == asked.len()).and_then(|own| told(&own.into_iter().flatten().collect())) {
+            Some(facts) => drop(all.insert(name.clone(), facts)),
+            None => tracing::debug!("systemctl is asked about {name}"),
+        }
     }
-    Some(all)
+    all
 }
 
-/// The facts out of systemd's answers to one unit's questions; `None` when it said nothing of it.
-fn told(properties: &BTreeMap<&str, &Scalar>) -> Option<UnitFacts> {
+/// What is asked about a unit. Its states are told all at once; that it was restarted is asked before, so that a restart in
+/// between shows at the next look, and how it ended, which explains the states, after.
+fn questions(name: &str) -> Vec<Question> {
+    let path = format!("{UNITS}{}", escaped(name));
+    let ask = |kind: &str, property| Question { path: path.clone(), interface: format!("{INTERFACE}{kind}"), property };
+    let kind = match name.rsplit_once('.') {
+        Some((_, "service")) => {
+            let service = |property| ask("Service", Some(property));
+            return vec![service("NRestarts"), ask("Unit", None), service("Result"), service("Type")];
+        }
+        Some((_, "automount")) => "Automount",
+        Some((_, "mount")) => "Mount",
+        Some((_, "path")) => "Path",
+        Some((_, "scope")) => "Scope",
+        Some((_, "socket")) => "Socket",
+        Some((_, "swap")) => "Swap",
+        Some((_, "timer")) => "Timer",
+        _ => return vec![ask("Unit", None)],
+    };
+    vec![ask("Unit", None), ask(kind, Some("Result"))]
+}
+
+/// The facts out of what systemd told of a unit; `None` when that isn't whole.
+fn told(properties: &Properties) -> Option<UnitFacts> {
     let text = |key: &str| match properties.get(key) {
         Some(Scalar::Text(text)) => text.clone(),
         Some(Scalar::Number(number)) => number.to_string(),
@@ -263,7 +284,7 @@ impl UnitSurvey {
         Arc::default()
     }
 
-    /// Adds a unit to the common call; not what can be none, for which the call would fail as a whole.
+    /// Adds a unit to the common call; not what can be none, for which systemctl would fail as a whole.
     pub fn register(&self, name: &str) {
         if !super::is_unit_name(name) {
             return;
@@ -314,16 +335,14 @@ mod tests {
 
     #[test]
     fn what_systemd_answers_itself_is_read_as_what_systemctl_says() {
-        let (yes, once) = (Scalar::Number(1), Scalar::Number(1_000_002));
         let text = |text: &str| Scalar::Text(text.to_owned());
-        let (loaded, enabled, none) = (text("loaded"), text("enabled"), Scalar::Number(0));
-        let mut said = BTreeMap::from([
-            ("LoadState", &loaded),
-            ("UnitFileState", &enabled),
-            ("NeedDaemonReload", &yes),
-            ("NRestarts", &none),
-            ("ActiveEnterTimestamp", &once),
-            ("StateChangeTimestamp", &none),
+        let mut said = Properties::from([
+            ("LoadState".to_owned(), text("loaded")),
+            ("UnitFileState".to_owned(), text("enabled")),
+            ("NeedDaemonReload".to_owned(), Scalar::Number(1)),
+            ("NRestarts".to_owned(), Scalar::Number(0)),
+            ("ActiveEnterTimestamp".to_owned(), Scalar::Number(1_000_002)),
+            ("StateChangeTimestamp".to_owned(), Scalar::Number(0)),
         ]);
         let shown = "LoadState=loaded\nUnitFileState=enabled\nNeedDaemonReload=yes\nNRestarts=0\n\
             ActiveEnterTimestamp=Thu 1970-01-01 00:00:01.000002 UTC\nStateChangeTimestamp=\n";

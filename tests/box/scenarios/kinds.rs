@@ -11,7 +11,7 @@ use std::time::Duration;
 use vps_configurator::engine::{Context, Outcome, Patience, Resource, Scope, Silent, UndoRecord, Undoers};
 use vps_configurator::host::{Host, real::RealHost};
 use vps_configurator::journal::Objects;
-use vps_configurator::resources::unit::survey::UnitSurvey;
+use vps_configurator::resources::unit::survey::{self, UnitSurvey};
 use vps_configurator::resources::{firewall, group, member, unit, user};
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -20,6 +20,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "a unit is enabled and started and taken back, and the machine is as before",
         run: unit_round_trip,
     },
+    Scenario { name: "systemd says of units at its socket what systemctl says", run: both_ways },
     Scenario {
         name: "a user, a group and a membership come and go, and the machine is as before",
         run: people_round_trip,
@@ -70,6 +71,62 @@ fn unit_round_trip() {
     machine.must_be_as_before(&before);
 }
 
+/// Units of every kind and in every state that there is.
+const UNITS: &str = "ssh.service ssh.socket getty@tty1.service multi-user.target system.slice init.scope -.mount tmp.mount \
+    apt-daily.timer systemd-tmpfiles-clean.timer systemd-ask-password-console.path proc-sys-fs-binfmt_misc.automount \
+    nope.service nope.timer bad.service other-name.service failed.service done.service again.service masked.service stale.service";
+
+fn both_ways() {
+    let machine = prepared("both", "");
+    let unit =
+        |name: &str, text: &str| machine.put_bytes(format!("{text}\n"), &format!("/etc/systemd/system/{name}"), 0o644);
+    unit("bad.service", "[Service]\nType=simple");
+    unit("failed.service", "[Service]\nExecStart=/bin/false");
+    unit(
+        "done.service",
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n[Install]\nAlias=other-name.service",
+    );
+    unit("again.service", "[Service]\nExecStart=/bin/sleep 1\nRestart=always\nRestartSec=1h");
+    unit("stale.service", "[Service]\nExecStart=/bin/sleep infinity");
+    machine.ok(
+        "systemctl daemon-reload && systemctl mask --quiet masked.service && systemctl enable --quiet done.service",
+    );
+    machine.ok("systemctl start done.service again.service stale.service; systemctl start failed.service; sleep 2");
+    unit("stale.service", "[Service]\nExecStart=/bin/sleep 1000");
+    let said = machine.ok(&format!("/run/kinds inside units '{UNITS}'"));
+    for part in [
+        "\"failed\"",
+        "\"auto-restart\"",
+        "\"masked\"",
+        "\"bad-setting\"",
+        "\"not-found\"",
+        "\"exit-code\"",
+        "stale: true",
+    ] {
+        assert!(said.contains(part), "no unit is {part}:\n{said}");
+    }
+    // Where the socket isn't, systemctl is asked.
+    machine.ok("mv /run/systemd/private /run/systemd/away");
+    let output = machine.run(&[CARRIED, "inside", "plan", r#"[["unit","ssh.service",{"enabled":false}]]"#]);
+    machine.ok("mv /run/systemd/away /run/systemd/private");
+    assert_eq!((output.code, output.stdout.trim()), (0, "unit:ssh.service: disable"), "{output:?}");
+}
+
+/// In the box: each unit both ways.
+fn units(host: &dyn Host, names: &str) -> Result<(), String> {
+    let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+    let told = survey::ask_systemd(host, &names);
+    let shown = survey::ask_systemctl(host, &names).map_err(|e| e.to_string())?;
+    println!("{told:#?}");
+    for name in &names {
+        let (told, shown) = (told.get(name), shown.get(name));
+        if told.is_none() || told != shown {
+            return Err(format!("of {name}, systemd says {told:#?}, systemctl {shown:#?}"));
+        }
+    }
+    Ok(())
+}
+
 fn people_round_trip() {
     let machine = prepared("people", "");
     let before = machine.snapshot();
@@ -117,7 +174,7 @@ fn take_back(machine: &Machine) {
     assert!(!again.contains("Undone"), "the second undo found something: {again}");
 }
 
-/// The part that runs in the box: `inside plan|apply JSON`, `inside undo`. Refuses to run anywhere but in a container.
+/// The part that runs in the box: `inside plan|apply JSON`, `inside undo`, `inside units NAMES`. Refuses to run anywhere but in a container.
 pub fn inside(words: &[String]) -> Option<Result<(), String>> {
     let [first, verb, rest @ ..] = words else {
         return None;
@@ -135,10 +192,11 @@ pub fn inside(words: &[String]) -> Option<Result<(), String>> {
         Context { host: &host, objects: &objects, progress: &Silent, patience: Patience::of(Duration::from_secs(600)) };
     Some(match (verb.as_str(), rest) {
         ("undo", []) => undo(&context),
+        ("units", [names]) => units(&host, names),
         (_, [text]) => {
             parse(text).and_then(|all| all.iter().try_for_each(|one| step(&context, &**one, verb == "apply")))
         }
-        _ => Err("inside plan|apply JSON, inside undo".to_owned()),
+        _ => Err("inside plan|apply JSON, inside undo, inside units NAMES".to_owned()),
     })
 }
 
