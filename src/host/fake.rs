@@ -276,6 +276,10 @@ impl Host for FakeHost {
         Err(Error::NoView { why: "this host can't".to_owned() })
     }
 
+    fn is_chroot(&self) -> bool {
+        self.real.is_chroot()
+    }
+
     fn has_views(&self) -> bool {
         self.views && self.real.has_views()
     }

@@ -242,12 +242,12 @@ fn own_architecture() -> &'static str {
     }
 }
 
-/// Whether systemd runs this host (sd_booted(3)).
+/// Whether systemd runs this host (sd_booted(3)): not in a chroot, though the `/run` of the system around may be there.
 ///
 /// # Errors
 /// When the directory can't be looked at.
 pub fn is_booted(host: &dyn Host) -> Result<bool> {
-    Ok(host.meta(Path::new("/run/systemd/system"))?.is_some())
+    Ok(host.meta(Path::new("/run/systemd/system"))?.is_some() && !host.is_chroot())
 }
 
 /// Which container manager started us, as systemd-detect-virt(1) finds it. A container has no kernel, no modules and no

@@ -179,6 +179,8 @@ pub trait Host: Send + Sync + Debug {
     fn look_over(&self, command: &Command, candidates: &[Candidate]) -> Result<Output>;
     /// Whether such a view can be made here: a container may have no right to.
     fn has_views(&self) -> bool;
+    /// Whether this is a tree within the system that runs (chroot(2)): what runs there is not asked about it.
+    fn is_chroot(&self) -> bool;
     /// Whether a program of this name can be run.
     fn has_program(&self, name: &str) -> bool;
     /// Nanoseconds since the epoch.
@@ -273,7 +275,7 @@ pub fn read_text(host: &dyn Host, path: impl AsRef<Path>) -> Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
-/// Bytes as text, what is no UTF-8 replaced. The library's function for that takes ten times as long for what is.
+/// Bytes as text, what is no UTF-8 replaced; for what may be long: the library's function takes ten times as long.
 pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }

@@ -83,6 +83,10 @@ impl Host for ReadOnly<'_> {
         self.0.look_over(command, candidates)
     }
 
+    fn is_chroot(&self) -> bool {
+        self.0.is_chroot()
+    }
+
     fn has_views(&self) -> bool {
         self.0.has_views()
     }

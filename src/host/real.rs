@@ -22,6 +22,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -411,6 +412,11 @@ impl Host for RealHost {
         RealHost::new(farm.root().to_owned()).look(command)
     }
 
+    fn is_chroot(&self) -> bool {
+        let place = |path: &str| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        self.root == Path::new("/") && place("/proc/1/root").is_some_and(|first| place("/") != Some(first))
+    }
+
     fn has_views(&self) -> bool {
         let probe = Path::new(crate::base::paths::RUN).join("view");
         let file = Candidate { path: probe, shape: view::Shape::File(Vec::new()), attributes: Attributes::root(0o600) };
@@ -550,7 +556,7 @@ impl Host for RealHost {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     /// A host on an empty directory; what it writes belongs to whoever runs the tests.
     fn host() -> (tempfile::TempDir, RealHost, Attributes) {

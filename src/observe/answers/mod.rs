@@ -295,6 +295,10 @@ impl Host for Remembering<'_> {
         self.host.look_over(command, candidates)
     }
 
+    fn is_chroot(&self) -> bool {
+        self.host.is_chroot()
+    }
+
     fn has_views(&self) -> bool {
         self.host.has_views()
     }
