@@ -7,10 +7,16 @@ use crate::harness::Machine;
 use crate::harness::repository::Repository;
 use std::path::Path;
 
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "a third party's packages come by the right key alone, whole, and from a list that is still valid",
-    run: pinned,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "a third party's packages come by the right key alone, whole, and from a list that is still valid",
+        run: pinned,
+    },
+    Scenario {
+        name: "a third party's host that gives no answer is left alone for a while, and the rest is installed",
+        run: silent,
+    },
+];
 
 const INSTALL: &str = "install --profile standin --yes";
 
@@ -87,5 +93,43 @@ fn pinned() {
     machine.ok("rm /etc/apt/sources.list.d/mine.list");
     machine.put_bytes(ours.key(), key, 0o644);
     assert_eq!(program(&machine, "supply-chain verify").code, 0);
+    take_all_back(&machine, &before);
+}
+
+/// Where the archive is that comes and goes.
+const COMES_AND_GOES: &str = "http://127.0.0.1:8099";
+
+fn silent() {
+    let ours = Repository::of_stand_in("standin");
+    let machine = installed("silent");
+    let share = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/box/share/modules.d");
+    machine.put(share.join("standin"), "/etc/vps-configurator/modules.d/standin");
+    machine.put(ours.folder(), "/srv/standin");
+    ask_for(&machine, COMES_AND_GOES, &ours.key(), &ours.fingerprint());
+    let settings = "network: {failures: 2, pause: 30, retries: 0}\nmodules: {git: {enabled: true, lfs: false, github_cli: false}}\n";
+    machine.put_bytes(settings, "/etc/vps-configurator/conf.d/50-test.yaml", 0o644);
+    let before = machine.snapshot();
+
+    // Nobody is there: what needs it is set aside, and the rest comes.
+    for failures in 1..=2 {
+        let run = json(&machine, 1, INSTALL);
+        assert_eq!(run["set_aside"], serde_json::json!({"standin": "127.0.0.1"}), "{run:#}");
+        let known = &json(&machine, 0, "circuit-breaker status")["hosts"][0];
+        let state = if failures < 2 { "closed" } else { "open" };
+        assert_eq!((&known["state"], &known["failures"]), (&state.into(), &failures.into()), "{known:#}");
+    }
+    machine.ok("git config --system --get init.defaultBranch && ! command -v standin");
+    // It is back, and isn't asked while it is left alone; then one try decides.
+    machine
+        .ok("systemd-run --quiet --unit=archive python3 -m http.server --directory /srv/standin --bind 127.0.0.1 8099");
+    let run = json(&machine, 1, INSTALL);
+    assert_eq!(run["error_code"], "upstream-off", "{run:#}");
+    machine.ok("sleep 30");
+    assert_eq!(json(&machine, 0, "circuit-breaker status")["hosts"][0]["state"], "half-open");
+    assert_eq!(program(&machine, INSTALL).code, 0);
+    assert_eq!(machine.ok("standin").trim(), "standin");
+    assert_eq!(json(&machine, 0, "circuit-breaker status")["hosts"], serde_json::json!([]));
+    must_be_settled(&machine, "standin");
+    machine.ok("systemctl stop archive");
     take_all_back(&machine, &before);
 }
