@@ -181,21 +181,20 @@ pub fn ask_systemd(host: &dyn Host, names: &[String]) -> BTreeMap<String, UnitFa
 fn questions(name: &str) -> Vec<Question> {
     let path = format!("{UNITS}{}", escaped(name));
     let ask = |kind: &str, property| Question { path: path.clone(), interface: format!("{INTERFACE}{kind}"), property };
-    let kind = match name.rsplit_once('.') {
-        Some((_, "service")) => {
-            let service = |property| ask("Service", Some(property));
-            return vec![service("NRestarts"), ask("Unit", None), service("Result"), service("Type")];
-        }
-        Some((_, "automount")) => "Automount",
-        Some((_, "mount")) => "Mount",
-        Some((_, "path")) => "Path",
-        Some((_, "scope")) => "Scope",
-        Some((_, "socket")) => "Socket",
-        Some((_, "swap")) => "Swap",
-        Some((_, "timer")) => "Timer",
-        _ => return vec![ask("Unit", None)],
+    let (kind, plain): (_, &[&'static str]) = match name.rsplit_once('.').map(|(_, kind)| kind) {
+        Some("service") => ("Service", &["Result", "Type"]),
+        Some("mount") => ("Mount", &["Result", "Type"]),
+        Some("automount") => ("Automount", &["Result"]),
+        Some("path") => ("Path", &["Result"]),
+        Some("scope") => ("Scope", &["Result"]),
+        Some("socket") => ("Socket", &["Result"]),
+        Some("swap") => ("Swap", &["Result"]),
+        Some("timer") => ("Timer", &["Result"]),
+        _ => ("", &[]),
     };
-    vec![ask("Unit", None), ask(kind, Some("Result"))]
+    let before = (kind == "Service").then(|| ask(kind, Some("NRestarts")));
+    let after = plain.iter().map(|property| ask(kind, Some(property)));
+    before.into_iter().chain([ask("Unit", None)]).chain(after).collect()
 }
 
 /// The facts out of what systemd told of a unit; `None` when that isn't whole.

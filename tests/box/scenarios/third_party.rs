@@ -113,7 +113,7 @@ fn silent() {
     // Nobody is there: what needs it is set aside, and the rest comes.
     for failures in 1..=2 {
         let run = json(&machine, 1, INSTALL);
-        assert_eq!(run["set_aside"], serde_json::json!({"standin": "127.0.0.1"}), "{run:#}");
+        assert_eq!(run["set_aside"], serde_json::json!({"standin": "127.0.0.1:8099"}), "{run:#}");
         let known = &json(&machine, 0, "circuit-breaker status")["hosts"][0];
         let state = if failures < 2 { "closed" } else { "open" };
         assert_eq!((&known["state"], &known["failures"]), (&state.into(), &failures.into()), "{known:#}");
