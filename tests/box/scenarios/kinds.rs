@@ -105,10 +105,9 @@ fn both_ways() {
     ] {
         assert!(said.contains(part), "no unit is {part}:\n{said}");
     }
-    // Where the socket isn't, systemctl is asked.
-    machine.ok("mv /run/systemd/private /run/systemd/away");
-    let output = machine.run(&[CARRIED, "inside", "plan", r#"[["unit","ssh.service",{"enabled":false}]]"#]);
-    machine.ok("mv /run/systemd/away /run/systemd/private");
+    // Who may not use the socket asks systemctl.
+    let plan = r#"[["unit","ssh.service",{"enabled":false}]]"#;
+    let output = machine.run(&["setpriv", "--reuid=nobody", "--clear-groups", CARRIED, "inside", "plan", plan]);
     assert_eq!((output.code, output.stdout.trim()), (0, "unit:ssh.service: disable"), "{output:?}");
 }
 
