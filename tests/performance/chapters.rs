@@ -68,22 +68,32 @@ pub fn plan(stage: &Stage, report: &mut Report) {
     report.target("plan, CPU, cache there", warm.cpu() / 1e3, 2.0, "s");
 }
 
+/// The host's language, as all but bare apt-get make it.
+const LOCALE: &str = "echo 'en_US.UTF-8 UTF-8' >> /etc/locale.gen && locale-gen > /dev/null";
+
 /// The same packages, files, units, firewall, kernel values, language and time zone in a fresh box for each.
 pub fn first_run(stage: &Stage, report: &mut Report) {
     let all = contenders(stage, report);
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); all.len()];
+    let mut locale = Vec::new();
     for round in 0..stage.first_rounds {
         for (contender, costs) in all.iter().zip(&mut costs) {
             eprintln!("performance:   round {}: {}", round + 1, contender.name);
             let machine = stage.boot("first");
             contender.put(stage, &machine);
             costs.push(whole(&machine, &contender.script));
+            if contender.is_bare {
+                locale.push(whole(&machine, LOCALE));
+            }
         }
     }
     report.chapter(&format!("First run of `{}`: what the whole box spends", stage.profile));
     let medians: Vec<Cost> = all.iter().zip(&costs).map(|(c, costs)| report.row(&c.name, costs)).collect();
+    let locale = report.row("locale-gen alone, which no package does", &locale);
     if let [apt, ours, ..] = medians[..] {
         report.target("user CPU, ours over bare apt-get", ours.user / apt.user, 1.05, "x");
+        let both = ours.user / (apt.user + locale.user);
+        report.note(format!("user CPU, ours over bare apt-get and locale-gen after it: {both:.2} x"));
     }
     // Round by round: what else this machine did meanwhile met both.
     if let [apt, ours, ..] = &costs[..] {
