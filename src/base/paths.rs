@@ -69,6 +69,8 @@ pub const KNOCK: &str = "/run/vps-configurator-knock";
 pub const HELD_UNITS: &str = "/run/vps-configurator/held-units";
 /// What apt-get writes in a package transaction, its status lines among it.
 pub const APT_LOG: &str = "/run/vps-configurator/apt.log";
+/// Configuration for apt's hooks while packages are installed.
+pub const APT_HOOKS: &str = "/run/vps-configurator/apt-hooks.conf";
 /// What apt-get and dpkg wrote in the last package transaction that failed. apt's own term.log stays empty without a
 /// terminal.
 pub const APT_FAILED_LOG: &str = "/var/log/vps-configurator/apt-failed.log";

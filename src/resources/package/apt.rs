@@ -10,6 +10,7 @@ use crate::base::paths;
 use crate::engine::{Error, Event, Patience, Progress, Result};
 use crate::host::machine::is_booted;
 use crate::host::{Attributes, Command, Host, Output, read_if_there};
+use crate::resources::preimage::make_parents;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use std::time::Duration;
 pub const UNIT: &str = "vps-configurator-apt";
 /// What one transaction may take.
 pub const TRANSACTION_TIME: Duration = Duration::from_secs(4 * 3600);
+/// What apt starts before it installs (apt.conf(5)).
+const HOOKS: &str = "DPkg::Pre-Install-Pkgs";
 /// How a status line about fetching begins.
 const FETCHING: &str = "dlstatus:";
 /// How often the unit's output is looked at.
@@ -72,6 +75,7 @@ pub fn run_part(
     part: Part,
 ) -> Result<Output> {
     let mut on_line = |line: &str| tell(progress, line, part);
+    let args = &[without_preconfiguring(host)?, args.to_vec()].concat();
     if is_booted(host)? && host.has_program("systemd-run") {
         return run_in_unit(host, variable, args, &mut on_line);
     }
@@ -87,15 +91,34 @@ fn apt_get(status_fd: &str) -> Command {
     Command::new("apt-get").args(options).arg(format!("APT::Status-Fd={status_fd}"))
 }
 
+/// Options that keep dpkg-preconfigure(8) away, where apt would start it: it has the packages' questions asked before
+/// they are unpacked, by a Perl that looks into each archive. Nobody answers here, and each package has them asked once
+/// more when it is configured, as it must on a host without apt-utils (debconf-devel(7)). Other hooks stay.
+fn without_preconfiguring(host: &dyn Host) -> Result<Vec<String>> {
+    // What is wrong with apt's configuration apt-get says itself.
+    let dumped = host.look(&Command::new("apt-config").args(["dump", HOOKS])).map(|output| output.text());
+    let Some(configuration) = hooks_but_preconfigure(&dumped.unwrap_or_default()) else { return Ok(Vec::new()) };
+    make_parents(host, Path::new(paths::APT_HOOKS))?;
+    host.write(Path::new(paths::APT_HOOKS), configuration.as_bytes(), &Attributes::root(0o644))?;
+    Ok(vec!["-c".to_owned(), paths::APT_HOOKS.to_owned()])
+}
+
+/// Configuration for apt that puts other hooks in the place of `dumped`, the lines of `apt-config dump`; `None` where
+/// debconf's isn't among them. A list can only be cleared by a file: options add to it.
+fn hooks_but_preconfigure(dumped: &str) -> Option<String> {
+    let is_debconf = |line: &&str| line.contains("dpkg-preconfigure");
+    dumped.lines().find(is_debconf)?;
+    let kept = dumped.lines().filter(|line| !is_debconf(line)).map(|line| format!("{line}\n"));
+    Some(std::iter::once(format!("#clear {HOOKS};\n")).chain(kept).collect())
+}
+
 fn run_in_unit(
     host: &dyn Host,
     variable: Option<(&str, String)>,
     args: &[String],
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Output> {
-    if host.meta(Path::new(paths::RUN))?.is_none() {
-        host.make_directory(Path::new(paths::RUN), &Attributes::root(0o755))?;
-    }
+    make_parents(host, Path::new(paths::APT_LOG))?;
     host.write(Path::new(paths::APT_LOG), b"", &Attributes::root(0o644))?;
     let mut command = Command::new("systemd-run").args(["--quiet", "--wait", "--collect", "--service-type=exec"]);
     command = command.arg(format!("--unit={UNIT}")).arg("--description=Packages for vps-configurator");
@@ -217,6 +240,18 @@ pub fn adopt(host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_hooks_only_that_of_debconf_goes() {
+        let debconf =
+            "DPkg::Pre-Install-Pkgs \"\";\nDPkg::Pre-Install-Pkgs:: \"/usr/sbin/dpkg-preconfigure --apt || true\";\n";
+        let own = "DPkg::Pre-Install-Pkgs:: \"/usr/bin/apt-listchanges --apt || test $? -lt 10\";\n";
+        let rest = "#clear DPkg::Pre-Install-Pkgs;\nDPkg::Pre-Install-Pkgs \"\";\n";
+        assert_eq!(hooks_but_preconfigure(debconf).as_deref(), Some(rest));
+        assert_eq!(hooks_but_preconfigure(&format!("{debconf}{own}")), Some(format!("{rest}{own}")));
+        assert_eq!(hooks_but_preconfigure(own), None);
+        assert_eq!(hooks_but_preconfigure(""), None);
+    }
 
     #[test]
     fn status_lines_are_read_with_and_without_an_architecture_in_the_name() {

@@ -1,10 +1,12 @@
-//! A rollback takes back what is ours, and leaves what others made of it: their edits are kept, their packages stay.
+//! What others made or said stays: a rollback keeps their edits and packages, an installation their answers and hooks.
 
 use super::Scenario;
-use super::program::{installed, must_be_settled, program, start};
+use super::program::{installed, must_be_settled, program, start, take_all_back};
 
-pub const SCENARIOS: &[Scenario] =
-    &[Scenario { name: "a rollback keeps an administrator's edits and packages, and says so", run: courtesy }];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "a rollback keeps an administrator's edits and packages, and says so", run: courtesy },
+    Scenario { name: "a package takes the answers given before, and apt's other hooks run", run: answers },
+];
 
 fn courtesy() {
     let machine = installed("courtesy");
@@ -31,4 +33,26 @@ fn courtesy() {
         .filter(|line| !line.contains("git") && !line.contains("etckeeper"))
         .collect();
     assert!(left.is_empty(), "{}", left.join("\n"));
+}
+
+fn answers() {
+    let machine = installed("answers");
+    machine.put_bytes(
+        "name: mail\nsummary: A package that asks\npriority: 50\nresources:\n  - package: dma\n",
+        "/etc/vps-configurator/modules.d/mail/module.yaml",
+        0o644,
+    );
+    let profile = "title: Mail\nsummary: A package that asks\nmodules: {mail: {}}\n";
+    machine.put_bytes(profile, "/etc/vps-configurator/profiles.d/mail.yaml", 0o644);
+    // Who comes after debconf in the list of hooks gets the names of the archives.
+    let hook = "DPkg::Pre-Install-Pkgs { \"cat >> /run/hooked || true\"; };\n";
+    machine.put_bytes(hook, "/etc/apt/apt.conf.d/99hook", 0o644);
+    let before = machine.snapshot();
+    machine.ok("echo 'dma dma/relayhost string relay.example' | debconf-set-selections");
+    start(&machine, "mail");
+    must_be_settled(&machine, "mail");
+    assert_eq!(machine.ok("sed -n 's/^SMARTHOST //p' /etc/dma/dma.conf").trim(), "relay.example");
+    assert!(machine.ok("cat /run/hooked").contains("/dma_"), "another's hook was left out");
+    machine.ok("! grep -q '^Preconfiguring' /run/vps-configurator/apt.log && grep -q '^Setting up dma' /run/vps-configurator/apt.log");
+    take_all_back(&machine, &before);
 }
