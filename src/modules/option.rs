@@ -50,6 +50,8 @@ pub struct OptionSchema {
 #[derive(Debug, Clone, Default)]
 pub struct Options(pub Vec<OptionSchema>);
 
+/// How many characters of a value that is wrong are told.
+const LONGEST_TOLD: usize = 40;
 const TYPES: [&str; 7] = ["string", "boolean", "integer", "number", "choice", "list", "map"];
 
 impl Options {
@@ -248,7 +250,10 @@ impl OptionType {
                 let text = if scalar { node.as_text().unwrap_or(&node.raw) } else { reader.text(node)? };
                 match pattern {
                     Some(pattern) if !pattern.regex.is_match(text) => {
-                        let message = format!("\"{text}\" does not match the pattern {}", pattern.text);
+                        // What stands where a public key should may be a private one.
+                        let mut start: String = text.chars().take(LONGEST_TOLD).collect();
+                        start.push_str(if start.len() < text.len() { "..." } else { "" });
+                        let message = format!("\"{start}\" does not match the pattern {}", pattern.text);
                         reader.problem(node.span, "pattern-mismatch", message);
                         None
                     }

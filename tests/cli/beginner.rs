@@ -70,3 +70,32 @@ fn a_kernel_without_bbr_and_a_container_without_a_packet_filter_are_found_while_
     tree.call("plan --profile beginner --set modules.system.swap_size_mb=1 --set modules.security.ufw.enabled=false")
         .ends(4);
 }
+
+#[test]
+fn what_is_no_public_key_is_told_where_it_stands_and_never_whole() {
+    let tree = Tree::shipped();
+    let with = |key: &str| {
+        let users = format!("users: [{{name: mia, keys: [\"{key}\"]}}]");
+        tree.put(
+            "/etc/vps-configurator/config.yaml",
+            format!("profile: beginner\nmodules:\n  rbac: {{enabled: true, {users}}}\n"),
+        );
+        tree.call("config validate")
+    };
+    let key = format!("AAAAC3NzaC1lZDI1NTE5AAAAI{}", "a".repeat(43));
+    for good in [
+        format!("ssh-ed25519 {key}"),
+        format!("ssh-ed25519 {key} mia@laptop, at home\\n"),
+        format!("from=\\\"10.0.0.0/8\\\",no-pty sk-ssh-ed25519@openssh.com {key} mia"),
+    ] {
+        with(&good).ends(0);
+    }
+    let long = "b".repeat(300);
+    let twice = format!("ssh-ed25519 {key}\\nssh-ed25519 {key}");
+    for bad in ["ssh-ed25519", "ssh-dss AAAAB3", "mia@laptop", &key, &twice, &format!("ssh-ed25519 {long}")] {
+        let refused = with(bad).ends(2);
+        assert!(refused.err.contains("pattern-mismatch") && refused.err.contains("config.yaml:3"), "{}", refused.err);
+        let message = refused.err.lines().find(|line| line.contains("does not match the pattern")).unwrap();
+        assert!(!message.contains(&"b".repeat(60)), "{message}");
+    }
+}
