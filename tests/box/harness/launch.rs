@@ -18,7 +18,10 @@ const LAUNCHER: &str = r#"set -eu
 for place in $(cut -d ' ' -f 5 /proc/self/mountinfo); do
     case $place in
     "$PWD"/*) ;;
-    "${PWD%/*}"/*/merged) umount -l "$place" ;;
+    "${PWD%/*}"/*/merged)
+        # One that isn't there any more went with its folder: its box was removed at this moment.
+        umount -l "$place" || if grep -qF " $place " /proc/self/mountinfo; then exit 1; fi
+        ;;
     esac
 done
 if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
