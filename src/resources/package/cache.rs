@@ -217,6 +217,18 @@ impl Checked {
         }
         Ok(removed)
     }
+
+    /// Takes those of `items` that lie there for good: apt, which verifies what it fetches, has just done so, and what
+    /// was there before has been [looked at](Self::remove_strangers).
+    pub fn note_fetched<'i>(&self, host: &dyn Host, items: impl Iterator<Item = &'i Item>) -> Result<()> {
+        let mut good = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in items.map(|item| Key::of(item).path()) {
+            if let Some(meta) = host.meta(&path)? {
+                good.insert(path, meta.changed);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn verdict(host: &dyn Host, path: &Path, known: Option<&BTreeSet<Digest>>) -> Result<Verdict> {
@@ -318,6 +330,16 @@ mod tests {
         assert!(checked.remove_strangers(bench.host(), &lists, items.iter()).unwrap().is_empty());
         bench.put(&format!("{ARCHIVES}/good_1%3a2_amd64.deb"), "evil");
         assert_eq!(checked.remove_strangers(bench.host(), &lists, items.iter()).unwrap(), ["good 1:2"]);
+    }
+
+    #[test]
+    fn what_apt_has_just_fetched_is_not_digested_again_until_it_changes() {
+        let bench = bench();
+        let (checked, lists, items) = (Checked::default(), Lists::whole(Archive::Own), [item("bad")]);
+        checked.note_fetched(bench.host(), items.iter()).unwrap();
+        assert!(checked.remove_strangers(bench.host(), &lists, items.iter()).unwrap().is_empty());
+        bench.put(&format!("{ARCHIVES}/bad_1%3a2_amd64.deb"), "evil");
+        assert_eq!(checked.remove_strangers(bench.host(), &lists, items.iter()).unwrap(), ["bad 1:2"]);
     }
 
     #[test]

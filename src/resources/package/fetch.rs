@@ -47,7 +47,7 @@ pub fn fetch(
     let output = apt::run_part(host, progress, lists.environment(), &args, part)?;
     if output.code == 0 {
         reach.set_answered();
-        return Ok(());
+        return checked.note_fetched(host, solution.items());
     }
     Err(failure::of_fetch(&format!("{}\n{}", output.text(), String::from_utf8_lossy(&output.stderr))))
 }
