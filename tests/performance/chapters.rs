@@ -77,11 +77,14 @@ pub fn first_run(stage: &Stage, report: &mut Report) {
     let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); all.len()];
     let mut locale = Vec::new();
     for round in 0..stage.first_rounds {
-        for (contender, costs) in all.iter().zip(&mut costs) {
+        // Each is the first of a round in its turn: what the one before has left behind it meets all alike.
+        for turn in 0..all.len() {
+            let which = (round + turn) % all.len();
+            let contender = &all[which];
             eprintln!("performance:   round {}: {}", round + 1, contender.name);
             let machine = stage.boot("first");
             contender.put(stage, &machine);
-            costs.push(whole(&machine, &contender.script));
+            costs[which].push(whole(&machine, &contender.script));
             if contender.is_bare {
                 locale.push(whole(&machine, LOCALE));
             }
