@@ -30,6 +30,8 @@ pub enum OptionType {
 pub struct Pattern {
     /// As written.
     pub text: String,
+    /// What matches it, in words: "a host name: web1".
+    pub means: Option<String>,
     regex: Regex,
 }
 
@@ -200,20 +202,34 @@ impl OptionSchema {
     }
 }
 
+impl Pattern {
+    fn read<'a>(reader: Reader<'a>, fields: &mut Fields<'a>) -> Option<Self> {
+        let node = fields.take("pattern")?;
+        let means = fields.take("means").and_then(|node| reader.text(node)).map(str::to_owned);
+        let text = reader.text(node)?;
+        match Regex::new(&format!("^(?:{text})$")) {
+            Ok(regex) => Some(Pattern { text: text.to_owned(), means, regex }),
+            Err(error) => {
+                reader.problem(node.span, "pattern-wrong", format!("not a regular expression: {error}"));
+                None
+            }
+        }
+    }
+
+    /// What is to be said of a text that doesn't match.
+    fn mismatch(&self) -> String {
+        match &self.means {
+            Some(means) => format!("is not {means}"),
+            None => format!("does not match the pattern {}", self.text),
+        }
+    }
+}
+
 impl OptionType {
     fn read<'a>(reader: Reader<'a>, fields: &mut Fields<'a>) -> Option<Self> {
         let node = fields.require("type")?;
         Some(match reader.choice(node, TYPES)? {
-            "string" => OptionType::Text(fields.take("pattern").and_then(|node| {
-                let text = reader.text(node)?;
-                match Regex::new(&format!("^(?:{text})$")) {
-                    Ok(regex) => Some(Pattern { text: text.to_owned(), regex }),
-                    Err(error) => {
-                        reader.problem(node.span, "pattern-wrong", format!("not a regular expression: {error}"));
-                        None
-                    }
-                }
-            })),
+            "string" => OptionType::Text(Pattern::read(reader, fields)),
             "boolean" => OptionType::Boolean,
             "integer" => OptionType::Integer(fields.integer("min", None, None), fields.integer("max", None, None)),
             "number" => {
@@ -253,8 +269,7 @@ impl OptionType {
                         // What stands where a public key should may be a private one.
                         let mut start: String = text.chars().take(LONGEST_TOLD).collect();
                         start.push_str(if start.len() < text.len() { "..." } else { "" });
-                        let message = format!("\"{start}\" does not match the pattern {}", pattern.text);
-                        reader.problem(node.span, "pattern-mismatch", message);
+                        reader.problem(node.span, "pattern-mismatch", format!("\"{start}\" {}", pattern.mismatch()));
                         None
                     }
                     _ => Some(json!(text)),

@@ -22,6 +22,7 @@ depends_on: [system]
 options:
   source: {type: choice, choices: [debian, docker], default: debian, help: Where from}
   version: {type: string, pattern: '[0-9.]*', default: '', help: A version}
+  tag: {type: string, pattern: '[a-z0-9]*', means: 'a tag: v1', default: '', help: A tag}
   log: {size_mb: {type: integer, min: 1, max: 100, default: 10, help: Log size}}
   people:
     type: list
@@ -227,6 +228,8 @@ fn the_command_line_is_marked_like_a_file_and_takes_text_without_quotes() {
         told(&with(|i| i.sets = vec!["modules.docker.version=new".into()]))
             .contains("does not match the pattern [0-9.]*")
     );
+    let wrong = with(|i| i.sets = vec!["modules.docker.tag=A".into()]);
+    assert!(told(&wrong).contains("\"A\" is not a tag: v1\n"), "{}", told(&wrong));
 }
 
 #[test]

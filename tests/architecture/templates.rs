@@ -1,8 +1,9 @@
-//! The expressions and templates of shipped modules resolve, whatever a person switches.
+//! The expressions and templates of shipped modules resolve, whatever a person switches; what their options take is told.
 
 use super::documents::root;
 use serde_json::{Value, json};
 use std::path::Path;
+use tempfile::TempDir;
 use vps_configurator::base::paths::MODULES_D;
 use vps_configurator::host::RealHost;
 use vps_configurator::modules::OptionType;
@@ -32,12 +33,36 @@ fn switches(default: &Value, kind: &OptionType) -> Vec<Value> {
     }
 }
 
+/// The patterns of a type that don't say what they stand for.
+fn wordless<'t>(kind: &'t OptionType, found: &mut Vec<&'t str>) {
+    match kind {
+        OptionType::Text(Some(pattern)) if pattern.means.is_none() => found.push(&pattern.text),
+        OptionType::List(items) => wordless(items, found),
+        OptionType::Map(keys) => keys.iter().for_each(|key| wordless(&key.kind, found)),
+        _ => {}
+    }
+}
+
 #[test]
-fn every_template_resolves_by_default_and_with_each_switch_turned() {
+fn every_pattern_of_an_option_says_in_words_what_it_stands_for() {
+    let (_root, _, catalogue) = shipped();
+    let mut found = Vec::new();
+    catalogue.iter().flat_map(|module| &module.options.0).for_each(|option| wordless(&option.kind, &mut found));
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The shipped modules, with the host that they lie on for as long as the folder is kept.
+fn shipped() -> (TempDir, RealHost, Catalogue) {
     let root = root();
     let host = RealHost::new(root.path().to_owned());
-    let shipped = Path::new("/usr/share/vps-configurator/modules");
-    let catalogue = Catalogue::load(&host, shipped, Path::new(MODULES_D)).unwrap();
+    let modules = Path::new("/usr/share/vps-configurator/modules");
+    let catalogue = Catalogue::load(&host, modules, Path::new(MODULES_D)).unwrap();
+    (root, host, catalogue)
+}
+
+#[test]
+fn every_template_resolves_by_default_and_with_each_switch_turned() {
+    let (_root, host, catalogue) = shipped();
     let order = catalogue.order(catalogue.names());
     let defaults: OptionValues = catalogue.iter().map(|m| (m.name.clone(), m.options.defaults())).collect();
     let mut tried = vec![("every default".to_owned(), defaults.clone())];
@@ -68,10 +93,7 @@ fn every_template_resolves_by_default_and_with_each_switch_turned() {
 
 /// What a module asks for on a fresh host with these options, and its probes, as one text.
 fn asked(module: &str, options: &[(&str, Value)]) -> String {
-    let root = root();
-    let host = RealHost::new(root.path().to_owned());
-    let shipped = Path::new("/usr/share/vps-configurator/modules");
-    let catalogue = Catalogue::load(&host, shipped, Path::new(MODULES_D)).unwrap();
+    let (_root, host, catalogue) = shipped();
     let mut values: OptionValues = catalogue.iter().map(|m| (m.name.clone(), m.options.defaults())).collect();
     for (name, value) in options {
         values.get_mut(module).unwrap().insert((*name).to_owned(), value.clone());

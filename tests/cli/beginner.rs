@@ -95,7 +95,7 @@ fn what_is_no_public_key_is_told_where_it_stands_and_never_whole() {
     for bad in ["ssh-ed25519", "ssh-dss AAAAB3", "mia@laptop", &key, &twice, &format!("ssh-ed25519 {long}")] {
         let refused = with(bad).ends(2);
         assert!(refused.err.contains("pattern-mismatch") && refused.err.contains("config.yaml:3"), "{}", refused.err);
-        let told: Vec<&str> = refused.err.lines().filter(|line| line.contains("does not match the pattern")).collect();
+        let told: Vec<&str> = refused.err.lines().filter(|line| line.contains("is not a public SSH key")).collect();
         assert!(matches!(told[..], [line] if !line.contains(&"b".repeat(41))), "{}", refused.err);
         assert!(!refused.err.contains(&long), "{}", refused.err);
     }

@@ -23,7 +23,7 @@ fn wizard() {
     window.press("m Enter");
     window.sees("question", "minimal: question 1 of 3");
     window.press("'My Host' Enter");
-    window.sees("objection", "does not match the pattern");
+    window.sees("objection", "\"My Host\" is not a host name");
     window.press("C-u web1 Enter");
     window.sees("zone", "modules.system.timezone");
     // The window is made smaller, the program stopped and let go on: the page is drawn anew each time.
