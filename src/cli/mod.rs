@@ -4,6 +4,7 @@ pub mod args;
 pub mod arming;
 pub mod ask;
 pub mod baseline;
+mod broadcast;
 pub mod commands;
 pub mod debris;
 pub mod exit;

@@ -33,6 +33,7 @@ pub struct Output {
     verbose: bool,
     colour: bool,
     moves: bool,
+    terminal: bool,
     failed: Mutex<Option<Error>>,
     document: Mutex<Option<Map<String, Value>>>,
 }
@@ -54,6 +55,7 @@ impl Output {
             verbose: global.verbose,
             colour: colour && !global.json,
             moves: std::io::stderr().is_terminal() && !dumb,
+            terminal,
             failed: Mutex::new(None),
             document: Mutex::new(global.json.then(Map::new)),
         }
@@ -77,6 +79,11 @@ impl Output {
     /// Whether lines can be drawn anew: standard error is a terminal that can move.
     pub fn can_move(&self) -> bool {
         self.moves
+    }
+
+    /// Whether standard output is a terminal: somebody may be reading.
+    pub fn is_at_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Whether colour is used.

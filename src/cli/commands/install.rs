@@ -6,6 +6,7 @@ use crate::cli::args::{Install, Select};
 use crate::cli::arming::{Arming, Asked};
 use crate::cli::ask::ask;
 use crate::cli::baseline;
+use crate::cli::broadcast::broadcast;
 use crate::cli::exit::Exit;
 use crate::cli::explain::{Problem, UNTOUCHED};
 use crate::cli::hooks::{self, Hooks};
@@ -404,6 +405,10 @@ fn make_it_so(
         }
         _ => Vec::new(),
     };
+    if let Some(row) = &waiting {
+        let text = confirmation::after_install(session.host, row, &looked);
+        broadcast(session.host, session.output, &format!("vps-configurator: transaction {} is done.\n{text}", row.tx));
+    }
     let waiting = waiting.as_ref().map(|row| (row, looked.as_slice()));
     let outcome = tell(session, &progress, &setup, &plan, Some(&made), waiting, began.elapsed().as_secs_f64());
     after_install(&journal, &setup, tx, Some(&made), hooks);

@@ -4,6 +4,7 @@
 use super::Outcome;
 use crate::base::ids::TransactionId;
 use crate::cli::baseline;
+use crate::cli::broadcast::broadcast;
 use crate::cli::exit::Exit;
 use crate::cli::explain::Problem;
 use crate::cli::hooks;
@@ -35,6 +36,9 @@ pub fn run(session: &Session<'_>) -> Outcome {
     let reverted =
         what_is_due(session, &Works { patience: patience(session, None), ..session.works(&journal, &progress) })?;
     progress.finish();
+    for one in &reverted {
+        broadcast(session.host, session.output, &format!("vps-configurator: {}", not_confirmed(one)));
+    }
     tell(session, &reverted)
 }
 
@@ -69,22 +73,28 @@ fn lock(session: &Session<'_>) -> Result<Box<dyn Guard>, Problem> {
     }
 }
 
+fn not_confirmed(one: &Reverted) -> String {
+    format!("Transaction {} was not confirmed: {} of its changes are taken back.\n", one.tx, count(one))
+}
+
+/// How many changes it took back.
+fn count(one: &Reverted) -> usize {
+    one.reports.iter().map(|report| report.undone.len()).sum()
+}
+
 /// Tells what was taken back.
 pub fn tell(session: &Session<'_>, reverted: &[Reverted]) -> Outcome {
     let mut failed = Vec::new();
     let mut told = Vec::new();
     for one in reverted {
-        let count: usize = one.reports.iter().map(|report| report.undone.len()).sum();
         let kept: Vec<&String> = one.reports.iter().flat_map(|report| &report.kept).collect();
         if session.output.is_json() {
             told.push(json!({
                 "status": if one.is_complete() { "reverted" } else { "undo-incomplete" },
-                "transaction": one.tx, "changes": count, "kept": kept,
+                "transaction": one.tx, "changes": count(one), "kept": kept,
             }));
         } else {
-            session
-                .output
-                .text(&format!("Transaction {} was not confirmed: {count} of its changes are taken back.\n", one.tx));
+            session.output.text(&not_confirmed(one));
             kept.iter().for_each(|line| session.output.text(&format!("  kept: {line}\n")));
         }
         one.reports.iter().for_each(|report| hooks::after_rollback(session, "not-confirmed", report, None));

@@ -417,8 +417,20 @@ fn service() {
     server.machine.ok(start);
     assert!(server.waiting().is_null());
     server.gate("tcp dport 22 accept\nct state established,related accept");
-    let said = server.ssh(&[], &format!("sudo {start} && sudo vps-configurator confirm"));
+    // The service has no terminal: whoever sits at one is told.
+    let (said, terminal) = std::thread::scope(|scope| {
+        let terminal =
+            scope.spawn(|| server.ssh(&["-tt"], "touch /tmp/sits; until test -e /tmp/leaves; do sleep 0.1; done"));
+        server.machine.ok("until test -e /tmp/sits; do sleep 0.1; done");
+        let said = server.ssh(&[], &format!("sudo {start} && sudo vps-configurator confirm"));
+        server.machine.ok("touch /tmp/leaves");
+        (said, terminal.join().expect("the session ends").stdout)
+    });
     assert!(is_refused(&said, "confirm-needs-new-login").contains("began before"), "{said:?}");
+    assert!(
+        terminal.contains("This must be confirmed") && terminal.contains("sudo vps-configurator confirm"),
+        "{terminal}"
+    );
     assert_eq!(server.waiting()["state"], "waiting");
     assert_eq!(server.ssh(&[], "sudo vps-configurator confirm").code, 0);
     // Whoever asks for it always gets it.
