@@ -188,6 +188,15 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Who changes the host right now, if anybody does: its process, what it runs, since when. Where no lock can be
+    /// taken nobody does.
+    pub fn who_changes(&self) -> Option<String> {
+        match self.hold() {
+            Err(host::Error::Locked { holder, .. }) => Some(holder),
+            _ => None,
+        }
+    }
+
     /// The lock, as soon as it is free. Who only looks whether somebody has it, like the drift timer's `verify`, has it for
     /// an instant: nobody is turned away for that.
     fn hold(&self) -> host::Result<Box<dyn Guard>> {

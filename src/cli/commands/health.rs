@@ -15,7 +15,7 @@ pub fn run(session: &Session<'_>, verb: &Health) -> Outcome {
     let journal = session.journal_to_read()?;
     let all = match pre {
         true => health::before(session.host)?,
-        false => health::all(session.host, journal.as_ref())?,
+        false => health::all(session.host, journal.as_ref(), &|| session.who_changes())?,
     };
     let worst = health::worst(&all);
     if session.output.is_json() {

@@ -12,7 +12,7 @@ use crate::observe::outdated::{self, Outdated, Part};
 use serde_json::{Value, json};
 
 /// Shows it. Exit 3 when a rollback is incomplete, 4 when a crash or a debt is left over, or something waits to be
-/// confirmed. What is outdated is told and has no code: after each of Debian's upgrades something is.
+/// confirmed; as long as a run is under way, too. What is outdated is told and has no code: after each of Debian's upgrades something is.
 pub fn run(session: &Session<'_>) -> Outcome {
     session.require_root()?;
     let Some(journal) = session.journal_to_read()? else {
@@ -27,6 +27,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
     let standing = journal.standing()?;
     let owed = journal.owed()?;
     let cut_off: Vec<_> = rows.iter().filter(|row| row.state == TransactionState::Running).collect();
+    let busy = if cut_off.is_empty() { None } else { session.who_changes() };
     let stuck = standing.iter().any(|step| step.state == crate::journal::StepState::UndoFailed);
     let last = rows.iter().find(|row| row.kind == TransactionKind::Install && row.state != TransactionState::Undone);
     let mut modules: Vec<String> = Vec::new();
@@ -47,6 +48,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
         session.output.value(&json!({
             "status": match (stuck, cut_off.is_empty(), open.is_empty(), owed.is_empty()) {
                 (true, ..) => "undo-incomplete",
+                (false, false, ..) if busy.is_some() => "under-way",
                 (false, false, ..) => "interrupted",
                 (false, true, false, _) => "waiting",
                 (false, true, true, false) => "owed",
@@ -84,12 +86,11 @@ pub fn run(session: &Session<'_>) -> Outcome {
     }
     outdated.iter().for_each(|found| text.push_str(&outdated_lines(found)));
     for row in &cut_off {
-        let line = format!(
-            "Open:      transaction {} ({}) is under way, or was cut off; then vps-configurator recover finishes or undoes it",
-            row.id,
-            what(row)
-        );
-        text.push_str(&wrap("", &line));
+        let how = match &busy {
+            Some(who) => format!("is under way: {who}"),
+            None => "was cut off; vps-configurator recover finishes or undoes it".to_owned(),
+        };
+        text.push_str(&wrap("", &format!("Open:      transaction {} ({}) {how}", row.id, what(row))));
     }
     open.iter().for_each(|row| text.push_str(&confirmation::status(session.host, row)));
     if stuck {

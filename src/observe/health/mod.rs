@@ -16,7 +16,7 @@ use crate::engine::Result;
 use crate::host::Host;
 use crate::host::machine::Machine;
 use crate::journal::Journal;
-use crate::resources::package::{Ailments, Database};
+use crate::resources::package::{Ailments, Database, Holder};
 
 /// How a thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +83,9 @@ impl Looked {
     }
 }
 
+/// Says who changes the host, where it is asked: only when something is under way or was cut off.
+pub type Busy<'b> = &'b dyn Fn() -> Option<String>;
+
 /// Looks at what an install needs of a host.
 pub fn before(host: &dyn Host) -> Result<Vec<Looked>> {
     let machine = Machine::read(host)?;
@@ -95,20 +98,28 @@ pub fn before(host: &dyn Host) -> Result<Vec<Looked>> {
     Ok(all)
 }
 
-/// Looks at all of it.
-pub fn all(host: &dyn Host, journal: Option<&Journal>) -> Result<Vec<Looked>> {
+/// Looks at all of it. `busy` tells which run changes the host right now.
+pub fn all(host: &dyn Host, journal: Option<&Journal>, busy: Busy<'_>) -> Result<Vec<Looked>> {
     let mut all = before(host)?;
     all.extend(services::look(host)?);
     all.push(reboot::look(host)?);
-    all.extend(records::look(journal)?);
+    all.extend(records::look(journal, busy)?);
     Ok(all)
 }
 
-/// Whether dpkg and apt are in order.
+/// Whether dpkg and apt are in order. What somebody is working with is not broken.
 fn dpkg(host: &dyn Host) -> Result<Looked> {
-    Ok(match Ailments::find(host, &Database::read(host)?, true)? {
-        None => Looked::well("dpkg", "every package is whole"),
-        Some(found) => Looked::found(
+    let found = Ailments::find(host, &Database::read(host)?, true)?;
+    Ok(match (found, Holder::find(host)?) {
+        (None, _) => Looked::well("dpkg", "every package is whole"),
+        (Some(_), Some(holder)) => Looked::found(
+            "dpkg",
+            State::Degraded,
+            format!("{} works with packages", holder.describe(host)),
+            "until it is done some are half installed",
+            "let it end, then look again",
+        ),
+        (Some(found), None) => Looked::found(
             "dpkg",
             State::Unhealthy,
             found.lines().join("; "),

@@ -1,10 +1,10 @@
 //! What the journal says is left over: of a crash, of a rollback, of a change that nobody confirmed, of restarts.
 
-use super::{Looked, State};
+use super::{Busy, Looked, State};
 use crate::engine::{Debt, Result};
 use crate::journal::Journal;
 
-pub(super) fn look(journal: Option<&Journal>) -> Result<Vec<Looked>> {
+pub(super) fn look(journal: Option<&Journal>, busy: Busy<'_>) -> Result<Vec<Looked>> {
     let Some(journal) = journal else {
         return Ok(vec![Looked::beside("records", "nothing was applied on this host yet")]);
     };
@@ -19,13 +19,22 @@ pub(super) fn look(journal: Option<&Journal>) -> Result<Vec<Looked>> {
         ));
     }
     for row in journal.running()? {
-        all.push(Looked::found(
-            "records",
-            State::Unhealthy,
-            format!("transaction {} was cut off, or is under way", row.id),
-            "what it had begun is half made",
-            "vps-configurator recover",
-        ));
+        all.push(match busy() {
+            Some(who) => Looked::found(
+                "records",
+                State::Degraded,
+                format!("transaction {} is under way ({who})", row.id),
+                "until it is done what it makes is half made",
+                "let it end, then look again",
+            ),
+            None => Looked::found(
+                "records",
+                State::Unhealthy,
+                format!("transaction {} was cut off", row.id),
+                "what it had begun is half made",
+                "vps-configurator recover",
+            ),
+        });
     }
     for row in journal.open_confirmations()? {
         all.push(Looked::found(

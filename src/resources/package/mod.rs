@@ -62,6 +62,7 @@ pub use database::Database;
 pub use failure::{host_of, of_download};
 pub use guard::{held_units, release_guard};
 pub use health::{Ailments, Healing, heal};
+pub use holder::Holder;
 pub use locks::{LOCK_WAIT, wait_for_locks};
 pub use record::{KIND, brought, decode};
 pub use set::{Claim, Figures, PackageSet};
