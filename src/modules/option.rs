@@ -5,6 +5,7 @@ use crate::base::yaml::{Fields, Node, Reader, Span, Value};
 use regex_lite::Regex;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// The type of an option.
 #[derive(Debug, Clone)]
@@ -188,6 +189,18 @@ impl OptionSchema {
         Some(OptionSchema { path, kind, default, help })
     }
 
+    /// The option; of a list of maps also each key of an item: `sites`, `sites[].address`.
+    pub fn with_keys(&self) -> Vec<(String, &OptionSchema)> {
+        let mut all = vec![(self.path.clone(), self)];
+        if let OptionType::List(items) = &self.kind
+            && let OptionType::Map(keys) = &**items
+        {
+            let inner = keys.iter().flat_map(OptionSchema::with_keys);
+            all.extend(inner.map(|(path, key)| (format!("{}[].{path}", self.path), key)));
+        }
+        all
+    }
+
     fn json_schema(&self) -> Json {
         let mut schema = self.kind.json_schema();
         if let Some(map) = schema.as_object_mut() {
@@ -216,12 +229,27 @@ impl Pattern {
         }
     }
 
+    /// What matches it.
+    fn words(&self) -> String {
+        self.means.clone().unwrap_or_else(|| format!("what matches {}", self.text))
+    }
+
     /// What is to be said of a text that doesn't match.
     fn mismatch(&self) -> String {
         match &self.means {
             Some(means) => format!("is not {means}"),
             None => format!("does not match the pattern {}", self.text),
         }
+    }
+}
+
+/// `integer, 1 to 65535`.
+fn bounded<T: Display>(name: &str, min: Option<&T>, max: Option<&T>) -> String {
+    match (min, max) {
+        (Some(min), Some(max)) => format!("{name}, {min} to {max}"),
+        (Some(min), None) => format!("{name}, at least {min}"),
+        (None, Some(max)) => format!("{name}, at most {max}"),
+        (None, None) => name.to_owned(),
     }
 }
 
@@ -303,6 +331,21 @@ impl OptionType {
                 fields.finish();
                 (map.len() == keys.len()).then_some(Json::Object(map))
             }
+        }
+    }
+
+    /// The type, and which values of it are taken: `integer, 1 to 65535`, `list of strings: an IP address`.
+    pub fn takes(&self) -> String {
+        match self {
+            OptionType::Text(Some(pattern)) => format!("string: {}", pattern.words()),
+            OptionType::Integer(min, max) => bounded(self.name(), min.as_ref(), max.as_ref()),
+            OptionType::Number(min, max) => bounded(self.name(), min.as_ref(), max.as_ref()),
+            OptionType::Choice(words) => format!("choice: {}", words.join(", ")),
+            OptionType::List(items) => {
+                let one = items.takes();
+                format!("list of {}s{}", items.name(), one.strip_prefix(items.name()).unwrap_or_default())
+            }
+            OptionType::Text(None) | OptionType::Boolean | OptionType::Map(_) => self.name().to_owned(),
         }
     }
 

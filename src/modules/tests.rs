@@ -376,3 +376,33 @@ fn modules_are_read_from_a_host_and_other_folders_left_alone() {
     assert_eq!(git.files.keys().collect::<Vec<_>>(), ["templates/deep/x.tera"]);
     assert_eq!(git.dir, PathBuf::from("/m/git"));
 }
+
+#[test]
+fn what_an_option_takes_is_told_in_words_with_the_keys_of_its_items() {
+    let options = "options:
+  word: {type: string, pattern: '[a-z]+', means: 'a word: web', default: a, help: Of words}
+  bare: {type: string, pattern: '[a-z]+', default: a, help: Of letters}
+  port: {type: integer, min: 1, max: 9, default: 1, help: A port}
+  share: {type: number, min: 0.5, default: 1.0, help: A share}
+  sides: {type: list, items: {type: choice, choices: [left, right]}, default: [], help: Both}
+  people:
+    type: list
+    default: []
+    help: Who
+    items: {type: map, fields: {name: {type: string}, on: {type: boolean, default: true}}}
+";
+    let catalogue = Catalogue::new(vec![small("own", options)]).unwrap();
+    let all = catalogue.get("own").unwrap().options.0.iter().flat_map(|option| option.with_keys());
+    let told: Vec<String> = all.map(|(path, option)| format!("{path}: {}", option.kind.takes())).collect();
+    let wanted = [
+        "word: string: a word: web",
+        "bare: string: what matches [a-z]+",
+        "port: integer, 1 to 9",
+        "share: number, at least 0.5",
+        "sides: list of choices: left, right",
+        "people: list of maps",
+        "people[].name: string",
+        "people[].on: boolean",
+    ];
+    assert_eq!(told, wanted);
+}

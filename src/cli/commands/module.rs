@@ -84,7 +84,11 @@ fn show(session: &Session<'_>, catalogue: &Catalogue, name: &str) -> Outcome {
                 .options
                 .0
                 .iter()
-                .map(|o| json!({"name": o.path, "type": o.kind.name(), "default": o.default, "help": o.help}))
+                .flat_map(OptionSchema::with_keys)
+                .map(|(path, o)| {
+                    let (kind, takes) = (o.kind.name(), o.kind.takes());
+                    json!({"name": path, "type": kind, "takes": takes, "default": o.default, "help": o.help})
+                })
                 .collect::<Vec<_>>()
         );
         session.output.value(&value);
@@ -119,14 +123,12 @@ fn page(module: &Manifest, head: &str, indent: &str) -> String {
         text.push_str(&module.name);
         text.push_str(".NAME):\n");
     }
-    for option in &module.options.0 {
-        text.push_str(&format!(
-            "{indent}{} ({}, default {})\n",
-            option.path,
-            option.kind.name(),
-            option.default.as_ref().unwrap_or(&Value::Null)
-        ));
-        text.push_str(&wrap(&format!("{indent}    "), &option.help));
+    for (path, option) in module.options.0.iter().flat_map(OptionSchema::with_keys) {
+        let default = default(option, |value| format!("default {value}"));
+        text.push_str(&wrap(indent, &format!("{path} ({}; {default})", option.kind.takes())));
+        if !option.help.is_empty() {
+            text.push_str(&wrap(&format!("{indent}    "), &option.help));
+        }
     }
     text
 }
@@ -181,11 +183,16 @@ fn markdown(module: &Manifest) -> String {
         return text;
     }
     text.push_str("\n| option | type | default | meaning |\n|---|---|---|---|\n");
-    for OptionSchema { path, kind, default, help, .. } in &module.options.0 {
-        let default = default.as_ref().unwrap_or(&Value::Null);
-        text.push_str(&format!("| `modules.{}.{path}` | {} | `{default}` | {help} |\n", module.name, kind.name()));
+    for (path, option) in module.options.0.iter().flat_map(OptionSchema::with_keys) {
+        let default = default(option, |value| format!("`{value}`"));
+        let (takes, help) = (option.kind.takes(), &option.help);
+        text.push_str(&format!("| `modules.{}.{path}` | {takes} | {default} | {help} |\n", module.name));
     }
     text
+}
+
+fn default(option: &OptionSchema, shown: impl Fn(&Value) -> String) -> String {
+    option.default.as_ref().map_or_else(|| "must be given".to_owned(), shown)
 }
 
 fn kinds() -> String {
