@@ -12,7 +12,8 @@ use crate::observe::outdated::{self, Outdated, Part};
 use serde_json::{Value, json};
 
 /// Shows it. Exit 3 when a rollback is incomplete, 4 when a crash or a debt is left over, or something waits to be
-/// confirmed; as long as a run is under way, too. What is outdated is told and has no code: after each of Debian's upgrades something is.
+/// confirmed; as long as a run is under way, too. What is outdated is told and has no code: after each of Debian's
+/// upgrades something is.
 pub fn run(session: &Session<'_>) -> Outcome {
     session.require_root()?;
     let Some(journal) = session.journal_to_read()? else {
