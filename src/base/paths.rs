@@ -36,6 +36,8 @@ pub const STATE: &str = "/var/lib/vps-configurator";
 pub const KEPT: &str = "/var/lib/vps-configurator/kept";
 /// Packages whose files the disk may not have, one to a line, while they are unpacked without syncing each.
 pub const UNSYNCED: &str = "/var/lib/vps-configurator/unsynced-packages";
+/// The host as it was when packages began to be taken back, until they are.
+pub const UNDOING: &str = "/var/lib/vps-configurator/undoing-packages";
 /// The hosts that gave no answer, and how often.
 pub const UPSTREAMS: &str = "/var/lib/vps-configurator/upstreams.json";
 /// Data that can be made anew.

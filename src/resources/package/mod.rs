@@ -17,13 +17,14 @@
 //! | `aborted` | packages whose first unpacking was cut off |
 //! | `unsynced`, `damage` | unpacking without syncing each file, and what a crash spoils then |
 //! | `holder`, `locks`, `guard` | courtesy to others: who works here, waiting for it; services held back |
-//! | `tree`, `side_effects` | pictures of `/etc` and its like, and going back to one |
+//! | `tree`, `side_effects`, `begun` | pictures of `/etc` and its like, and going back to one, in as many tries as it takes |
 //! | `purge`, `treasure`, `traces` | what must be done around a removal; people's data; what programs leave in the kernel |
 //! | `failure` | reading what went wrong |
 
 mod aborted;
 mod apt;
 mod archive;
+mod begun;
 pub mod cache;
 mod damage;
 mod database;

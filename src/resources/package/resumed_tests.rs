@@ -200,6 +200,46 @@ fn an_undo_that_the_power_cut_off_is_completed_though_a_script_emptied_what_anot
 }
 
 #[test]
+fn an_undo_that_is_cut_off_in_a_script_does_not_take_what_it_made_for_somebodys_but_what_was_written_since() {
+    for number in 1.. {
+        let bench = with_lfs();
+        // As nginx's modules do: a note of what is being removed, which the last script removes with its folder.
+        let prerm = "#!/bin/sh\nmkdir -p $VPS_ROOT/etc/mods; ln -sf /gone $VPS_ROOT/etc/mods/x.removed;\n\
+                     if [ -e $VPS_ROOT/run/cut ]; then rm $VPS_ROOT/run/cut; kill -9 $PPID; fi\n";
+        bench.put("/var/lib/fake-repo/web/prerm", prerm);
+        bench.put("/var/lib/fake-repo/web/postrm", "#!/bin/sh\nrm -rf $VPS_ROOT/etc/mods\n");
+        let set = set(&[("b", "web")]);
+        let before = tree(&bench);
+        let mut step = Step::begin(&bench, &set);
+        step.change(&bench, &set, u64::MAX);
+        step.settle(&bench);
+        bench.put("/run/cut", "");
+        let faulty = FakeHost::with_fault(bench.at("/"), number, Fault::DieBefore);
+        let context = Context { host: &faulty, ..bench.context() };
+        let undo = decode(1, &step.record.data).unwrap();
+        let died = dies(|| drop(undo.undo(&context, &Scope::Whole, step.settled.as_ref())));
+        let in_script = died && bench.at("/etc/mods").exists();
+        if in_script {
+            bench.put("/etc/mods/theirs", "a site\n");
+        }
+        let outcome = step.undo(&bench, &Scope::Whole);
+        let mut now = tree(&bench);
+        if in_script {
+            let Outcome::Kept(lines) = outcome else { panic!("{outcome:?}") };
+            let own = ["/etc/mods", "/etc/mods/theirs"].map(|path| format!("{path} is someone's own: it was put back"));
+            assert_eq!(lines, own);
+            now.remove("/etc/mods/theirs").unwrap();
+            now.remove("/etc/mods").unwrap();
+        }
+        assert_eq!(now, before, "at effect {number}");
+        assert!(!bench.at(crate::base::paths::UNDOING).exists());
+        if !died {
+            break;
+        }
+    }
+}
+
+#[test]
 fn what_was_there_before_the_first_part_counts() {
     let read = |text: &str| serde_json::from_str::<Record>(text).unwrap();
     let older = read(

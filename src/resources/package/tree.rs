@@ -172,17 +172,26 @@ impl Tree {
 
     /// Keeps the picture in one object of the store.
     pub fn keep(&self, objects: &Objects) -> Result<Digest> {
+        Ok(objects.put(&self.to_bytes()?)?)
+    }
+
+    /// A picture that was kept.
+    pub fn kept(objects: &Objects, digest: &Digest) -> Result<Tree> {
+        Tree::from_bytes(&objects.get(digest)?)
+    }
+
+    /// The picture with its contents, in one piece.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let contents = self.contents.iter().map(|(d, c)| (d.clone(), c.len())).collect();
         let header = Header { nodes: self.nodes.clone(), contents };
         let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(&e.to_string()))?;
         bytes.push(b'\n');
         self.contents.values().for_each(|c| bytes.extend_from_slice(c));
-        Ok(objects.put(&bytes)?)
+        Ok(bytes)
     }
 
-    /// A picture that was kept.
-    pub fn kept(objects: &Objects, digest: &Digest) -> Result<Tree> {
-        let bytes = objects.get(digest)?;
+    /// What [`to_bytes`](Tree::to_bytes) made.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Tree> {
         let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| damaged("no header"))?;
         let (head, rest) = bytes.split_at(end);
         let header: Header = serde_json::from_slice(head).map_err(|e| damaged(&e.to_string()))?;
@@ -227,6 +236,23 @@ impl Tree {
                 None => drop(self.nodes.remove(&path)),
             }
         }
+    }
+
+    /// This picture with what somebody may have written since, as `now` has it: files with something in them, and the
+    /// folders that they need. Of links, empty files and what is gone it isn't known whether a script was at it: nobody
+    /// loses anything by them.
+    pub fn with_writings(mut self, now: &Tree) -> Tree {
+        let is_writing = |(path, node): &(&PathBuf, &Node)| {
+            matches!(node, Node::File { .. }) && !node.is_empty_file() && self.nodes.get(*path) != Some(*node)
+        };
+        let mut changes: Changes =
+            now.nodes.iter().filter(is_writing).map(|(p, n)| (p.clone(), Some(n.clone()))).collect();
+        let folders: BTreeSet<&Path> = changes.keys().flat_map(|path| path.ancestors().skip(1)).collect();
+        let folders = folders.into_iter().filter(|path| !self.nodes.contains_key(*path));
+        let folders: Changes = folders.filter_map(|p| Some((p.to_owned(), Some(now.nodes.get(p)?.clone())))).collect();
+        changes.extend(folders);
+        self.take_over(changes, now);
+        self
     }
 
     /// Adds a file, for tests.

@@ -15,7 +15,7 @@ use super::side_effects::{Pictures, is_accounts};
 use super::simulation::Simulation;
 use super::traces::Traces;
 use super::tree::{Node, Tree};
-use super::{apt, purge, treasure};
+use super::{apt, begun, purge, treasure};
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::engine::undo::{Heirs, Wishes};
@@ -138,6 +138,12 @@ impl Record {
         mark(context.host, "auto", &auto.into_iter().collect::<Vec<_>>())
     }
 
+    /// Which undo this is, for one that goes on where it was cut off.
+    fn id(&self, scope: &Scope) -> Result<Digest> {
+        let record = serde_json::to_string(self).map_err(|e| bad(&e))?;
+        Ok(Digest::of(format!("{scope:?} {record}").as_bytes()))
+    }
+
     fn undo_whole(&self, context: &Context<'_>, settled: &Settled) -> Result<Outcome> {
         let host = context.host;
         let database = Database::read(host)?;
@@ -146,8 +152,8 @@ impl Record {
             Some(digest) => Tree::kept(context.objects, digest)?,
             None => Tree::default(),
         };
-        let present = Tree::see(host, &self.foreign)?;
         let had_work = !removal.is_empty();
+        let present = begun::picture(host, &self.id(&Scope::Whole)?, &self.foreign, had_work)?;
         let copied = self.keep_copies(context, settled, &present)?;
         if had_work {
             removal.run(context, &database, &self.traces, &settled.tables)?;
@@ -238,7 +244,7 @@ impl Record {
         let auto: Vec<String> = dropped.filter(|n| database.installed(n).is_some_and(|p| !p.auto)).cloned().collect();
         mark(host, "auto", &auto)?;
         let mut removal = self.module_removal(context, &Database::read(host)?)?;
-        let present = Tree::see(host, &self.foreign)?;
+        let present = begun::picture(host, &self.id(scope)?, &self.foreign, !removal.is_empty())?;
         if !removal.is_empty() {
             let copied = self.keep_copies(context, &settled, &present)?;
             removal.run(context, &database, &self.traces, &settled.tables)?;
@@ -329,10 +335,12 @@ impl Undo for Record {
         wait_for_locks(host, progress, context.patience)?;
         let settled = self.heal(context, self.settled(after)?)?;
         release_guard(host)?;
-        match scope {
+        let ended = match scope {
             Scope::Module(_) | Scope::Names(..) if !self.is_whole(scope) => self.undo_part(context, scope, settled),
             _ => self.undo_whole(context, &settled),
-        }
+        };
+        begun::end(host)?;
+        ended
     }
 
     /// What maintainer scripts did, once nobody works on the packages any more.
