@@ -11,6 +11,7 @@ use crate::engine::{Error, Event, Patience, Progress, Result};
 use crate::host::machine::is_booted;
 use crate::host::{Attributes, Command, Host, Output, read_if_there};
 use crate::resources::preimage::make_parents;
+use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,8 +22,16 @@ pub const UNIT: &str = "vps-configurator-apt";
 pub const TRANSACTION_TIME: Duration = Duration::from_secs(4 * 3600);
 /// What apt starts before it installs (apt.conf(5)).
 const HOOKS: &str = "DPkg::Pre-Install-Pkgs";
+/// What apt makes of its lists and dpkg's database, as fast as it can be made anew (apt.conf(5), Dir::Cache).
+const CACHES: [&str; 2] = ["/var/cache/apt/pkgcache.bin", "/var/cache/apt/srcpkgcache.bin"];
+/// The signals by which a program ends that has a fault.
+const CRASHES: [Signal; 5] = [Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV];
 /// How a status line about fetching begins.
 const FETCHING: &str = "dlstatus:";
+/// How one begins that is about a package which dpkg works on.
+const AT_PACKAGES: &str = "pmstatus:";
+/// The code of systemd-run for a unit that a signal ended.
+const BY_SIGNAL: i32 = 255;
 /// How often the unit's output is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -55,8 +64,8 @@ pub struct Part {
     pub span: Option<(f64, f64)>,
 }
 
-/// Runs `apt-get` with `args` and one more `variable` of the environment, telling how far it is. Returns its code and
-/// what it wrote, whatever the code.
+/// Runs `apt-get` with `args` and one more `variable` of the environment, telling how far it is. Returns its code, 128 + n
+/// where signal n ended it, and what it wrote, whatever the code.
 pub fn run(
     host: &dyn Host,
     progress: &dyn Progress,
@@ -74,16 +83,53 @@ pub fn run_part(
     args: &[String],
     part: Part,
 ) -> Result<Output> {
-    let mut on_line = |line: &str| tell(progress, line, part);
     let args = &[without_preconfiguring(host)?, args.to_vec()].concat();
-    if is_booted(host)? && host.has_program("systemd-run") {
-        return run_in_unit(host, variable, args, &mut on_line);
+    let mut has_begun = false;
+    let mut on_line = |line: &str| {
+        has_begun |= line.contains(AT_PACKAGES);
+        tell(progress, line, part);
+    };
+    let first = run_once(host, variable.clone(), args, &mut on_line)?;
+    if has_begun || !has_crashed(&first) {
+        return Ok(first);
     }
-    let mut command = apt_get("{status_fd}").args(args.iter().cloned()).accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
-    if let Some((name, value)) = variable {
-        command = command.env(name, &value);
+    // What it computed of the lists, and keeps, may be what it stumbles over.
+    for cache in CACHES {
+        host.remove(Path::new(cache))?;
     }
-    Ok(host.run_watched(&command, &mut on_line)?)
+    progress.tell(&Event::Note { line: "apt-get crashed before it had begun: once more, with its caches made anew" });
+    run_once(host, variable, args, &mut |line| tell(progress, line, part))
+}
+
+fn run_once(
+    host: &dyn Host,
+    variable: Option<(&str, String)>,
+    args: &[String],
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Output> {
+    let mut output = if is_booted(host)? && host.has_program("systemd-run") {
+        run_in_unit(host, variable, args, on_line)?
+    } else {
+        let codes: Vec<i32> = [0, 1, 100].into_iter().chain(129..160).collect();
+        let command = apt_get("{status_fd}").args(args.iter().cloned()).accept(&codes).timeout(TRANSACTION_TIME);
+        let command = variable.into_iter().fold(command, |command, (name, value)| command.env(name, &value));
+        host.run_watched(&command, on_line)?
+    };
+    if let Some(signal) = signal_of(&output) {
+        let name = Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.to_string());
+        output.stderr.extend(format!("\napt-get was ended by {name}\n").bytes());
+    }
+    Ok(output)
+}
+
+/// The signal that ended it. dpkg, which it had started, may still be at work then.
+pub fn signal_of(output: &Output) -> Option<i32> {
+    output.code.checked_sub(128).filter(|number| *number > 0)
+}
+
+/// Whether it fell over a fault of its own.
+fn has_crashed(output: &Output) -> bool {
+    signal_of(output).is_some_and(|number| CRASHES.iter().any(|crash| *crash as i32 == number))
 }
 
 fn apt_get(status_fd: &str) -> Command {
@@ -120,7 +166,7 @@ fn run_in_unit(
 ) -> Result<Output> {
     make_parents(host, Path::new(paths::APT_LOG))?;
     host.write(Path::new(paths::APT_LOG), b"", &Attributes::root(0o644))?;
-    let mut command = Command::new("systemd-run").args(["--quiet", "--wait", "--collect", "--service-type=exec"]);
+    let mut command = Command::new("systemd-run").args(["--wait", "--collect", "--service-type=exec"]);
     command = command.arg(format!("--unit={UNIT}")).arg("--description=Packages for vps-configurator");
     for stream in ["StandardOutput", "StandardError"] {
         command = command.arg(format!("--property={stream}=append:{}", paths::APT_LOG));
@@ -143,7 +189,7 @@ fn run_in_unit(
     let apt_get = apt_get("3");
     command = command.arg("--").arg(apt_get.program).args(apt_get.args).args(args.iter().cloned());
     // A refusal of systemd-run itself (1) is not to be taken for one of apt-get: the log is then empty.
-    command = command.accept(&[0, 1, 100]).timeout(TRANSACTION_TIME);
+    command = command.accept(&[0, 1, 100, BY_SIGNAL]).timeout(TRANSACTION_TIME);
     let done = AtomicBool::new(false);
     let mut follow = Follow::default();
     let output = std::thread::scope(|scope| {
@@ -162,10 +208,22 @@ fn run_in_unit(
         Ok::<Output, Error>(output?)
     })?;
     let text = follow.tell_new(host, on_line)?;
+    if let Some(signal) = ending_signal(&String::from_utf8_lossy(&output.stderr)) {
+        return Ok(Output { code: 128 + signal, stdout: text, stderr: Vec::new() });
+    }
     if text.is_empty() && output.code != 0 {
         return Ok(output);
     }
-    Ok(Output { code: output.code, stdout: text, stderr: output.stderr })
+    // The rest of what systemd-run says is about the unit.
+    Ok(Output { code: output.code, stdout: text, stderr: Vec::new() })
+}
+
+/// The signal that ended the unit, in the words of systemd-run: `Main processes terminated with: code=killed,
+/// status=11/SEGV`. One of those that end services in the ordinary way, SIGTERM, is no failure to it.
+fn ending_signal(words: &str) -> Option<i32> {
+    let (_, ending) = words.split_once("Main processes terminated with: code=")?;
+    let number = ["killed, status=", "dumped, status="].iter().find_map(|how| ending.strip_prefix(how))?;
+    number.split('/').next()?.parse().ok()
 }
 
 /// Follows the file that the unit writes.
@@ -193,7 +251,7 @@ impl Follow {
 /// A line of apt's status (README.progress-reporting of apt): `dlstatus:1:12.5:Retrieving file 1 of 8`,
 /// `pmstatus:jq:40.0:Unpacking jq (amd64)`; what it says and how far it is with that.
 fn status(line: &str) -> Option<(&str, Option<f64>)> {
-    let at = line.find("pmstatus:").or_else(|| line.find(FETCHING))?;
+    let at = line.find(AT_PACKAGES).or_else(|| line.find(FETCHING))?;
     let mut fields = line.get(at..)?.splitn(4, ':');
     // A package's name may carry its architecture: `pmstatus:libc6:amd64:40.0:text`.
     let (_, _, third, rest) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
@@ -240,6 +298,8 @@ pub fn adopt(host: &dyn Host, progress: &dyn Progress, patience: Patience<'_>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Silent;
+    use crate::resources::bench::Bench;
 
     #[test]
     fn of_the_hooks_only_that_of_debconf_goes() {
@@ -251,6 +311,54 @@ mod tests {
         assert_eq!(hooks_but_preconfigure(&format!("{debconf}{own}")), Some(format!("{rest}{own}")));
         assert_eq!(hooks_but_preconfigure(own), None);
         assert_eq!(hooks_but_preconfigure(""), None);
+    }
+
+    #[test]
+    fn the_signal_that_ended_the_unit_is_read_from_the_words_of_systemd_run() {
+        let words = |result: &str, how: &str| {
+            format!(
+                "Running as unit: x.service\nFinished with result: {result}\nMain processes terminated with: code={how}\nService runtime: 6ms\n"
+            )
+        };
+        assert_eq!(ending_signal(&words("signal", "killed, status=11/SEGV")), Some(11));
+        assert_eq!(ending_signal(&words("core-dump", "dumped, status=6/ABRT")), Some(6));
+        assert_eq!(ending_signal(&words("success", "killed, status=15/TERM")), Some(15));
+        assert_eq!(ending_signal(&words("exit-code", "exited, status=100/n/a")), None);
+        assert_eq!(ending_signal("Failed to start transient service unit\n"), None);
+    }
+
+    /// How apt-get ends that crashes once with `signal`, after it wrote the line `before` to its status.
+    fn crashing(signal: &str, before: &str) -> (Bench, Output) {
+        let bench = Bench::new();
+        bench.put(CACHES[0], "spoilt");
+        bench.program(
+            "apt-get",
+            &format!(
+                "fd=$(echo \"$*\" | sed 's/.*Status-Fd=\\([0-9]*\\).*/\\1/')\n\
+                 if [ ! -e $VPS_ROOT/run/crashed ]; then : > $VPS_ROOT/run/crashed; \
+                 echo '{before}' >> /proc/self/fd/$fd; kill -{signal} $$; fi; echo fine"
+            ),
+        );
+        let output = run(bench.host(), &Silent, None, &["install".to_owned()]).unwrap();
+        (bench, output)
+    }
+
+    #[test]
+    fn an_apt_get_that_crashes_before_it_came_to_packages_is_run_once_more_without_its_caches() {
+        let (bench, output) = crashing("SEGV", "dlstatus:1:50:Retrieving file 1 of 2");
+        assert_eq!((output.code, output.text().trim()), (0, "fine"));
+        assert!(!bench.at(CACHES[0]).exists());
+    }
+
+    #[test]
+    fn an_apt_get_that_crashes_at_packages_or_that_somebody_ends_is_a_failure_that_names_the_signal() {
+        for (signal, before, code) in [("SEGV", "pmstatus:jq:40:Unpacking jq", 139), ("TERM", "", 143)] {
+            let (bench, output) = crashing(signal, before);
+            assert_eq!(output.code, code);
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(words.contains(&format!("apt-get was ended by SIG{signal}")), "{words}");
+            assert!(bench.at(CACHES[0]).exists());
+        }
     }
 
     #[test]

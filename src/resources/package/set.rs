@@ -265,7 +265,9 @@ impl PackageSet {
         unsynced::begin(host, &fast)?;
         let options = [&unsynced::OPTIONS[..], &["--no-remove", "install"]].concat();
         let output = run(&options, &rest, (between, 1.0))?;
-        unsynced::end(host)?;
+        if apt::signal_of(&output).is_none() {
+            unsynced::end(host)?;
+        }
         self.judge(context, solution, &output)
     }
 

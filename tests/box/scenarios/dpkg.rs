@@ -2,7 +2,7 @@
 //! and a package that can't be configured takes only its module along.
 
 use super::Scenario;
-use super::program::{installed, json, must_be_settled, program, start, story, unit};
+use super::program::{installed, json, must_be_settled, program, start, story, take_all_back, unit};
 use crate::harness::Machine;
 
 /// With `VPS_BOX_LONG=1`.
@@ -20,6 +20,10 @@ pub const LONG: &[Scenario] = &[
         run: cut_off_before_setting_up,
     },
     Scenario { name: "new packages that a power cut spoilt are mended before any script runs", run: spoilt },
+    Scenario {
+        name: "an apt-get that crashes is run once more where nothing had begun, and taken back where it had",
+        run: crashing,
+    },
     Scenario { name: "a package whose script fails takes only its own module along", run: broken_package },
 ];
 
@@ -144,6 +148,32 @@ fn killed() {
     must_be_whole(&machine);
     purge_vim(&machine);
     machine.must_be_as_before(&before);
+}
+
+/// An apt-get that crashes, as it did by itself once: at once, or while dpkg unpacks; each once.
+const CRASHING: &str = "#!/bin/sh\ncase $* in *Status-Fd=3*)\n\
+     mkdir /run/at-once 2>/dev/null && kill -SEGV $$\n\
+     case $* in *--download-only*) exec /usr/bin/apt-get \"$@\";; esac\n\
+     [ -e /run/crash-later ] && rm /run/crash-later && \
+     (while ! pgrep -x dpkg-deb >/dev/null; do sleep 0.01; done; kill -SEGV $$) &\n\
+     ;; esac\nexec /usr/bin/apt-get \"$@\"\n";
+
+fn crashing() {
+    let machine = installed("crashing");
+    machine.put_bytes(CRASHING, "/usr/sbin/apt-get", 0o755);
+    machine.ok("touch /run/crash-later; mkdir /run/at-once");
+    let before = machine.snapshot();
+    let failed = program(&machine, "install --profile small --yes");
+    assert_ne!(failed.code, 0, "{}", failed.stdout);
+    assert!(failed.stderr.contains("apt-get was ended by SIGSEGV"), "{}\n{}", failed.stderr, story(&machine));
+    assert_eq!(machine.ok("dpkg --audit"), "");
+    machine.must_be_as_before(&before);
+    machine.ok("rmdir /run/at-once");
+    start(&machine, "small");
+    machine.ok("test -d /run/at-once");
+    assert!(story(&machine).contains("apt-get crashed before it had begun"), "{}", story(&machine));
+    must_be_settled(&machine, "small");
+    take_all_back(&machine, &before);
 }
 
 /// Waits until an install has unpacked everything and configured some of it, stops it there, and takes from files of new
