@@ -1,7 +1,8 @@
-//! Words that all layers share: ids, paths, digests, text differences, merges and patterns, sizes, YAML with positions.
+//! Words that all layers share: ids, paths, digests, text differences, merges and patterns, counts and sizes, YAML with positions.
 //!
 //! Pure: nothing in here touches the machine.
 
+pub mod count;
 pub mod diff;
 pub mod digest;
 pub mod glob;

@@ -7,6 +7,7 @@
 use super::fields;
 use super::part::{self, Part, Place};
 use super::preimage::{self, Image, Intent, Paths};
+use crate::base::count::counted;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
 use crate::host::accounts::{Accounts, User};
@@ -175,11 +176,11 @@ impl Resource for AuthorizedKey {
         if found == wanted {
             return Ok(Change::keep(seen));
         }
-        let count = self.content.lines().count();
+        let keys = counted(self.content.lines().count(), "key");
         let summary = match &found.block {
             Some(block) if *block == self.content => "give the directory and the file to the user alone".to_owned(),
-            Some(_) => format!("let {count} keys in in place of those that we wrote before"),
-            None => format!("let {count} keys in"),
+            Some(_) => format!("let {keys} in in place of those that we wrote before"),
+            None => format!("let {keys} in"),
         };
         let action = if found.block.is_some() { Action::Update } else { Action::Create };
         let mut change = Change::new(action, summary, preimage::to_data(KIND, &wanted)?);
@@ -265,7 +266,7 @@ mod tests {
     fn a_key_goes_in_with_directory_owner_and_modes_and_all_comes_back() {
         let bench = bench();
         let change = bench.there_and_back(&*keys(KEY));
-        assert_eq!((change.summary.as_str(), change.details), ("let 1 keys in", vec!["key ada@laptop".to_owned()]));
+        assert_eq!((change.summary.as_str(), change.details), ("let 1 key in", vec!["key ada@laptop".to_owned()]));
         let _step = bench.step(&*keys(KEY));
         let meta = fs::metadata(bench.at(FILE)).unwrap();
         assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (1000, 1000, 0o600));

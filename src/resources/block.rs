@@ -6,6 +6,7 @@ use super::preimage::{Image, Intent, Paths};
 use super::seen::Seen;
 use super::whole::{Draft, Whole};
 use super::{fields, file};
+use crate::base::count::counted;
 use crate::base::diff;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Resource, Result, State, UndoRecord};
@@ -107,17 +108,17 @@ impl Resource for Block {
     fn compare(&self, seen: &State) -> Result<Change> {
         let found = Found::deserialize(&seen.0)
             .map_err(|e| Error::BadRecord { kind: "state of a block".into(), why: e.to_string() })?;
-        let lines = self.fields.content.lines().count();
+        let lines = counted(self.fields.content.lines().count(), "line");
         let after = json!({"holder": Seen::words_of_file(), "block": self.fields.content});
         let summary = match (found.holder.as_str(), &found.block) {
             _ if seen.0 == after => return Ok(Change::keep(seen)),
             (holder, Some(_)) if holder == Seen::words_of_file() => {
-                format!("change our block {} to {lines} lines", self.fields.marker)
+                format!("change our block {} to {lines}", self.fields.marker)
             }
             (holder, None) if holder == Seen::words_of_file() => {
-                format!("add our block {} of {lines} lines", self.fields.marker)
+                format!("add our block {} of {lines}", self.fields.marker)
             }
-            ("nothing", _) => format!("make the file with our block {} of {lines} lines", self.fields.marker),
+            ("nothing", _) => format!("make the file with our block {} of {lines}", self.fields.marker),
             (holder, _) => {
                 return Err(Error::refused(
                     "not-a-file",
@@ -166,7 +167,7 @@ mod tests {
     fn a_block_comes_and_goes_with_and_without_a_file() {
         let bench = Bench::new();
         let change = bench.there_and_back(&*block("alias l=ls"));
-        assert_eq!(change.summary, "make the file with our block shell of 1 lines");
+        assert_eq!(change.summary, "make the file with our block shell of 1 line");
         bench.put("/etc/bash.bashrc", b"PS1=x \xff\nno newline at the end");
         let _ = bench.there_and_back(&*block("alias l=ls\n"));
     }

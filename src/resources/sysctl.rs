@@ -6,6 +6,7 @@
 use super::fields;
 use super::live;
 use super::preimage::{self, Image, Intent, Paths};
+use crate::base::count::counted;
 use crate::base::ids::ResourceId;
 use crate::engine::{Action, Change, Context, Error, Outcome, Resource, Result, Scope, State, Undo, UndoRecord};
 use crate::host::{Attributes, Command, Host};
@@ -137,7 +138,7 @@ impl Resource for Sysctl {
         }
         let action = if found.file.is_none() { Action::Create } else { Action::Update };
         let rewritten = if found.file == wanted.file { "" } else { "write the drop-in, " };
-        let summary = format!("{rewritten}set {raised} of {} values", wanted.live.len());
+        let summary = format!("{rewritten}set {raised} of {}", counted(wanted.live.len(), "value"));
         let mut change = Change::new(action, summary, preimage::to_data(KIND, &wanted)?);
         change.details = details;
         Ok(change)
@@ -330,7 +331,7 @@ mod tests {
         let _step = bench.step(&*resource);
         bench.put("/proc/sys/vm/swappiness", "90\n");
         let (_, change) = bench.plan(&*resource);
-        assert_eq!(change.summary, "set 1 of 1 values");
+        assert_eq!(change.summary, "set 1 of 1 value");
     }
 
     #[test]

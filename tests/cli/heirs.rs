@@ -17,7 +17,7 @@ fn a_package_that_a_later_module_wants_too_stays_when_the_first_one_is_taken_bac
     tree.call("rollback --module first --yes").ends(0);
     assert!(tree.has("/usr/bin/tool") && !tree.has("/etc/first"));
     let shown = tree.call("rollback --module second --dry-run").ends(0);
-    assert!(shown.out.contains("purge 1 packages: tool"), "it is second's now: {}", shown.out);
+    assert!(shown.out.contains("purge 1 package: tool"), "it is second's now: {}", shown.out);
     tree.call("rollback --to 0 --yes").ends(0);
     std::fs::remove_file(tree.at("/etc/vps-configurator/config.yaml")).unwrap();
     tree.must_be(&before, "after everything was taken back");

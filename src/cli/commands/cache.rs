@@ -1,6 +1,7 @@
 //! `cache stats|list|clear`: the packages that apt keeps, and that an install without a network takes.
 
 use super::Outcome;
+use crate::base::count::counted;
 use crate::base::size::bytes;
 use crate::cli::args::Cache;
 use crate::cli::exit::Exit;
@@ -94,7 +95,7 @@ fn clear(session: &Session<'_>, dry_run: bool) -> Outcome {
         session.output.value(&json!({"packages": gone.len(), "bytes": total(&gone), "paths": paths}));
     } else {
         let word = if dry_run { "Would remove" } else { "Removed" };
-        session.output.text(&format!("{word} {} packages, {size}, from {ARCHIVES}.\n", gone.len()));
+        session.output.text(&format!("{word} {}, {size}, from {ARCHIVES}.\n", counted(gone.len(), "package")));
     }
     Ok(Exit::Done)
 }

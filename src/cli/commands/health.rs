@@ -1,6 +1,7 @@
 //! `health check`: whether the host is well.
 
 use super::Outcome;
+use crate::base::count::counted;
 use crate::cli::args::Health;
 use crate::cli::exit::Exit;
 use crate::cli::render::wrap::wrap;
@@ -51,6 +52,6 @@ fn page(all: &[Looked], is_verbose: bool) -> String {
         several => format!("{several} things are not well"),
     };
     let well = count(State::Healthy);
-    text.push_str(&format!("{told}: {well} checks passed, {beside} not applicable here.\n"));
+    text.push_str(&format!("{told}: {} passed, {beside} not applicable here.\n", counted(well, "check")));
     text
 }

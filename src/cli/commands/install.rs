@@ -1,6 +1,7 @@
 //! `install`: makes the host match a profile. Finishes first what a crash cut off.
 
 use super::Outcome;
+use crate::base::count::counted;
 use crate::base::ids::TransactionId;
 use crate::cli::args::{Install, Select};
 use crate::cli::arming::{Arming, Asked};
@@ -540,7 +541,10 @@ fn take_back_at_once(session: &Session<'_>, works: &Works<'_>, row: &Confirmatio
     let mut problem = match reverted.is_complete() {
         true => {
             Problem::new(Exit::Failed, "confirm-probe-failed", "after the change nobody would get in any more", why)
-                .state(format!("taken back at once: {count} changes of {modules}; what else was installed stands"))
+                .state(format!(
+                    "taken back at once: {} of {modules}; what else was installed stands",
+                    counted(count, "change")
+                ))
                 .fix("correct the option that it comes from; vps-configurator plan shows what it would change")
                 .fix("if it is meant to be so: --confirm never")
         }
@@ -773,13 +777,16 @@ fn problem(made: &Report) -> Option<Problem> {
     let state = match (complete, made.state) {
         (false, _) => "some changes could not be taken back; nothing more is applied until they are".to_owned(),
         (true, TransactionState::Partial) => {
-            format!("the other modules are installed; {count} changes of the failed ones were taken back")
+            format!(
+                "the other modules are installed; of the failed ones {} taken back",
+                counted(count, "change") + if count == 1 { " was" } else { " were" }
+            )
         }
         (true, _) if !made.unpaid.is_empty() => {
             let owed: Vec<String> = made.unpaid.iter().map(|debt| debt.debt.to_string()).collect();
-            format!("rolled back, {count} of {count} steps undone; still owed: {}", owed.join(", "))
+            format!("rolled back, {count} of {} undone; still owed: {}", counted(count, "step"), owed.join(", "))
         }
-        (true, _) => format!("rolled back, {count} of {count} steps undone; the host is as it was before"),
+        (true, _) => format!("rolled back, {count} of {} undone; the host is as it was before", counted(count, "step")),
     };
     let exit = if complete { Exit::Failed } else { Exit::UndoIncomplete };
     let mut problem = Problem::new(exit, &code, what, why.join("\n")).state(state);

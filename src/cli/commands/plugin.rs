@@ -2,6 +2,7 @@
 
 use super::install::one_waits;
 use super::{Outcome, who};
+use crate::base::count::counted;
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::cli::args::{Plugin, PluginInstall, Select};
@@ -114,10 +115,7 @@ fn install(session: &Session<'_>, flags: &PluginInstall) -> Outcome {
         let digest = digest.map(|digest| format!(" (SHA-256 {digest})")).unwrap_or_default();
         tell(session, &name, &format!("{what} from {}{digest}", without_login(&flags.source)));
     }
-    let count = match bundle.files().len() {
-        1 => "1 file".to_owned(),
-        count => format!("{count} files"),
-    };
+    let count = counted(bundle.files().len(), "file");
     let what = match (flags.dry_run, there.is_some()) {
         (true, false) => "Would be installed",
         (true, true) => "Would be replaced",

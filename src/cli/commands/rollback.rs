@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::transaction::{what, word};
+use crate::base::count::counted;
 use crate::base::ids::{ResourceId, TransactionId};
 use crate::cli::args::{self, Recover, Rollback};
 use crate::cli::ask::ask;
@@ -256,8 +257,8 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
         session.output.value(&document(report, seconds));
     }
     let mut text = format!(
-        "Taken back: {} changes of transaction {}, {}.\n",
-        report.undone.len(),
+        "Taken back: {} of transaction {}, {}.\n",
+        counted(report.undone.len(), "change"),
         undoes.join(", "),
         time::length(seconds)
     );
@@ -276,7 +277,7 @@ pub fn tell(session: &Session<'_>, report: &RollbackReport, seconds: f64) -> Out
     let why: Vec<String> = report.failed.iter().map(|(id, error)| format!("{id}: {error}")).collect();
     let mut problem = Problem::new(exit, "undo-incomplete", "not everything could be taken back", why.join("\n"))
         .state(format!(
-            "{} steps are back, {} are not; nothing more is applied until they are",
+            "of the steps {} are back, {} are not; nothing more is applied until they are",
             report.undone.len(),
             report.failed.len()
         ))
@@ -297,7 +298,8 @@ fn lines(rows: &[TransactionRow], standing: &[StepRow]) -> String {
     let line = |row: &TransactionRow| {
         let count = standing.iter().filter(|step| step.tx == row.id).count();
         let (begun, state) = (time::minute(row.started), word(&row.state));
-        format!("transaction {:<4} {begun} {state:<9} {} ({count} changes stand)\n", row.id, what(row))
+        let standing = counted(count, "change") + if count == 1 { " stands" } else { " stand" };
+        format!("transaction {:<4} {begun} {state:<9} {} ({standing})\n", row.id, what(row))
     };
     rows.iter().map(line).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::transaction::{summary, what, word};
+use crate::base::count::counted;
 use crate::cli::exit::Exit;
 use crate::cli::render::wrap::wrap;
 use crate::cli::render::{confirmation, time};
@@ -80,7 +81,7 @@ pub fn run(session: &Session<'_>) -> Outcome {
     if !modules.is_empty() {
         text.push_str(&format!("Modules:   {}\n", modules.join(", ")));
     }
-    text.push_str(&format!("Standing:  {} changes that can be taken back\n", standing.len()));
+    text.push_str(&format!("Standing:  {} that can be taken back\n", counted(standing.len(), "change")));
     for row in &owed {
         let debt = serde_json::from_value::<Debt>(row.debt.clone()).map(|debt| debt.to_string()).unwrap_or_default();
         text.push_str(&format!("Owed:      {debt}, because {}\n", row.reason));

@@ -1,6 +1,7 @@
 //! `supply-chain verify`: where what is installed comes from, and whether it is what was pinned.
 
 use super::Outcome;
+use crate::base::count::counted;
 use crate::cli::args;
 use crate::cli::exit::Exit;
 use crate::cli::render::time;
@@ -66,7 +67,7 @@ fn text(all: &SupplyChain) -> String {
         let what = match (&fetched.url, fetched.packages.len()) {
             (Some(url), _) => url.clone(),
             (None, 0) => "a file; its address was not kept by the version that fetched it".to_owned(),
-            (None, count) => format!("{count} packages, by apt"),
+            (None, count) => counted(count, "package") + ", by apt",
         };
         let gone = if fetched.stands { "" } else { ", taken back" };
         let (at, tx) = (time::minute(fetched.at), fetched.transaction);

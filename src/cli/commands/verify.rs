@@ -2,6 +2,7 @@
 //! selection says, and that nothing beside it changed.
 
 use super::Outcome;
+use crate::base::count::counted;
 use crate::cli::args::{Select, Verify};
 use crate::cli::baseline::territories;
 use crate::cli::exit::Exit;
@@ -113,7 +114,7 @@ fn prove(session: &Session<'_>, flags: &Verify) -> Outcome {
     }
     text.extend(comparison.as_ref().map(findings_text));
     if plan.is_empty() {
-        text.push_str(&format!("{} resources are as {} says; ", plan.unchanged, setup.profile));
+        text.push_str(&format!("{} as {} says; ", page::are(plan.unchanged), setup.profile));
     }
     text.push_str(&probed(&results));
     session.output.text(&text);
@@ -180,9 +181,14 @@ fn is_drift(finding: &Finding, plan: &Plan) -> bool {
 fn announce(plan: &Plan, comparison: Option<&Comparison>, failed: usize, blind: usize) {
     let drifted = plan.steps.len() + plan.left.len();
     let findings = comparison.map_or(&[][..], |comparison| comparison.findings.as_slice());
-    let mut text = format!("{drifted} resources drifted, {} findings, {failed} probes failed", findings.len());
+    let mut text = format!(
+        "{} drifted, {}, {} failed",
+        counted(drifted, "resource"),
+        counted(findings.len(), "finding"),
+        counted(failed, "probe")
+    );
     if blind > 0 {
-        text.push_str(&format!(", {blind} places could not be looked at"));
+        text.push_str(&format!(", {} could not be looked at", counted(blind, "place")));
     }
     // Without systemd nobody listens, and that is no failure.
     let _ = daemon::notify(false, &[NotifyState::Status(text.clone())]);

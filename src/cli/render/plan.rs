@@ -2,6 +2,7 @@
 
 use super::time;
 use super::wrap::wrap;
+use crate::base::count::counted;
 use crate::base::size;
 use crate::cli::arming::Arming;
 use crate::cli::output::Output;
@@ -17,11 +18,14 @@ pub fn show(output: &Output, plan: &Plan, profile: &str, arming: Option<&Arming>
 /// The plan as text. `verbose` shows every diff whole; else the first lines of each.
 pub fn text(plan: &Plan, profile: &str, arming: Option<&Arming>, colour: bool, verbose: bool) -> String {
     if plan.is_empty() && plan.left.is_empty() {
-        return format!("Nothing to do: the host is as {profile} says ({} resources checked).\n", plan.unchanged);
+        return format!(
+            "Nothing to do: the host is as {profile} says ({} checked).\n",
+            counted(plan.unchanged, "resource")
+        );
     }
     if plan.is_empty() {
         let text = left(plan, colour, verbose);
-        return format!("{text}\nNothing else to do: {} resources are as {profile} says.\n", plan.unchanged);
+        return format!("{text}\nNothing else to do: {} as {profile} says.\n", are(plan.unchanged));
     }
     let mut text = format!("Plan for profile {profile}\n");
     let mut module = "";
@@ -122,12 +126,17 @@ fn reason(dropped: &Dropped, profile: &str) -> String {
     format!("profile {profile} does not ask for {what}; transaction {transaction}{before} did, {since}")
 }
 
+/// `4 resources are`.
+pub fn are(count: usize) -> String {
+    counted(count, "resource") + if count == 1 { " is" } else { " are" }
+}
+
 /// One line of sums: changes, packages with their bytes.
 pub fn sums(plan: &Plan) -> String {
     let count = |action: Action| plan.steps.iter().filter(|step| step.change.action == action).count();
     let mut line = format!(
-        "{} changes: {} to create, {} to update, {} to remove; {} already as wanted.",
-        plan.steps.len(),
+        "{}: {} to create, {} to update, {} to remove; {} already as wanted.",
+        counted(plan.steps.len(), "change"),
         count(Action::Create),
         count(Action::Update),
         count(Action::Remove),
@@ -135,8 +144,8 @@ pub fn sums(plan: &Plan) -> String {
     );
     if let Some(packages) = packages(plan) {
         line.push_str(&format!(
-            "\n{} packages: {} to fetch, {} on disk.",
-            packages.count,
+            "\n{}: {} to fetch, {} on disk.",
+            counted(packages.count, "package"),
             size::bytes(packages.download),
             size::bytes(packages.installed)
         ));

@@ -2,6 +2,7 @@
 
 use super::wrap::wrap;
 use super::{plan, time};
+use crate::base::count::counted;
 use crate::engine::apply::Report;
 use crate::engine::plan::Plan;
 use crate::journal::TransactionState;
@@ -147,9 +148,12 @@ pub fn text(result: &Result<'_>) -> String {
         let (profile, unchanged, took) = (result.profile, result.plan.unchanged, time::length(result.seconds));
         if !result.plan.left.is_empty() {
             let left = plan::left(result.plan, false, false);
-            return format!("{left}\nNothing else to do: {unchanged} resources are as {profile} says, {took}.\n");
+            return format!("{left}\nNothing else to do: {} as {profile} says, {took}.\n", plan::are(unchanged));
         }
-        return format!("Nothing to do: the host is as {profile} says ({unchanged} resources checked, {took}).\n");
+        return format!(
+            "Nothing to do: the host is as {profile} says ({}, {took}).\n",
+            counted(unchanged, "resource") + " checked"
+        );
     };
     let mut text = match report.state {
         TransactionState::Done => {
@@ -166,17 +170,17 @@ pub fn text(result: &Result<'_>) -> String {
         _ => "Installation failed.\n".to_owned(),
     };
     text.push_str(&format!(
-        "  {} changes made, {} resources already as wanted, transaction {}.\n",
-        report.applied.len(),
-        report.unchanged,
+        "  {} made, {} already as wanted, transaction {}.\n",
+        counted(report.applied.len(), "change"),
+        counted(report.unchanged, "resource"),
         report.tx
     ));
     for (name, seconds, count) in slowest(report).into_iter().filter(|(_, seconds, _)| *seconds >= 1.0).take(8) {
         let took = time::length(seconds);
         text.push_str(&match (name, packages(result)) {
-            ("packages", Some(figures)) => format!("  {took:>12}  {} packages\n", figures.count()),
+            ("packages", Some(figures)) => format!("  {took:>12}  {}\n", counted(figures.count(), "package")),
             ("packages", None) => format!("  {took:>12}  packages\n"),
-            (name, _) => format!("  {took:>12}  {name}: {count} {}\n", if count == 1 { "step" } else { "steps" }),
+            (name, _) => format!("  {took:>12}  {name}: {}\n", counted(count, "step")),
         });
     }
     for line in &report.deviations {

@@ -2,6 +2,7 @@
 //! made as wholes.
 
 use super::{Item, Items};
+use crate::base::count::counted;
 use crate::base::digest::Digest;
 use crate::base::glob;
 use crate::engine::Result;
@@ -30,7 +31,8 @@ pub(super) fn look(host: &dyn Host, ignore: &[String]) -> Result<Items> {
                 continue;
             }
             let content = host.look(&Command::new("nft").args(["-s", "-t", "list", "table", family, name]))?.text();
-            let text = format!("the kernel has nft's table {family} {name}, of {} lines", content.lines().count());
+            let text =
+                format!("the kernel has nft's table {family} {name}, of {}", counted(content.lines().count(), "line"));
             let value = Digest::of(content.as_bytes()).to_string();
             items.insert(format!("{family}/{name}"), Item { value, text, place: None });
         }

@@ -16,6 +16,7 @@ use super::solution::{Solution, Wanted};
 use super::traces::Traces;
 use super::tree::Tree;
 use super::{treasure, unsynced};
+use crate::base::count::counted;
 use crate::base::ids::ResourceId;
 use crate::base::size::bytes;
 use crate::engine::undo::Wishes;
@@ -450,7 +451,7 @@ impl Resource for PackageSet {
         }
         let Some(solution) = &seen.solution else {
             if manual > 0 {
-                summary.push(format!("mark {manual} packages as wanted"));
+                summary.push(format!("mark {} as wanted", counted(manual, "package")));
             }
             if summary.is_empty() {
                 return Ok(Change::keep(state));
@@ -464,7 +465,7 @@ impl Resource for PackageSet {
             details.push("no archive answers: planned from package lists that were fetched before".to_owned());
         }
         if !solution.new.is_empty() {
-            summary.push(format!("install {} packages", solution.new.len()));
+            summary.push(format!("install {}", counted(solution.new.len(), "package")));
         }
         if !solution.upgrades.is_empty() {
             summary.push(format!("upgrade {}", solution.upgrades.len()));
@@ -587,7 +588,7 @@ mod tests {
             },
         }));
         let change = set().compare(&seen).unwrap();
-        assert_eq!(change.summary, "install 1 packages, upgrade 1: download 3.0 MB, 5.0 MB on the disk");
+        assert_eq!(change.summary, "install 1 package, upgrade 1: download 3.0 MB, 5.0 MB on the disk");
         assert_eq!(change.details[0], "git is no longer only a dependency");
         assert!(change.irreversible && change.details[2].contains("cannot be taken back"));
         assert_eq!(

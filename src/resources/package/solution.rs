@@ -7,6 +7,7 @@ use super::excerpt::Lists;
 use super::listing;
 use super::simulation::{Item, Problem, Simulation, problems};
 use super::weight;
+use crate::base::count::counted;
 use crate::base::size::bytes;
 use crate::engine::{Error, Result};
 use crate::host::{Host, Output};
@@ -177,7 +178,7 @@ impl Solution {
         }
         for (available, needed, on) in devices.into_values() {
             if available < needed {
-                let what = format!("cannot install {} packages", self.new.len() + self.upgrades.len());
+                let what = format!("cannot install {}", counted(self.new.len() + self.upgrades.len(), "package"));
                 let why = format!("{} need {}, and {} is free", on.join(" and "), bytes(needed), bytes(available));
                 return Err(Error::refused("disk-full", what, why)
                     .fix(format!(

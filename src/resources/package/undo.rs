@@ -16,6 +16,7 @@ use super::simulation::Simulation;
 use super::traces::Traces;
 use super::tree::{Node, Tree};
 use super::{apt, begun, purge, treasure};
+use crate::base::count::counted;
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::engine::undo::{Heirs, Wishes};
@@ -321,7 +322,7 @@ impl Undo for Record {
         };
         if !removal.purge.is_empty() {
             let names = removal.purge.iter().cloned().collect::<Vec<_>>().join(", ");
-            lines.push(format!("purge {} packages: {names}", removal.purge.len()));
+            lines.push(format!("purge {}: {names}", counted(removal.purge.len(), "package")));
         }
         lines.extend(removal.downgrade.iter().map(|d| format!("put back {d}")));
         lines.extend(treasure::told(context.host, &removal.purge)?);

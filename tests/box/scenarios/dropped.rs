@@ -75,7 +75,7 @@ fn dropped() {
         "remove /etc/tool.conf",
         "- firewall_rule:allow 9090/tcp: no longer asked for",
         "remove the user eve",
-        "purge 1 packages: ncdu",
+        "purge 1 package: ncdu",
         "does not ask for ncdu",
     ] {
         assert!(shown.stdout.contains(part), "{part}:\n{}", shown.stdout);
