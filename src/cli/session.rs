@@ -14,7 +14,7 @@ use crate::host::machine::OsRelease;
 use crate::host::{self, Guard, Host};
 use crate::journal::{Journal, Watch};
 use crate::observe::health;
-use crate::resources::package::LOCK_WAIT;
+use crate::resources::package::{self, LOCK_WAIT};
 use crate::resources::{self, Units};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -179,7 +179,16 @@ impl<'a> Session<'a> {
         if let Err(error) = Journal::sweep(&self.real(paths::STATE)) {
             tracing::warn!("what an earlier run left in the object store stays: {error}");
         }
+        if let Err(error) = package::sweep(self.host, || self.is_cut_off()) {
+            tracing::warn!("what an undo that does not go on needed stays: {error}");
+        }
         Ok(guard)
+    }
+
+    /// Whether a run that is not over stands in the journal, or that cannot be told.
+    fn is_cut_off(&self) -> bool {
+        let running = |journal: Journal| journal.running().map_or(true, |running| !running.is_empty());
+        self.journal_to_read().map_or(true, |journal| journal.is_some_and(running))
     }
 
     /// Refuses while another run changes the host: what is seen then is half of what that run makes.

@@ -7,7 +7,7 @@ use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::engine::Result;
 use crate::host::{Attributes, Host, read_if_there};
-use crate::resources::preimage::make_parents;
+use crate::resources::preimage::{clear_debris, make_parents};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -36,8 +36,54 @@ fn kept(host: &dyn Host, id: &Digest) -> Result<Option<Tree>> {
 
 /// The undo ended, well or not: what comes later is no part of it.
 pub fn end(host: &dyn Host) -> Result<()> {
-    match host.meta(Path::new(paths::UNDOING))? {
-        Some(_) => Ok(host.remove(Path::new(paths::UNDOING))?),
-        None => Ok(()),
+    sweep(host, || false)
+}
+
+/// Takes away what is half-written, and the picture too unless a run `is_cut_off`, whose undo may go on by it.
+pub fn sweep(host: &dyn Host, is_cut_off: impl FnOnce() -> bool) -> Result<()> {
+    let path = Path::new(paths::UNDOING);
+    clear_debris(host, path)?;
+    if host.meta(path)?.is_some() && !is_cut_off() {
+        host.remove(path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::bench::Bench;
+
+    #[test]
+    fn the_picture_of_the_first_try_counts_with_what_was_written_since_until_the_undo_is_over() {
+        let bench = Bench::new();
+        let see = |id: &str| picture(bench.host(), &Digest::of(id.as_bytes()), &BTreeSet::new(), true).unwrap();
+        let has = |tree: &Tree, path: &str| tree.nodes.contains_key(Path::new(path));
+        bench.put("/etc/first", "x");
+        assert!(has(&see("one"), "/etc/first"));
+        std::fs::remove_file(bench.at("/etc/first")).unwrap();
+        bench.put("/etc/d/note", "theirs");
+        bench.put("/etc/empty", "");
+        let again = see("one");
+        assert!(
+            has(&again, "/etc/first") && has(&again, "/etc/d") && again.content(Path::new("/etc/d/note")).is_some()
+        );
+        assert!(!has(&again, "/etc/empty"), "nobody loses anything by it");
+        assert!(!has(&see("another"), "/etc/first"), "its own first try");
+        assert!(has(&see("one"), "/etc/empty"), "what was for one is gone");
+    }
+
+    #[test]
+    fn what_an_undo_needs_to_go_on_stays_while_a_run_is_cut_off_and_what_is_half_written_never() {
+        let bench = Bench::new();
+        let half = "/var/lib/vps-configurator/.undoing-packages.vps-configurator";
+        for (is_cut_off, stays) in [(true, true), (false, false)] {
+            bench.put(paths::UNDOING, "a picture");
+            bench.put(half, "a pic");
+            sweep(bench.host(), || is_cut_off).unwrap();
+            assert_eq!(bench.at(paths::UNDOING).exists(), stays);
+            assert!(!bench.at(half).exists());
+        }
+        sweep(bench.host(), || unreachable!("nothing is there")).unwrap();
     }
 }

@@ -59,6 +59,7 @@ mod weight;
 
 pub use apt::adopt;
 pub use archive::{PlannedSource, Reach};
+pub use begun::sweep;
 pub use database::Database;
 pub use failure::{host_of, of_download};
 pub use guard::{held_units, release_guard};
