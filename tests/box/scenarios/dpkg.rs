@@ -247,7 +247,7 @@ resources:
     assert_eq!(machine.sh("dpkg -s sour").code, 1, "it is gone");
     assert_eq!(program(&machine, "rollback --to 0 --yes").code, 0);
     machine.ok(
-        "rm -r /srv/archive /etc/apt/sources.list.d/sour.sources /etc/vps-configurator/modules.d && apt-get update -qq",
+        "rm -r /srv/archive /etc/apt/sources.list.d/sour.sources /etc/vps-configurator/modules.d/sour && apt-get update -qq",
     );
     machine.must_be_as_before(&before);
 }
