@@ -2,6 +2,7 @@
 //! boot. It waits for whoever holds the lock: an install that is still under way gets a new time at its end.
 
 use super::Outcome;
+use crate::base::count::counted;
 use crate::base::ids::TransactionId;
 use crate::cli::baseline;
 use crate::cli::broadcast::broadcast;
@@ -74,7 +75,7 @@ fn lock(session: &Session<'_>) -> Result<Box<dyn Guard>, Problem> {
 }
 
 fn not_confirmed(one: &Reverted) -> String {
-    format!("Transaction {} was not confirmed: {} of its changes are taken back.\n", one.tx, count(one))
+    format!("Transaction {} was not confirmed: taken back, {}.\n", one.tx, counted(count(one), "change"))
 }
 
 /// How many changes it took back.

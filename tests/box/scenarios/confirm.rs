@@ -128,6 +128,19 @@ impl Server {
         status["confirmations"][0].clone()
     }
 
+    /// What `act` says, and what mia reads meanwhile in a session that had begun before.
+    fn while_one_sits(&self, act: impl FnOnce() -> Output) -> (Output, String) {
+        self.machine.ok("rm -f /tmp/sits /tmp/leaves");
+        std::thread::scope(|scope| {
+            let terminal =
+                scope.spawn(|| self.ssh(&["-tt"], "touch /tmp/sits; until test -e /tmp/leaves; do sleep 0.1; done"));
+            self.machine.ok("until test -e /tmp/sits; do sleep 0.1; done");
+            let said = act();
+            self.machine.ok("touch /tmp/leaves");
+            (said, terminal.join().expect("the session ends").stdout)
+        })
+    }
+
     /// Waits until mia comes in, and nothing is open any more.
     #[track_caller]
     fn must_come_back(&self) {
@@ -418,14 +431,8 @@ fn service() {
     assert!(server.waiting().is_null());
     server.gate("tcp dport 22 accept\nct state established,related accept");
     // The service has no terminal: whoever sits at one is told.
-    let (said, terminal) = std::thread::scope(|scope| {
-        let terminal =
-            scope.spawn(|| server.ssh(&["-tt"], "touch /tmp/sits; until test -e /tmp/leaves; do sleep 0.1; done"));
-        server.machine.ok("until test -e /tmp/sits; do sleep 0.1; done");
-        let said = server.ssh(&[], &format!("sudo {start} && sudo vps-configurator confirm"));
-        server.machine.ok("touch /tmp/leaves");
-        (said, terminal.join().expect("the session ends").stdout)
-    });
+    let (said, terminal) =
+        server.while_one_sits(|| server.ssh(&[], &format!("sudo {start} && sudo vps-configurator confirm")));
     assert!(is_refused(&said, "confirm-needs-new-login").contains("began before"), "{said:?}");
     assert!(
         terminal.contains("This must be confirmed") && terminal.contains("sudo vps-configurator confirm"),
@@ -433,6 +440,17 @@ fn service() {
     );
     assert_eq!(server.waiting()["state"], "waiting");
     assert_eq!(server.ssh(&[], "sudo vps-configurator confirm").code, 0);
+    // And that it was taken back, where nobody confirms.
+    server.machine.ok("vps-configurator config set confirm.timeout 15");
+    server.gate("tcp dport 22 counter accept\nct state established,related accept");
+    let (said, terminal) = server.while_one_sits(|| {
+        let said = server.ssh(&[], &format!("sudo {start}"));
+        server.must_come_back();
+        said
+    });
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(terminal.contains("was not confirmed: taken back, 1 change"), "{terminal}");
+    server.machine.ok("vps-configurator config set confirm.timeout 300");
     // Whoever asks for it always gets it.
     server.gate("tcp dport 22 counter accept\nct state established,related accept");
     assert_eq!(program(&server.machine, "install --profile own --yes --confirm always").code, 0);
