@@ -2,7 +2,7 @@
 //! where it was cut off finds what scripts of the packages have made and removed by then, and must not take that for
 //! somebody's. So the picture lies in our state until the undo is done.
 
-use super::tree::Tree;
+use super::tree::{Changes, Node, Tree};
 use crate::base::digest::Digest;
 use crate::base::paths;
 use crate::engine::Result;
@@ -11,12 +11,23 @@ use crate::resources::preimage::{clear_debris, make_parents};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The picture of the host, without `foreign`, that decides in the undo `id`: the one of its first try with what somebody
-/// may have written since, or else one of now, which is kept where packages are `to_go`.
-pub fn picture(host: &dyn Host, id: &Digest, foreign: &BTreeSet<PathBuf>, to_go: bool) -> Result<Tree> {
+/// The picture of the host, without `foreign`, that decides in the undo `id`: the one of its first try, with what somebody
+/// may have written since and with what is now as it is in `after`, which others left alone. Or else one of now, which is
+/// kept where packages are `to_go`.
+pub fn picture(
+    host: &dyn Host,
+    id: &Digest,
+    foreign: &BTreeSet<PathBuf>,
+    after: &Changes,
+    to_go: bool,
+) -> Result<Tree> {
     let now = Tree::see(host, foreign)?;
     if let Some(first) = kept(host, id)? {
-        return Ok(first.with_writings(&now));
+        let mut tree = first.with_writings(&now);
+        let is_ours = |(path, node): &(&PathBuf, &Option<Node>)| now.nodes.get(*path) == node.as_ref();
+        let ours = after.iter().filter(is_ours).map(|(path, node)| (path.clone(), node.clone())).collect();
+        tree.take_over(ours, &now);
+        return Ok(tree);
     }
     if !to_go {
         return Ok(now);
@@ -57,7 +68,10 @@ mod tests {
     #[test]
     fn the_picture_of_the_first_try_counts_with_what_was_written_since_until_the_undo_is_over() {
         let bench = Bench::new();
-        let see = |id: &str| picture(bench.host(), &Digest::of(id.as_bytes()), &BTreeSet::new(), true).unwrap();
+        let see_after = |id: &str, after: &Changes| {
+            picture(bench.host(), &Digest::of(id.as_bytes()), &BTreeSet::new(), after, true).unwrap()
+        };
+        let see = |id: &str| see_after(id, &Changes::new());
         let has = |tree: &Tree, path: &str| tree.nodes.contains_key(Path::new(path));
         bench.put("/etc/first", "x");
         assert!(has(&see("one"), "/etc/first"));
@@ -69,6 +83,10 @@ mod tests {
             has(&again, "/etc/first") && has(&again, "/etc/d") && again.content(Path::new("/etc/d/note")).is_some()
         );
         assert!(!has(&again, "/etc/empty"), "nobody loses anything by it");
+        let now = Tree::see(bench.host(), &BTreeSet::new()).unwrap();
+        let ours = ["/etc/first", "/etc/empty"].map(|path| (path.into(), now.nodes.get(Path::new(path)).cloned()));
+        let ours = see_after("one", &ours.into());
+        assert!(!has(&ours, "/etc/first") && has(&ours, "/etc/empty"), "the run itself left it so");
         assert!(!has(&see("another"), "/etc/first"), "its own first try");
         assert!(has(&see("one"), "/etc/empty"), "what was for one is gone");
     }

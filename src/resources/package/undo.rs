@@ -154,7 +154,7 @@ impl Record {
             None => Tree::default(),
         };
         let had_work = !removal.is_empty();
-        let present = begun::picture(host, &self.id(&Scope::Whole)?, &self.foreign, had_work)?;
+        let present = begun::picture(host, &self.id(&Scope::Whole)?, &self.foreign, &settled.changes, had_work)?;
         let copied = self.keep_copies(context, settled, &present)?;
         if had_work {
             removal.run(context, &database, &self.traces, &settled.tables)?;
@@ -245,7 +245,7 @@ impl Record {
         let auto: Vec<String> = dropped.filter(|n| database.installed(n).is_some_and(|p| !p.auto)).cloned().collect();
         mark(host, "auto", &auto)?;
         let mut removal = self.module_removal(context, &Database::read(host)?)?;
-        let present = begun::picture(host, &self.id(scope)?, &self.foreign, !removal.is_empty())?;
+        let present = begun::picture(host, &self.id(scope)?, &self.foreign, &settled.changes, !removal.is_empty())?;
         if !removal.is_empty() {
             let copied = self.keep_copies(context, &settled, &present)?;
             removal.run(context, &database, &self.traces, &settled.tables)?;
