@@ -1,4 +1,5 @@
-//! Words that all layers share: ids, paths, digests, text differences, merges and patterns, counts and sizes, YAML with positions.
+//! Words that all layers share: ids, paths, digests, text differences, merges and patterns, counts and sizes, YAML with
+//! positions.
 //!
 //! Pure: nothing in here touches the machine.
 

@@ -249,7 +249,7 @@ fn a_plan_on_a_broken_dpkg_says_so_and_changes_nothing_and_an_apply_brings_it_in
         assert!(set.make_ready(bench.host(), &crate::engine::Silent, PATIENCE).unwrap());
         assert!(!set.make_ready(bench.host(), &crate::engine::Silent, PATIENCE).unwrap());
         let (_, change) = bench.plan(&set);
-        assert!(change.summary.starts_with("install 1 package"), "{kill}: {}", change.summary);
+        assert!(change.summary.starts_with("install 1 package: "), "{kill}: {}", change.summary);
         // What healing did is not ours: web stays.
         let before = tree(&bench);
         let (record, after) = installed(&bench, &set);

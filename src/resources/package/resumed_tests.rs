@@ -201,6 +201,7 @@ fn an_undo_that_the_power_cut_off_is_completed_though_a_script_emptied_what_anot
 
 #[test]
 fn an_undo_that_is_cut_off_in_a_script_does_not_take_what_it_made_for_somebodys_but_what_was_written_since() {
+    let mut cut_in_script = 0;
     for number in 1.. {
         let bench = with_lfs();
         // As nginx's modules do: a note of what is being removed, which the last script removes with its folder.
@@ -220,6 +221,7 @@ fn an_undo_that_is_cut_off_in_a_script_does_not_take_what_it_made_for_somebodys_
         let died = dies(|| drop(undo.undo(&context, &Scope::Whole, step.settled.as_ref())));
         let in_script = died && bench.at("/etc/mods").exists();
         if in_script {
+            cut_in_script += 1;
             bench.put("/etc/mods/theirs", "a site\n");
         }
         let outcome = step.undo(&bench, &Scope::Whole);
@@ -234,6 +236,7 @@ fn an_undo_that_is_cut_off_in_a_script_does_not_take_what_it_made_for_somebodys_
         assert_eq!(now, before, "at effect {number}");
         assert!(!bench.at(crate::base::paths::UNDOING).exists());
         if !died {
+            assert!(cut_in_script > 0, "it never died while the script's link was there");
             break;
         }
     }
