@@ -75,7 +75,7 @@ fn lock(session: &Session<'_>) -> Result<Box<dyn Guard>, Problem> {
 }
 
 fn not_confirmed(one: &Reverted) -> String {
-    format!("Transaction {} was not confirmed: taken back, {}.\n", one.tx, counted(count(one), "change"))
+    format!("Transaction {} was not confirmed: {} taken back.\n", one.tx, counted(count(one), "change"))
 }
 
 /// How many changes it took back.

@@ -449,7 +449,7 @@ fn service() {
         said
     });
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(terminal.contains("was not confirmed: taken back, 1 change"), "{terminal}");
+    assert!(terminal.contains("was not confirmed: 1 change taken back."), "{terminal}");
     server.machine.ok("vps-configurator config set confirm.timeout 300");
     // Whoever asks for it always gets it.
     server.gate("tcp dport 22 counter accept\nct state established,related accept");
